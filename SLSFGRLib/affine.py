@@ -1,0 +1,195 @@
+"""Affine pre-alignment: from the centres of mass, over many rotations, from coarse to fine.
+
+The measure is normalised mutual information (Studholme et al. 1999): it needs no relation between the two
+contrasts, has a wider range of capture than a local descriptor such as MIND, and as a matrix product of
+soft histograms it is cheap enough to follow many starts at once.
+
+All matrices are 4x4 on LPS points in mm and take points of the fixed image to points of the moving image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from .coordinates import Grid
+from .fields import sample, voxel_grid
+from .preparation import PreparedImage
+from .similarity.mutual_information import normalised_mutual_information, soft_bins
+
+BINS = 24
+# Turns about each axis that the search starts from; the optimiser bridges the 13 degrees between.
+START_ANGLES = (-math.radians(26), 0.0, math.radians(26))
+ROTATION, STRETCH, SHEAR, SHIFT = slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)
+# A millimetre of shift and a degree of rotation move the brain's surface about equally: steps are in
+# radians (and relative lengths) times this many mm.
+HEAD_RADIUS = 60.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One resolution of the search.
+
+    :param spacing: of the voxels compared, in mm.
+    :param iterations: steps of the optimiser.
+    :param step: the first step, in mm at the brain's surface.
+    :param keep: how many of the candidates go on to the next stage.
+    :param rigid: rotation and shift only.
+    :param share: of the fixed voxels that are compared.
+    """
+
+    spacing: float
+    iterations: int
+    step: float
+    keep: int
+    rigid: bool = False
+    share: float = 1.0
+
+
+SEARCH = Stage(spacing=8.0, iterations=20, step=2.0, keep=3, rigid=True)
+REFINEMENT = (
+    Stage(spacing=8.0, iterations=30, step=2.0, keep=1),
+    Stage(spacing=4.0, iterations=40, step=0.6, keep=1),
+    Stage(spacing=2.0, iterations=20, step=0.2, keep=1, share=0.25),
+)
+
+
+def align(fixed: PreparedImage, moving: PreparedImage, start: np.ndarray | None = None) -> np.ndarray:
+    """Find the affine matrix that brings the moving image to the fixed one.
+
+    :param start: 4x4 LPS matrix to refine; without it the centres of mass and 27 rotations are tried.
+    :returns: 4x4, LPS mm, fixed points to moving points.
+    """
+    centre_fixed = centre_of_mass(fixed)
+    if start is None:
+        centre_moving = centre_of_mass(moving)
+        parameters = _rotations(fixed.tensor.device)
+        base = np.eye(3)
+        stages = (SEARCH, *REFINEMENT)
+    else:
+        centre_moving = start[:3, :3] @ centre_fixed + start[:3, 3]
+        parameters = torch.zeros(1, 12, device=fixed.tensor.device)
+        base = start[:3, :3]
+        stages = REFINEMENT
+    frame = _Frame(centre_fixed, centre_moving, torch.as_tensor(base, dtype=torch.float32))
+    for stage in stages:
+        parameters = _climb(parameters, stage, frame, fixed, moving)
+    return frame.matrix(parameters[0])
+
+
+def centre_of_mass(image: PreparedImage) -> np.ndarray:
+    """The LPS position of the middle of all tissue, in mm; every bright voxel counts alike."""
+    weight = (image.tensor > 0.1).float()
+    positions = voxel_grid(image.grid.shape, image.tensor.device)
+    middle = (positions * weight).sum(dim=(0, 2, 3, 4)) / weight.sum().clamp(min=1.0)
+    return image.grid.matrix[:3, :3] @ middle.cpu().double().numpy() + image.grid.matrix[:3, 3]
+
+
+def _rotations(device: torch.device) -> torch.Tensor:
+    angles = torch.tensor(START_ANGLES, device=device)
+    return functional.pad(torch.cartesian_prod(angles, angles, angles), (0, 9))
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Turns parameters into matrices about the two centres."""
+
+    centre_fixed: np.ndarray
+    centre_moving: np.ndarray
+    base: torch.Tensor
+
+    def linear(self, parameters: torch.Tensor) -> torch.Tensor:
+        """(B, 12) to (B, 3, 3): rotation times stretch and shear, times the start's own matrix."""
+        rotation = torch.matrix_exp(_cross_matrix(parameters[:, ROTATION]))
+        shear = parameters[:, SHEAR]
+        shape = torch.diag_embed(parameters[:, STRETCH]) + _symmetric(shear)
+        return rotation @ torch.matrix_exp(shape) @ self.base.to(parameters.device)
+
+    def matrix(self, parameters: torch.Tensor) -> np.ndarray:
+        """(12,) to a 4x4 matrix on LPS points."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.linear(parameters[None])[0].cpu().double().numpy()
+        shift = HEAD_RADIUS * parameters[SHIFT].cpu().double().numpy()
+        matrix[:3, 3] = self.centre_moving + shift - matrix[:3, :3] @ self.centre_fixed
+        return matrix
+
+
+def _cross_matrix(vector: torch.Tensor) -> torch.Tensor:
+    """(B, 3) rotation vectors to their (B, 3, 3) skew-symmetric matrices."""
+    x, y, z = vector.unbind(1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+
+
+def _symmetric(shear: torch.Tensor) -> torch.Tensor:
+    """(B, 3) to (B, 3, 3) symmetric matrices without a diagonal."""
+    x, y, z = shear.unbind(1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, x, y, x, zero, z, y, z, zero], dim=1).view(-1, 3, 3)
+
+
+def _climb(
+    parameters: torch.Tensor, stage: Stage, frame: _Frame, fixed: PreparedImage, moving: PreparedImage
+) -> torch.Tensor:
+    """Follow every candidate uphill at one resolution.
+
+    :param parameters: (B, 12).
+    :returns: the ``stage.keep`` best, best first.
+    """
+    bins, offsets = _fixed_samples(fixed, stage, frame.centre_fixed)
+    coarse, grid = _coarse(moving, stage.spacing)
+    to_voxels = torch.as_tensor(np.linalg.inv(grid.matrix), dtype=torch.float32, device=coarse.device)
+    centre = torch.as_tensor(frame.centre_moving, dtype=torch.float32, device=coarse.device)
+    free = torch.zeros(12, device=coarse.device)
+    free[ROTATION] = free[SHIFT] = 1.0
+    if not stage.rigid:
+        free[STRETCH] = free[SHEAR] = 1.0
+    best, best_value = parameters, torch.full((len(parameters),), -torch.inf, device=coarse.device)
+    parameters = parameters.clone().requires_grad_()
+    optimiser = torch.optim.Adam([parameters], lr=stage.step / HEAD_RADIUS, betas=(0.8, 0.95))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, stage.iterations, stage.step / 600.0)
+    for _ in range(stage.iterations):
+        points = frame.linear(parameters) @ offsets + (centre + HEAD_RADIUS * parameters[:, SHIFT])[..., None]
+        voxels = to_voxels[:3, :3] @ points + to_voxels[:3, 3:]
+        images = coarse.expand(len(parameters), -1, -1, -1, -1)
+        values = sample(images, voxels[:, :, None, None], padding="zeros")[:, 0, 0, 0]
+        likeness = normalised_mutual_information(bins, values, BINS)
+        improved = likeness.detach() > best_value
+        best = torch.where(improved[:, None], parameters.detach(), best)
+        best_value = torch.where(improved, likeness.detach(), best_value)
+        optimiser.zero_grad()
+        likeness.sum().neg().backward()
+        parameters.grad *= free
+        optimiser.step()
+        schedule.step()
+    return best[best_value.argsort(descending=True)[: stage.keep]]
+
+
+def _coarse(image: PreparedImage, spacing: float) -> tuple[torch.Tensor, Grid]:
+    """The image averaged down to about the given spacing, and its grid."""
+    factors = np.maximum(1, np.round(spacing / image.grid.spacing)).astype(int)
+    shape = [int(size) for size in np.maximum(1, np.asarray(image.grid.shape) // factors)]
+    return functional.interpolate(image.tensor, size=shape, mode="area"), image.grid.resized(shape)
+
+
+def _fixed_samples(
+    fixed: PreparedImage, stage: Stage, centre: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The fixed voxels that are compared, in and near the head.
+
+    :returns: their soft histogram (1, N, bins), and their offsets from ``centre`` in mm, (3, N).
+    """
+    coarse, grid = _coarse(fixed, stage.spacing)
+    reach = 2 * max(1, round(8.0 / stage.spacing)) + 1
+    near = functional.max_pool3d((coarse > 0.05).float(), reach, 1, reach // 2).flatten() > 0
+    if stage.share < 1.0:
+        generator = torch.Generator().manual_seed(0)
+        near &= (torch.rand(near.shape, generator=generator) < stage.share).to(near.device)
+    voxels = voxel_grid(grid.shape, coarse.device)[0].flatten(1)[:, near]
+    matrix = torch.as_tensor(grid.matrix, dtype=torch.float32, device=coarse.device)
+    shift = torch.as_tensor(grid.matrix[:3, 3] - centre, dtype=torch.float32, device=coarse.device)
+    return soft_bins(coarse.flatten()[near], BINS)[None], matrix[:3, :3] @ voxels + shift[:, None]

@@ -1,0 +1,204 @@
+"""Between voxels and millimetres: the one file that knows both.
+
+Inside the library a field is in voxels of its own grid, channel i moves array axis i, and warping pulls
+back: ``warped(x) = moving(x + u(x))``. On disk and in SimpleITK everything is in millimetres, LPS. The
+functions here are the only ones that cross from one to the other.
+
+Array axes are SimpleITK's array axes, (k, j, i): the first array axis is the last image index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of an array lie.
+
+    :param shape: number of voxels along each array axis.
+    :param matrix: 4x4, takes homogeneous array indices to LPS millimetres.
+    """
+
+    shape: tuple[int, int, int]
+    matrix: np.ndarray
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Distance between neighbouring voxels along each array axis, in mm, shape (3,)."""
+        return np.linalg.norm(self.matrix[:3, :3], axis=0)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The LPS position of the middle of the grid, in mm, shape (3,)."""
+        middle = (np.asarray(self.shape, dtype=float) - 1.0) / 2.0
+        return self.matrix[:3, :3] @ middle + self.matrix[:3, 3]
+
+    def cropped(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
+        """The grid of a block that begins at array index ``start``, which may lie outside this grid."""
+        matrix = self.matrix.copy()
+        matrix[:3, 3] += matrix[:3, :3] @ np.asarray(start, dtype=float)
+        return Grid(tuple(int(size) for size in shape), matrix)
+
+    def resized(self, shape: Sequence[int]) -> Grid:
+        """The grid that covers the same box of space with another number of voxels.
+
+        Voxels are boxes, not points: the outer faces stay where they are (``align_corners=False``).
+        """
+        ratio = np.asarray(self.shape, dtype=float) / np.asarray(shape, dtype=float)
+        to_old = np.eye(4)
+        to_old[:3, :3] = np.diag(ratio)
+        to_old[:3, 3] = (ratio - 1.0) / 2.0
+        return Grid(tuple(int(size) for size in shape), self.matrix @ to_old)
+
+
+def grid_of_image(image: sitk.Image) -> Grid:
+    """The grid of a three-dimensional image."""
+    direction = np.asarray(image.GetDirection()).reshape(3, 3)
+    columns = direction * np.asarray(image.GetSpacing())
+    matrix = np.eye(4)
+    matrix[:3, :3] = columns[:, ::-1]
+    matrix[:3, 3] = image.GetOrigin()
+    return Grid(image.GetSize()[::-1], matrix)
+
+
+def image_from_array(array: np.ndarray, grid: Grid, is_vector: bool = False) -> sitk.Image:
+    """Give an array its place in space.
+
+    :param array: ``grid.shape``, or ``grid.shape + (components,)`` when ``is_vector``.
+    """
+    image = sitk.GetImageFromArray(array, isVector=is_vector)
+    origin, spacing, direction = _header(grid)
+    image.SetOrigin(origin)
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    return image
+
+
+def _header(grid: Grid) -> tuple[list[float], list[float], list[float]]:
+    """Origin, spacing and direction as an ITK image of this grid carries them."""
+    columns = grid.matrix[:3, :3][:, ::-1]
+    spacing = np.linalg.norm(columns, axis=0)
+    return grid.matrix[:3, 3].tolist(), spacing.tolist(), (columns / spacing).flatten().tolist()
+
+
+def canonical_image(image: sitk.Image) -> sitk.Image:
+    """Permute and flip the axes so that they run as nearly as can be towards left, posterior, superior.
+
+    Nothing is interpolated. However the axes of a brain were stored, the same array comes back.
+    """
+    direction = np.asarray(image.GetDirection()).reshape(3, 3)
+    order = nearest_axes(direction)
+    image = sitk.PermuteAxes(image, order)
+    direction = np.asarray(image.GetDirection()).reshape(3, 3)
+    flips = [bool(direction[axis, axis] < 0) for axis in range(3)]
+    return sitk.Flip(image, flips) if any(flips) else image
+
+
+def nearest_axes(direction: np.ndarray) -> list[int]:
+    """For each axis of space, the image axis that runs along it, found so that none is taken twice.
+
+    :param direction: 3x3 direction cosines, one column for each image axis.
+    """
+    closeness = np.abs(direction)
+    order = [-1, -1, -1]
+    for _ in range(3):
+        space_axis, image_axis = np.unravel_index(int(np.argmax(closeness)), (3, 3))
+        order[space_axis] = int(image_axis)
+        closeness[space_axis, :] = -1.0
+        closeness[:, image_axis] = -1.0
+    return order
+
+
+def voxel_to_voxel(matrix_mm: np.ndarray, source: Grid, destination: Grid) -> np.ndarray:
+    """Express a 4x4 matrix on LPS points as one from indices of ``source`` to indices of ``destination``."""
+    return np.linalg.inv(destination.matrix) @ matrix_mm @ source.matrix
+
+
+def voxel_to_millimetres(matrix_voxel: np.ndarray, source: Grid, destination: Grid) -> np.ndarray:
+    """Undo :func:`voxel_to_voxel`: from a 4x4 matrix on array indices to one on LPS points."""
+    return destination.matrix @ matrix_voxel @ np.linalg.inv(source.matrix)
+
+
+def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
+    """Turn a field into an ITK displacement field.
+
+    :param field: (1, 3, D, H, W) in voxels of ``grid``.
+    :returns: a vector image of doubles, LPS mm, on ``grid``.
+    """
+    voxels = field[0].detach().cpu().numpy().astype(np.float64)
+    millimetres = np.einsum("rc,cdhw->dhwr", grid.matrix[:3, :3], voxels)
+    return image_from_array(millimetres, grid, is_vector=True)
+
+
+def field_from_displacement_image(image: sitk.Image) -> tuple[torch.Tensor, Grid]:
+    """Undo :func:`displacement_image`: the field (1, 3, D, H, W) in voxels, and its grid."""
+    grid = grid_of_image(image)
+    millimetres = sitk.GetArrayFromImage(image)
+    voxels = np.einsum("rc,dhwc->rdhw", np.linalg.inv(grid.matrix[:3, :3]), millimetres)
+    return torch.from_numpy(voxels.astype(np.float32))[None], grid
+
+
+def affine_transform(matrix_mm: np.ndarray) -> sitk.AffineTransform:
+    """An ITK affine transform from a 4x4 matrix on LPS points."""
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(matrix_mm[:3, :3].flatten().tolist())
+    transform.SetTranslation(matrix_mm[:3, 3].tolist())
+    return transform
+
+
+def affine_then_field(matrix_mm: np.ndarray, field: torch.Tensor, grid: Grid) -> sitk.CompositeTransform:
+    """Compose ``point -> matrix (point + displacement(point))`` as ITK writes it.
+
+    ITK applies the transform added last first, so the displacement field stands at the end.
+    """
+    composite = sitk.CompositeTransform([affine_transform(matrix_mm)])
+    composite.AddTransform(sitk.DisplacementFieldTransform(displacement_image(field, grid)))
+    return composite
+
+
+def inverse_of_affine_then_field(
+    matrix_mm: np.ndarray, inverse_field: torch.Tensor, grid: Grid
+) -> sitk.CompositeTransform:
+    """Compose ``point -> q + inverse displacement(q)`` with ``q = matrix^-1 point``."""
+    composite = sitk.CompositeTransform([sitk.DisplacementFieldTransform(displacement_image(inverse_field, grid))])
+    composite.AddTransform(affine_transform(np.linalg.inv(matrix_mm)))
+    return composite
+
+
+def matrix_of_transform(transform: sitk.Transform, around: np.ndarray) -> np.ndarray:
+    """The 4x4 matrix of a linear transform on LPS points, or the best linear fit near a point.
+
+    :param around: LPS point in mm; a non-linear transform is fitted on a 160 mm cube about it.
+    """
+    offsets = np.stack(np.meshgrid(*[[-80.0, 0.0, 80.0]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    points = around + offsets
+    moved = np.array([transform.TransformPoint(point.tolist()) for point in points])
+    homogeneous = np.c_[points, np.ones(len(points))]
+    solution = np.linalg.lstsq(homogeneous, moved, rcond=None)[0]
+    matrix = np.eye(4)
+    matrix[:3, :] = solution.T
+    return matrix
+
+
+def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:
+    """Where a transform takes each voxel of a grid.
+
+    ITK's own filter samples the transform at every voxel, whatever its type.
+
+    :returns: LPS points in mm, shape ``grid.shape + (3,)``.
+    """
+    size = [int(count) for count in grid.shape[::-1]]
+    displacement = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, size, *_header(grid))
+    return sitk.GetArrayFromImage(displacement) + voxel_positions(grid)
+
+
+def voxel_positions(grid: Grid) -> np.ndarray:
+    """LPS positions of all voxels in mm, shape ``grid.shape + (3,)``."""
+    indices = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), -1)
+    return indices @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]

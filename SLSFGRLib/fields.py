@@ -1,0 +1,142 @@
+"""Displacement fields on a grid: sampling, composing, integrating, inverting, Jacobians.
+
+Every field is (B, 3, D, H, W), in voxels of its own grid; channel i moves array axis i, and warping pulls
+back: ``warped(x) = moving(x + u(x))``. Resizing keeps the faces of the volume where they are
+(half-voxel centres, ``align_corners=False``), so coarse and fine grids stay concentric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+
+def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
+    """The index of every voxel, (1, 3, D, H, W)."""
+    axes = [torch.arange(size, dtype=torch.float32, device=device) for size in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def sample(
+    image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinear", padding: str = "border"
+) -> torch.Tensor:
+    """Read an image between its voxels.
+
+    :param image: (B, C, D, H, W).
+    :param positions: (B, 3, ...) in voxels of ``image``, on a grid of any shape.
+    :param mode: ``bilinear`` (trilinear in three dimensions) or ``nearest``.
+    :param padding: what lies outside: ``border`` continues the edge, ``zeros`` is nothing.
+    :returns: (B, C, ...), the shape of the grid of ``positions``.
+    """
+    sizes = image.shape[2:]
+    # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first.
+    scaled = [(2.0 * positions[:, axis] + 1.0) / sizes[axis] - 1.0 for axis in (2, 1, 0)]
+    return functional.grid_sample(
+        image, torch.stack(scaled, dim=-1), mode=mode, padding_mode=padding, align_corners=False
+    )
+
+
+def warp(
+    image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border"
+) -> torch.Tensor:
+    """Pull an image back: ``warped(x) = image(x + u(x))``; (B, C, D, H, W) on the field's grid."""
+    return sample(image, voxel_grid(field.shape[2:], field.device) + field, mode, padding)
+
+
+def compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+    """The field of ``x -> (id + outer)((id + inner)(x))``: ``inner(x) + outer(x + inner(x))``."""
+    return warp(outer, inner) + inner
+
+
+def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
+    """Follow a stationary velocity field for unit time, by scaling and squaring (Arsigny et al. 2006).
+
+    :param velocity: (B, 3, D, H, W) in voxels for each unit of time.
+    :returns: a displacement field; a diffeomorphism for velocities that are smooth on the grid.
+    """
+    field = velocity / 2**steps
+    for _ in range(steps):
+        field = compose(field, field)
+    return field
+
+
+def invert(field: torch.Tensor, iterations: int = 30, tolerance: float = 0.01) -> tuple[torch.Tensor, float]:
+    """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008).
+
+    :param tolerance: stop when no position changes by more than this, in voxels.
+    :returns: the inverse field and its residual: the mean of ``|v + u(id + v)|`` in voxels.
+    """
+    inverse = torch.zeros_like(field)
+    for _ in range(iterations):
+        update = -warp(field, inverse)
+        change = (update - inverse).abs().max()
+        # Half-way steps also converge where the field compresses space more than twofold.
+        inverse = 0.5 * (inverse + update)
+        if change < tolerance:
+            break
+    residual = (inverse + warp(field, inverse)).norm(dim=1).mean()
+    return inverse, float(residual)
+
+
+def resize_image(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Resample (B, C, D, H, W) to another number of voxels in the same box."""
+    if tuple(image.shape[2:]) == tuple(shape):
+        return image
+    return functional.interpolate(image, size=tuple(shape), mode="trilinear", align_corners=False)
+
+
+def resize_field(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Resample a field to another grid over the same box; its numbers become voxels of that grid."""
+    if tuple(field.shape[2:]) == tuple(shape):
+        return field
+    ratios = [new / old for new, old in zip(shape, field.shape[2:], strict=True)]
+    return resize_image(field, shape) * field.new_tensor(ratios).view(1, 3, 1, 1, 1)
+
+
+def downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
+    """Average blocks of ``factor`` voxels a side; the sizes must be multiples of the factor."""
+    return functional.avg_pool3d(image, factor) if factor > 1 else image
+
+
+def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur (B, C, D, H, W) by a Gaussian of ``sigma`` voxels, cut at three sigma, edges continued.
+
+    Summing shifted copies is several times faster here than a convolution along one axis.
+    """
+    if sigma <= 0:
+        return volume
+    radius = max(1, round(3 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = (weights / weights.sum()).tolist()
+    for axis in (2, 3, 4):
+        padded = pad_axis(volume, axis, radius, "replicate")
+        size = volume.shape[axis]
+        volume = weights[0] * padded.narrow(axis, 0, size)
+        for shift in range(1, 2 * radius + 1):
+            volume = volume.add_(padded.narrow(axis, shift, size), alpha=weights[shift])
+    return volume
+
+
+def pad_axis(volume: torch.Tensor, axis: int, amount: int, mode: str = "constant") -> torch.Tensor:
+    """Pad one of the last three axes of (B, C, D, H, W) at both ends."""
+    widths = [0, 0, 0, 0, 0, 0]
+    widths[2 * (4 - axis)] = widths[2 * (4 - axis) + 1] = amount
+    return functional.pad(volume, widths, mode=mode)
+
+
+def central_differences(volume: torch.Tensor) -> torch.Tensor:
+    """Derivative along each array axis per voxel, one-sided at the edges: (B, C, ...) to (B, C, 3, ...)."""
+    return torch.stack(torch.gradient(volume, dim=(2, 3, 4)), dim=2)
+
+
+def jacobian_determinant(field: torch.Tensor) -> torch.Tensor:
+    """Determinant of the Jacobian of ``x + u(x)``: (B, 3, D, H, W) to (B, D, H, W).
+
+    In voxel coordinates of one grid: the grid's direction and spacing cancel, so that this also is the
+    determinant in millimetres.
+    """
+    matrix = central_differences(field) + torch.eye(3, device=field.device).view(1, 3, 3, 1, 1, 1)
+    return torch.linalg.det(matrix.movedim((1, 2), (-2, -1)))

@@ -1,0 +1,51 @@
+"""Normalised mutual information of whole images (Studholme et al. 1999), with soft histograms."""
+
+from __future__ import annotations
+
+import torch
+
+
+def soft_bins(values: torch.Tensor, bins: int) -> torch.Tensor:
+    """Share each value between its two nearest bins: (..., N) in [0, 1] to (..., N, bins)."""
+    position = values.clamp(0, 1)[..., None] * (bins - 1)
+    centres = torch.arange(bins, dtype=values.dtype, device=values.device)
+    return (1.0 - (position - centres).abs()).clamp(min=0)
+
+
+def normalised_mutual_information(first: torch.Tensor, second: torch.Tensor, bins: int = 24) -> torch.Tensor:
+    """``(H(first) + H(second)) / H(first, second)``: 1 for unrelated values, 2 for values that decide each other.
+
+    :param first: (B, N) or (B, N, bins) if already shared between bins.
+    :param second: likewise.
+    :returns: (B,).
+    """
+    first = first if first.dim() == 3 else soft_bins(first, bins)
+    second = second if second.dim() == 3 else soft_bins(second, bins)
+    joint = first.transpose(1, 2) @ second
+    joint = joint / joint.sum(dim=(1, 2), keepdim=True)
+    return (_entropy(joint.sum(2)) + _entropy(joint.sum(1))) / _entropy(joint.flatten(1))
+
+
+def _entropy(probability: torch.Tensor) -> torch.Tensor:
+    return -(probability * (probability + 1e-10).log()).sum(-1)
+
+
+class MutualInformation:
+    """``2 - NMI``: 0 for images that decide each other, 1 for unrelated ones.
+
+    :param bins: of each image's histogram.
+    :param samples: voxels drawn at random (with a fixed seed) from larger images; soft histograms are heavy.
+    """
+
+    def __init__(self, bins: int = 24, samples: int = 200_000) -> None:
+        self.bins = bins
+        self.samples = samples
+
+    def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        """Compare (B, 1, D, H, W) images; the mean over the batch."""
+        warped, fixed = warped.float().flatten(1), fixed.float().flatten(1)
+        if warped.shape[1] > self.samples:
+            generator = torch.Generator().manual_seed(0)
+            chosen = torch.randint(warped.shape[1], (self.samples,), generator=generator).to(warped.device)
+            warped, fixed = warped[:, chosen], fixed[:, chosen]
+        return (2.0 - normalised_mutual_information(warped, fixed, self.bins)).mean()
