@@ -176,9 +176,7 @@ def _coarse(image: PreparedImage, spacing: float) -> tuple[torch.Tensor, Grid]:
     return functional.interpolate(image.tensor, size=shape, mode="area"), image.grid.resized(shape)
 
 
-def _fixed_samples(
-    fixed: PreparedImage, stage: Stage, centre: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _fixed_samples(fixed: PreparedImage, stage: Stage, centre: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """The fixed voxels that are compared, in and near the head.
 
     :returns: their soft histogram (1, N, bins), and their offsets from ``centre`` in mm, (3, N).

@@ -171,19 +171,19 @@ def inverse_of_affine_then_field(
     return composite
 
 
-def matrix_of_transform(transform: sitk.Transform, around: np.ndarray) -> np.ndarray:
-    """The 4x4 matrix of a linear transform on LPS points, or the best linear fit near a point.
+def linear_fit(transform: sitk.Transform, around: np.ndarray) -> tuple[np.ndarray, float]:
+    """The 4x4 matrix on LPS points that is nearest to a transform in a 160 mm cube about a point.
 
-    :param around: LPS point in mm; a non-linear transform is fitted on a 160 mm cube about it.
+    :param around: LPS point in mm.
+    :returns: the matrix, and the largest distance in mm between it and the transform: 0 for linear ones.
     """
     offsets = np.stack(np.meshgrid(*[[-80.0, 0.0, 80.0]] * 3, indexing="ij"), -1).reshape(-1, 3)
-    points = around + offsets
-    moved = np.array([transform.TransformPoint(point.tolist()) for point in points])
-    homogeneous = np.c_[points, np.ones(len(points))]
-    solution = np.linalg.lstsq(homogeneous, moved, rcond=None)[0]
+    points = np.c_[around + offsets, np.ones(len(offsets))]
+    moved = np.array([transform.TransformPoint(point[:3].tolist()) for point in points])
+    solution = np.linalg.lstsq(points, moved, rcond=None)[0]
     matrix = np.eye(4)
     matrix[:3, :] = solution.T
-    return matrix
+    return matrix, float(np.linalg.norm(points @ solution - moved, axis=1).max())
 
 
 def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:

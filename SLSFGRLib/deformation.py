@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .fields import central_differences, compose, downsample, resize_field, resize_image, sample, smooth, voxel_grid
+from .fields import (
+    central_differences,
+    compose,
+    downsample,
+    resize_field,
+    sample,
+    smooth,
+    voxel_grid,
+)
 from .preparation import PreparedImage
 from .similarity.local_correlation import LocalCorrelationGradient
 
@@ -98,7 +106,7 @@ class _LevelOptimiser:
         self.smoothness = smoothness
         self.similarity = LocalCorrelationGradient(downsample(fixed.tensor, level.factor))
         self.warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, level.factor)
-        self.mask = border_mask([size // level.field_factor for size in fixed.grid.shape]).to(fixed.tensor.device)
+        self.ramp = _border_ramp([size // level.field_factor for size in fixed.grid.shape]).to(fixed.tensor.device)
         self.first = torch.zeros(())
         self.second = torch.zeros(())
         self.count = 0
@@ -109,10 +117,10 @@ class _LevelOptimiser:
         _, derivative = self.similarity(warped)
         force = central_differences(warped)[:, 0].mul_(derivative)
         force = downsample(force, self.level.field_factor // self.level.factor)
-        direction = self._adaptive(smooth(force, self.smoothness.gradient)).mul_(self.mask)
+        direction = self._adaptive(smooth(force, self.smoothness.gradient)).mul_(self.ramp)
         longest = direction.square().sum(1).max().sqrt().clamp(min=1e-12)
         field = compose(field, direction.mul_(-self.smoothness.step / longest))
-        return smooth(field, self.smoothness.field).mul_(self.mask)
+        return _with_still_border(smooth(field, self.smoothness.field))
 
     def _adaptive(self, force: torch.Tensor) -> torch.Tensor:
         """Adam's direction (Kingma & Ba 2015), with one second moment for the three channels of a voxel.
@@ -154,13 +162,18 @@ class AffineWarper:
         return torch.einsum("rc,bcdhw->brdhw", self.linear, vectors)
 
 
-def border_mask(shape: list[int]) -> torch.Tensor:
-    """0 on the outermost voxels, rising to 1 over three more: (1, 1, D, H, W).
-
-    A field that ends at zero is continued without a jump by every program that reads it.
-    """
+def _border_ramp(shape: list[int]) -> torch.Tensor:
+    """0 on the outermost voxels, rising to 1 over four more: (1, 1, D, H, W)."""
     ramps = []
     for size in shape:
         index = torch.arange(size, dtype=torch.float32)
         ramps.append((torch.minimum(index, size - 1 - index) / 4.0).clamp(max=1.0))
     return (ramps[0][:, None, None] * ramps[1][:, None] * ramps[2])[None, None]
+
+
+def _with_still_border(field: torch.Tensor) -> torch.Tensor:
+    """The field with zeros on its outermost voxels: every program that reads it continues it without a jump."""
+    for axis in (2, 3, 4):
+        field.select(axis, 0).zero_()
+        field.select(axis, -1).zero_()
+    return field

@@ -38,9 +38,7 @@ def sample(
     )
 
 
-def warp(
-    image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border"
-) -> torch.Tensor:
+def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border") -> torch.Tensor:
     """Pull an image back: ``warped(x) = image(x + u(x))``; (B, C, D, H, W) on the field's grid."""
     return sample(image, voxel_grid(field.shape[2:], field.device) + field, mode, padding)
 
@@ -139,4 +137,15 @@ def jacobian_determinant(field: torch.Tensor) -> torch.Tensor:
     determinant in millimetres.
     """
     matrix = central_differences(field) + torch.eye(3, device=field.device).view(1, 3, 3, 1, 1, 1)
-    return torch.linalg.det(matrix.movedim((1, 2), (-2, -1)))
+    return determinant(*matrix.unbind(dim=2))
+
+
+def determinant(first: torch.Tensor, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
+    """Determinant of 3x3 matrices given by their columns, each (B, 3, ...), to (B, ...).
+
+    Written out: ``torch.linalg.det`` takes twenty times as long for a matrix in every voxel.
+    """
+    a, b, c = first.unbind(1)
+    d, e, f = second.unbind(1)
+    g, h, i = third.unbind(1)
+    return a * (e * i - f * h) - d * (b * i - c * h) + g * (b * f - c * e)

@@ -116,9 +116,7 @@ def _resampled(image: sitk.Image, spacing: float) -> sitk.Image:
     )
 
 
-def _box_in_voxels(
-    lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _box_in_voxels(lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int) -> tuple[np.ndarray, np.ndarray]:
     """First voxel and number of voxels of a box given in mm from the grid's first voxel."""
     start = np.floor(lower / grid.spacing).astype(int)
     shape = np.ceil(upper / grid.spacing).astype(int) - start

@@ -18,8 +18,10 @@ def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
         size = volume.shape[axis]
         volume = padded.narrow(axis, 0, size).clone()
         for shift in range(1, 2 * radius + 1):
-            volume = volume + padded.narrow(axis, shift, size) if volume.requires_grad else volume.add_(
-                padded.narrow(axis, shift, size)
+            volume = (
+                volume + padded.narrow(axis, shift, size)
+                if volume.requires_grad
+                else volume.add_(padded.narrow(axis, shift, size))
             )
     return volume
 

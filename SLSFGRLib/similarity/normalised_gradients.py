@@ -1,4 +1,4 @@
-"""Normalised gradient fields (NGF; Haber & Modersitzki 2006): do the edges of two images run alike?"""
+"""Normalised gradient fields (NGF; Haber & Modersitzki 2006): how much alike the edges of two images run."""
 
 from __future__ import annotations
 

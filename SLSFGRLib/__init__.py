@@ -1,0 +1,50 @@
+"""Registration and segmentation of brain MRI.
+
+>>> import SimpleITK as sitk, SLSFGRLib
+>>> result = SLSFGRLib.register(sitk.ReadImage("fixed.nii.gz"), sitk.ReadImage("moving.nii.gz"))
+>>> sitk.WriteImage(result.warped, "warped.nii.gz")
+>>> sitk.WriteTransform(result.transform, "transform.h5")
+
+Importing the package is instant: torch is loaded when work begins.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .errors import Cancelled, InputError
+from .version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from .evaluation import evaluate
+    from .labels import warp_labels
+    from .models import load_model
+    from .registration import RegistrationResult, register, resample_image
+
+_LAZY = {
+    "RegistrationResult": "registration",
+    "evaluate": "evaluation",
+    "load_model": "models",
+    "register": "registration",
+    "resample_image": "registration",
+    "warp_labels": "labels",
+}
+
+__all__ = [
+    "Cancelled",
+    "InputError",
+    "RegistrationResult",
+    "__version__",
+    "evaluate",
+    "load_model",
+    "register",
+    "resample_image",
+    "warp_labels",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,102 @@
+"""Register a moving brain image to a fixed one.
+
+Writes into the folder given by --output:
+  warped.nii.gz            the moving image on the fixed image's grid
+  transform.h5             points of the fixed image to points of the moving image (ITK, LPS, mm)
+  inverse_transform.h5     points of the moving image to points of the fixed image
+  fixed_labels.nii.gz      with --moving-labels: the labels carried over, on the fixed image's grid
+  moving_labels.nii.gz     with --moving-labels: the labels as they were given
+  report.json report.html  figures and pictures
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import ConsoleProgress
+from .outputs import staged_folder
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
+
+    from ..registration import RegistrationResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``slsfgr register``."""
+    parser.add_argument("fixed", type=Path, metavar="FIXED", help="the image that stays as it is")
+    parser.add_argument("moving", type=Path, metavar="MOVING", help="the image that is brought to it")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--mode",
+        choices=("fast", "standard", "accurate"),
+        default="standard",
+        help="how long to optimise (default: standard)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument(
+        "--initial-transform",
+        type=Path,
+        metavar="T",
+        help="linear ITK transform of fixed to moving points to start from",
+    )
+    parser.add_argument("--no-affine", action="store_true", help="do not estimate an affine alignment first")
+    parser.add_argument("--moving-labels", type=Path, metavar="L", help="label map of MOVING to carry over")
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        help="model file of slsfgr train, or li_fan to let its network learn on this pair",
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run ``slsfgr register``."""
+    from ..images import read_image, read_labels
+    from ..models import load_model
+    from ..registration import register
+    from ..transform_files import read_transform
+
+    progress = ConsoleProgress(arguments.quiet)
+    fixed, moving = read_image(arguments.fixed), read_image(arguments.moving)
+    labels = read_labels(arguments.moving_labels) if arguments.moving_labels else None
+    start = read_transform(arguments.initial_transform) if arguments.initial_transform else None
+    model = load_model(arguments.model) if arguments.model else None
+    with staged_folder(arguments.output) as folder:
+        result = register(
+            fixed,
+            moving,
+            arguments.mode,
+            arguments.device,
+            progress,
+            initial_transform=start,
+            affine=not arguments.no_affine,
+            moving_labels=labels,
+            model=model,
+        )
+        result.report |= {"fixed": str(arguments.fixed), "moving": str(arguments.moving)}
+        _write(result, fixed, moving, folder)
+        names = sorted(path.name for path in folder.iterdir())
+    for name in names:
+        print(arguments.output / name)
+
+
+def _write(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, folder: Path) -> None:
+    import SimpleITK as sitk
+
+    from ..images import smallest_label_type
+    from ..report import html_report, registration_pictures
+    from ..transform_files import write_transform
+
+    sitk.WriteImage(result.warped, str(folder / "warped.nii.gz"))
+    write_transform(result.transform, folder / "transform.h5")
+    write_transform(result.inverse_transform, folder / "inverse_transform.h5")
+    for name in ("fixed_labels", "moving_labels"):
+        labels = getattr(result, name)
+        if labels is not None:
+            sitk.WriteImage(smallest_label_type(labels), str(folder / f"{name}.nii.gz"))
+    (folder / "report.json").write_text(json.dumps(result.report, indent=2) + "\n")
+    pictures = registration_pictures(fixed, moving, result)
+    (folder / "report.html").write_text(html_report(result.report, pictures), encoding="utf-8")

@@ -1,0 +1,164 @@
+"""Models: a network together with all that is needed to use it, in one file without any code in it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .deformation import AffineWarper
+from .errors import InputError
+from .fields import downsample, resize_field
+from .networks import LiFanNetwork
+from .objective import MultiResolutionObjective
+from .pair_learning import PairLearning, learn_pair
+from .preparation import PreparedImage
+from .version import VERSION
+
+FORMAT = 1
+NETWORKS = {"li_fan": LiFanNetwork}
+# What each mode multiplies the steps of learning on the pair with.
+EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """All of a model but its weights.
+
+    :param network: a name in :data:`NETWORKS`.
+    :param network_options: its constructor's arguments.
+    :param factor: how many voxels of the working grid (1 mm) a side make one of the network's.
+    :param similarity: :param penalty: :param roughness: :param level_weights: the objective, by name.
+    :param pair_steps: steps of learning on the pair in standard mode.
+    :param pair_learning_rate: their learning rate.
+    """
+
+    network: str = "li_fan"
+    network_options: dict = field(default_factory=dict)
+    factor: int = 2
+    similarity: str = "ncc"
+    penalty: str = "tv"
+    roughness: float = 0.01
+    level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
+    pair_steps: int = 100
+    pair_learning_rate: float = 1e-3
+
+    def objective(self) -> MultiResolutionObjective:
+        """What the model minimises."""
+        return MultiResolutionObjective.from_names(self.similarity, self.penalty, self.roughness, self.level_weights)
+
+    def build(self) -> torch.nn.Module:
+        """A network with fresh weights.
+
+        :raises InputError: there is no such network, or it does not take these options.
+        """
+        if self.network not in NETWORKS:
+            raise InputError(f"network {self.network!r}: there is none of this name; use {', '.join(NETWORKS)}.")
+        try:
+            return NETWORKS[self.network](**self.network_options)
+        except TypeError as error:
+            raise InputError(f"network {self.network!r}: does not take these options: {error}.") from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that is ready to register pairs.
+
+    :param name: for the report.
+    :param sha256: of the file it was read from; None for a network without training.
+    """
+
+    name: str
+    settings: ModelSettings
+    network: torch.nn.Module
+    sha256: str | None = None
+
+    @classmethod
+    def untrained(cls, name: str) -> Model:
+        """A system that learns on each pair from scratch; always from the same random weights."""
+        settings = ModelSettings(network=name)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return cls(name, settings, settings.build())
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the network has learned anything before it meets the pair."""
+        return self.sha256 is not None
+
+    def description(self) -> dict:
+        """Name, version and checksum, for the report."""
+        return {"name": self.name, "version": VERSION, "sha256": self.sha256}
+
+    def field(
+        self,
+        fixed: PreparedImage,
+        moving: PreparedImage,
+        matrix: np.ndarray,
+        mode: str,
+        update: Callable[[float], None],
+    ) -> torch.Tensor:
+        """The field that, followed by the matrix, brings the moving image to the fixed one.
+
+        :param matrix: 4x4, fixed voxels to moving voxels.
+        :param mode: ``fast`` is one pass; the others let the network go on learning on this pair.
+        :returns: (1, 3, d, h, w) in voxels of the network's grid.
+        :raises InputError: one pass was asked of a network that has not learned anything.
+        """
+        if mode == "fast" and not self.is_trained:
+            raise InputError(f"model {self.name!r}: is untrained, and fast mode does not train; use standard.")
+        factor = self.settings.factor
+        images = downsample(fixed.tensor, factor)
+        warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
+        aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
+        network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
+        if mode == "fast":
+            return resize_field(network(aligned, images)[-1], images.shape[2:])
+        settings = PairLearning(
+            steps=round(EFFORT[mode] * self.settings.pair_steps),
+            learning_rate=self.settings.pair_learning_rate,
+        )
+        return learn_pair(network, aligned, images, self.settings.objective(), settings, update)[0]
+
+    def save(self, path: Path) -> None:
+        """Write the settings and the weights to a file."""
+        content = {"format": FORMAT, "name": self.name, "version": VERSION, "settings": asdict(self.settings)}
+        torch.save(content | {"weights": self.network.state_dict()}, path)
+
+
+def load_model(name: str) -> Model:
+    """The model in a file, or the untrained system of this name.
+
+    :raises InputError: there is neither, or the file holds no model that this version can use.
+    """
+    path = Path(name)
+    if not path.is_file():
+        if name in NETWORKS:
+            return Model.untrained(name)
+        raise InputError(f"{name}: there is no such model file; give one, or {', '.join(NETWORKS)} to learn anew.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.") from error
+    return _model_from(content, path)
+
+
+def _model_from(content: object, path: Path) -> Model:
+    if not isinstance(content, dict) or not {"format", "name", "settings", "weights"} <= content.keys():
+        raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.")
+    if content["format"] != FORMAT:
+        raise InputError(f"{path}: has format {content['format']}, this version reads {FORMAT}; update slsfgr.")
+    settings = ModelSettings(**content["settings"])
+    settings = replace(settings, level_weights=tuple(settings.level_weights))
+    network = settings.build()
+    try:
+        network.load_state_dict(content["weights"])
+    except RuntimeError as error:
+        raise InputError(f"{path}: its weights do not fit its network; train it again.") from error
+    return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -1,0 +1,6 @@
+"""Networks: each is called with (moving, fixed) and gives fields from coarse to fine."""
+
+from .free_fields import FreeFields
+from .li_fan import LiFanNetwork
+
+__all__ = ["FreeFields", "LiFanNetwork"]

@@ -1,0 +1,31 @@
+"""No network at all: the fields themselves are the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..fields import integrate
+
+
+class FreeFields(nn.Module):
+    """Gives the same fields whatever the images; optimising them is classical registration.
+
+    Any objective of a network can so be optimised directly on the field.
+
+    :param shape: of the images, sizes multiples of 4.
+    :param diffeomorphic: the parameters are stationary velocities and are integrated.
+    """
+
+    def __init__(self, shape: Sequence[int], diffeomorphic: bool = True) -> None:
+        super().__init__()
+        self.diffeomorphic = diffeomorphic
+        self.fields = nn.ParameterList(
+            nn.Parameter(torch.zeros(1, 3, *[size // factor for size in shape])) for factor in (4, 2, 1)
+        )
+
+    def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
+        """Give the fields at 1/4, 1/2 and 1 of the resolution, each in its own voxels; images are not read."""
+        return [integrate(field) if self.diffeomorphic else field + 0.0 for field in self.fields]

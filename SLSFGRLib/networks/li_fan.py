@@ -1,0 +1,76 @@
+"""The fully convolutional network of Li & Fan (2018) for self-supervised registration.
+
+H. Li, Y. Fan: Non-rigid image registration using self-supervised fully convolutional networks without
+training data. ISBI 2018. Two poolings lead to a quarter of the resolution, two transposed convolutions
+back; at each of the three resolutions a head regresses a field of its own.
+
+Two departures: instance instead of batch normalisation, which with one pair differs between training and
+use; and heads that start at zero, so that the first field is the identity.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..fields import integrate
+
+POOLINGS = 2
+
+
+class LiFanNetwork(nn.Module):
+    """Regresses a displacement field at a quarter, a half and the whole of the resolution.
+
+    :param channels: of the convolutions at the whole, a half and a quarter of the resolution.
+    :param diffeomorphic: take the heads' output as stationary velocities and integrate them.
+    """
+
+    def __init__(self, channels: tuple[int, int, int] = (32, 64, 128), diffeomorphic: bool = False) -> None:
+        super().__init__()
+        fine, middle, coarse = channels
+        self.diffeomorphic = diffeomorphic
+        self.encode_fine = _convolution(2, fine)
+        self.encode_middle = _convolution(fine, middle)
+        self.encode_coarse = _convolution(middle, coarse)
+        self.up_middle = _upsampling(coarse, middle)
+        self.decode_middle = _convolution(middle, middle)
+        self.up_fine = _upsampling(middle, fine)
+        self.heads = nn.ModuleList(_head(count) for count in (coarse, middle, fine))
+        self.pool = nn.MaxPool3d(2)
+
+    def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
+        """Regress the fields.
+
+        :param moving: (B, 1, D, H, W), sizes multiples of 4.
+        :param fixed: likewise.
+        :returns: (B, 3, ...) fields at 1/4, 1/2 and 1 of the resolution, each in its own voxels.
+        """
+        images = torch.cat([fixed, moving], dim=1)
+        coarse = self.encode_coarse(self.pool(self.encode_middle(self.pool(self.encode_fine(images)))))
+        middle = self.decode_middle(self.up_middle(coarse))
+        fine = self.up_fine(middle)
+        fields = [head(features) for head, features in zip(self.heads, (coarse, middle, fine), strict=True)]
+        return [integrate(field) for field in fields] if self.diffeomorphic else fields
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
+        nn.InstanceNorm3d(outputs, affine=True),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _upsampling(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose3d(inputs, outputs, 2, stride=2, bias=False),
+        nn.InstanceNorm3d(outputs, affine=True),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _head(inputs: int) -> nn.Conv3d:
+    head = nn.Conv3d(inputs, 3, 3, padding=1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

@@ -1,0 +1,91 @@
+"""The images of a training run: prepared, aligned to one another and changed at random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from ..affine import align
+from ..coordinates import voxel_to_voxel
+from ..deformation import AffineWarper
+from ..errors import InputError
+from ..fields import compose, integrate, resize_image, voxel_grid, warp
+from ..images import read_image
+from ..preparation import prepare
+from .recipe import Augmentation
+
+# Control points along each axis of a random deformation.
+KNOTS = 7
+
+
+def load_aligned(files: list[Path], spacing: float, multiple: int, update: Callable[[float], None]) -> torch.Tensor:
+    """Prepare images and bring all of them to the first by an affine alignment.
+
+    :param spacing: of the voxels, in mm.
+    :param multiple: of the sizes.
+    :param update: called with the fraction done.
+    :returns: (number of files, 1, D, H, W).
+    :raises InputError: there are fewer than two files, or one cannot be read.
+    """
+    if len(files) < 2:
+        raise InputError("training needs at least two images; add more to the recipe's [data] training.")
+    reference = prepare(read_image(files[0]), str(files[0]), spacing, margin=8.0, multiple=multiple)
+    images = [reference.tensor]
+    for number, file in enumerate(files[1:], start=1):
+        update(number / len(files))
+        moving = prepare(read_image(file), str(file), spacing)
+        matrix = voxel_to_voxel(align(reference, moving), reference.grid, moving.grid)
+        warper = AffineWarper(moving.tensor, matrix, reference.grid.shape, 1)
+        images.append(warper(torch.zeros(1, 3, *reference.grid.shape)))
+    return torch.cat(images)
+
+
+def draw_pair(
+    images: torch.Tensor, augmentation: Augmentation, spacing: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two different images, each changed at random on its own.
+
+    :param images: (N, 1, D, H, W).
+    :returns: moving and fixed, (1, 1, D, H, W) each.
+    """
+    first, second = torch.randperm(len(images), generator=generator)[:2].tolist()
+    moving, fixed = (changed(images[index : index + 1], augmentation, spacing, generator) for index in (first, second))
+    return moving, fixed
+
+
+def changed(
+    image: torch.Tensor, augmentation: Augmentation, spacing: float, generator: torch.Generator
+) -> torch.Tensor:
+    """One image (1, 1, D, H, W) deformed, moved and re-scaled in intensity at random."""
+    shape = image.shape[2:]
+    deformation = _random_deformation(shape, augmentation.deformation_mm / spacing, generator)
+    field = compose(_random_affine(shape, augmentation, spacing, generator), deformation.to(image.device))
+    exponent = math.exp(augmentation.gamma * (2.0 * _uniform(generator) - 1.0))
+    return warp(image, field.to(image.device)).clamp(0, 1) ** exponent
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return float(torch.rand((), generator=generator))
+
+
+def _random_deformation(shape: torch.Size, deviation: float, generator: torch.Generator) -> torch.Tensor:
+    """A smooth diffeomorphism with displacements of about ``deviation`` voxels."""
+    knots = torch.randn(1, 3, KNOTS, KNOTS, KNOTS, generator=generator)
+    return integrate(resize_image(knots, shape) * deviation, steps=5)
+
+
+def _random_affine(
+    shape: torch.Size, augmentation: Augmentation, spacing: float, generator: torch.Generator
+) -> torch.Tensor:
+    """The field of a small random rotation, scaling and shift about the middle."""
+    draw = 2.0 * torch.rand(3, 3, generator=generator) - 1.0
+    x, y, z = (draw[0] * math.radians(augmentation.rotation_degrees)).tolist()
+    rotation = torch.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    linear = rotation * (1.0 + augmentation.scale * draw[1])
+    centre = torch.tensor([(size - 1) / 2.0 for size in shape]).view(1, 3, 1, 1, 1)
+    offset = voxel_grid(shape) - centre
+    shift = (augmentation.shift_mm / spacing * draw[2]).view(1, 3, 1, 1, 1)
+    return torch.einsum("rc,bcdhw->brdhw", linear, offset) - offset + shift

@@ -1,0 +1,134 @@
+"""Recipes: TOML files that say what to train, on which images, and for how long."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import InputError
+from ..models import ModelSettings
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images there are.
+
+    :param training: file names or patterns, relative to the recipe; ``${NAME}`` is an environment variable.
+    :param validation: likewise; these images are only ever looked at to choose the best weights.
+    """
+
+    training: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How each image is changed at random, each time it is used.
+
+    :param rotation_degrees: :param scale: :param shift_mm: largest change about each axis.
+    :param deformation_mm: standard deviation of a smooth random deformation.
+    :param gamma: largest change of the logarithm of the exponent of the intensities.
+    """
+
+    rotation_degrees: float = 5.0
+    scale: float = 0.05
+    shift_mm: float = 4.0
+    deformation_mm: float = 3.0
+    gamma: float = 0.2
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    :param seed: decides the first weights, the order of the pairs and every random change.
+    :param steps: pairs to learn from.
+    :param learning_rate: of Adam at the start; it falls to nothing along a cosine.
+    :param validate_every: steps between two looks at the validation pairs, each with a checkpoint.
+    """
+
+    seed: int = 0
+    steps: int = 2000
+    learning_rate: float = 3e-4
+    validate_every: int = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a training run needs to know."""
+
+    name: str
+    folder: Path
+    model: ModelSettings = field(default_factory=ModelSettings)
+    data: Data = field(default_factory=Data)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    training: Schedule = field(default_factory=Schedule)
+
+    def files(self, part: str) -> list[Path]:
+        """The image files of ``training`` or ``validation``, in alphabetical order.
+
+        :raises InputError: a pattern matches no file.
+        """
+        found: list[Path] = []
+        for pattern in getattr(self.data, part):
+            matches = sorted(glob.glob(str(self.folder / _expanded(pattern))))
+            if not matches:
+                raise InputError(f"{pattern}: no {part} image matches this pattern; correct it in the recipe.")
+            found += [Path(match) for match in matches]
+        return found
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    :raises InputError: the file is missing or not TOML, or holds something that no recipe has.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such recipe; check the name.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a TOML file: {error}.") from error
+    sections = {"model": ModelSettings, "data": Data, "augmentation": Augmentation, "training": Schedule}
+    unknown = content.keys() - sections.keys() - {"name"}
+    if unknown:
+        raise InputError(f"{path}: has an unknown entry {sorted(unknown)[0]!r}; allowed: {', '.join(sections)}.")
+    parts = {name: _section(kind, content.get(name, {}), f"{path}: [{name}]") for name, kind in sections.items()}
+    return Recipe(name=content.get("name", path.stem), folder=path.resolve().parent, **parts)
+
+
+def _section(kind: type[Section], values: object, place: str) -> Section:
+    """Build one part of a recipe from its table, with every value of the type of its default."""
+    if not isinstance(values, dict):
+        raise InputError(f"{place}: must be a table.")
+    defaults = {item.name: getattr(kind(), item.name) for item in fields(kind)}
+    for name in values:
+        if name not in defaults:
+            raise InputError(f"{place}: has an unknown entry {name!r}; allowed: {', '.join(defaults)}.")
+    return kind(**{name: _like(value, defaults[name], f"{place}: {name}") for name, value in values.items()})
+
+
+def _like(value: object, default: object, place: str) -> object:
+    """The value, turned into the type of the default where nothing is lost."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool):
+        return value
+    raise InputError(f"{place}: {value!r} is not of the kind {type(default).__name__}.")
+
+
+def _expanded(pattern: str) -> str:
+    for name in re.findall(r"\$\{(\w+)\}", pattern):
+        if name not in os.environ:
+            raise InputError(f"{pattern}: the environment variable {name} is not set; set it to the data's folder.")
+        pattern = pattern.replace(f"${{{name}}}", os.environ[name])
+    return pattern
