@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import Cancelled, InputError
-from .version import VERSION as __version__
+from .version import VERSION
 
 if TYPE_CHECKING:
     from .evaluation import evaluate
@@ -31,11 +31,12 @@ _LAZY = {
     "warp_labels": "labels",
 }
 
+__version__ = VERSION
+
 __all__ = [
     "Cancelled",
     "InputError",
     "RegistrationResult",
-    "__version__",
     "evaluate",
     "load_model",
     "register",

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+# Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
+COARSEST_INVERSION = 24
+
 
 def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
     """The index of every voxel, (1, 3, D, H, W)."""
@@ -60,22 +63,37 @@ def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
     return field
 
 
-def invert(field: torch.Tensor, iterations: int = 30, tolerance: float = 0.01) -> tuple[torch.Tensor, float]:
-    """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008).
+def invert(field: torch.Tensor, iterations: int = 40, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
+    """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008), from coarse to fine.
 
-    :param tolerance: stop when no position changes by more than this, in voxels.
-    :returns: the inverse field and its residual: the mean of ``|v + u(id + v)|`` in voxels.
+    Half-way steps are taken, which converge also where the field compresses space more than twofold; only
+    voxels that have not settled are visited again.
+
+    :param field: (1, 3, D, H, W).
+    :param iterations: at most, at each resolution.
+    :param tolerance: the residual in voxels with which a voxel has settled.
+    :returns: the inverse field, and its residual: the mean of ``|v + u(id + v)|`` in voxels.
     """
-    inverse = torch.zeros_like(field)
+    shape = field.shape[2:]
+    if min(shape) > COARSEST_INVERSION:
+        coarse, _ = invert(resize_field(field, [size // 2 for size in shape]), iterations, tolerance)
+        inverse = resize_field(coarse, shape)[0].flatten(1)
+    else:
+        inverse = torch.zeros_like(field)[0].flatten(1)
+    voxels = voxel_grid(shape, field.device)[0].flatten(1)
+    residual = torch.zeros_like(inverse[0])
+    open_voxels = torch.arange(inverse.shape[1], device=field.device)
     for _ in range(iterations):
-        update = -warp(field, inverse)
-        change = (update - inverse).abs().max()
-        # Half-way steps also converge where the field compresses space more than twofold.
-        inverse = 0.5 * (inverse + update)
-        if change < tolerance:
+        position = (voxels[:, open_voxels] + inverse[:, open_voxels]).view(1, 3, -1, 1, 1)
+        miss = inverse[:, open_voxels] + sample(field, position).view(3, -1)
+        length = miss.norm(dim=0)
+        residual[open_voxels] = length
+        unsettled = length > tolerance
+        open_voxels = open_voxels[unsettled]
+        if len(open_voxels) == 0:
             break
-    residual = (inverse + warp(field, inverse)).norm(dim=1).mean()
-    return inverse, float(residual)
+        inverse[:, open_voxels] -= 0.5 * miss[:, unsettled]
+    return inverse.view_as(field), float(residual.mean())
 
 
 def resize_image(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:

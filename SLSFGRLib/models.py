@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -144,7 +143,7 @@ def load_model(name: str) -> Model:
         raise InputError(f"{name}: there is no such model file; give one, or {', '.join(NETWORKS)} to learn anew.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except Exception as error:  # on a file of another kind torch's reader may stumble in any way
         raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.") from error
     return _model_from(content, path)
 
@@ -154,11 +153,13 @@ def _model_from(content: object, path: Path) -> Model:
         raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.")
     if content["format"] != FORMAT:
         raise InputError(f"{path}: has format {content['format']}, this version reads {FORMAT}; update slsfgr.")
-    settings = ModelSettings(**content["settings"])
-    settings = replace(settings, level_weights=tuple(settings.level_weights))
-    network = settings.build()
     try:
+        settings = ModelSettings(**content["settings"])
+        settings = replace(settings, level_weights=tuple(settings.level_weights))
+        network = settings.build()
         network.load_state_dict(content["weights"])
-    except RuntimeError as error:
-        raise InputError(f"{path}: its weights do not fit its network; train it again.") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
     return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())

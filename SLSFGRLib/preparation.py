@@ -136,7 +136,9 @@ def _crop_or_continue(array: np.ndarray, start: np.ndarray, shape: np.ndarray) -
 def _scaled(array: np.ndarray) -> np.ndarray:
     """Scale so that 0 is the background and 1 the 99.5th percentile of the head; cut off what is beyond."""
     low = float(np.percentile(array, 0.5))
-    above = array[array > low + 0.05 * (float(array.max()) - low)]
+    # A quantile, not the maximum: one bright voxel must not decide what counts as head.
+    bright = float(np.percentile(array, 99.9))
+    above = array[array > low + 0.05 * (bright - low)]
     high = float(np.percentile(above, 99.5)) if above.size else float(array.max())
     if high <= low:
         high = low + 1.0

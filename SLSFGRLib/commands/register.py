@@ -77,17 +77,19 @@ def run(arguments: argparse.Namespace) -> None:
             model=model,
         )
         result.report |= {"fixed": str(arguments.fixed), "moving": str(arguments.moving)}
-        _write(result, fixed, moving, folder)
+        write_results(result, fixed, moving, folder)
         names = sorted(path.name for path in folder.iterdir())
     for name in names:
         print(arguments.output / name)
 
 
-def _write(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, folder: Path) -> None:
+def write_results(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, folder: Path) -> None:
+    """Write all files of a registration into a folder."""
     import SimpleITK as sitk
 
     from ..images import smallest_label_type
-    from ..report import html_report, registration_pictures
+    from ..registration import resample_image
+    from ..report import html_report, overview
     from ..transform_files import write_transform
 
     sitk.WriteImage(result.warped, str(folder / "warped.nii.gz"))
@@ -98,5 +100,6 @@ def _write(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, fo
         if labels is not None:
             sitk.WriteImage(smallest_label_type(labels), str(folder / f"{name}.nii.gz"))
     (folder / "report.json").write_text(json.dumps(result.report, indent=2) + "\n")
-    pictures = registration_pictures(fixed, moving, result)
+    before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
+    pictures = overview(fixed, before, result.warped, result.transform)
     (folder / "report.html").write_text(html_report(result.report, pictures), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def write_text(picture: np.ndarray, text: str, row: int, column: int, height: in
         for stroke in _STROKES.get(letter, "").split(","):
             points = [np.array([int(row_), int(column_)]) * scale for column_, row_ in stroke.split()]
             start = np.array([row, column + number * _ADVANCE * scale])
-            for first, second in zip(points, points[1:], strict=False):
+            for first, second in pairwise(points):
                 _draw_line(picture, start + first, start + second, shade)
 
 

@@ -23,6 +23,8 @@ TITLE_TOP = 10
 SIDE_SHADE = 130
 # Shown around the head, in mm.
 MARGIN = 8.0
+# How far down from its top a head is of interest, in mm: the brain, not the neck.
+HEIGHT = 150.0
 SQUARE = 20.0
 GRID_LINES = 8.0
 OUTLINE = (255, 170, 0)
@@ -31,7 +33,7 @@ FOLDED = (255, 255, 0)
 # From half the volume over the same to double; blue and red, which the colour-blind tell apart.
 VOLUME_COLOURS = [(30, 100, 255), (130, 180, 255), (235, 235, 235), (255, 150, 110), (235, 40, 30)]
 
-
+# One for each of the three planes.
 Panels = list[np.ndarray]
 
 
@@ -119,7 +121,7 @@ def _canonical(image: sitk.Image) -> tuple[np.ndarray, Grid]:
     grid = grid_of_image(image)
     # Array axes towards superior, posterior, left.
     order = nearest_axes(grid.matrix[:3, :3] / grid.spacing)[::-1]
-    array = sitk.GetArrayViewFromImage(image).transpose(order)
+    array = _finite(sitk.GetArrayViewFromImage(image)).transpose(order)
     matrix = grid.matrix[:, [*order, 3]]
     for axis, space_axis in enumerate((2, 1, 0)):
         if matrix[space_axis, axis] < 0:
@@ -127,6 +129,14 @@ def _canonical(image: sitk.Image) -> tuple[np.ndarray, Grid]:
             matrix[:, 3] += matrix[:, axis] * (array.shape[axis] - 1)
             matrix[:, axis] *= -1
     return array, Grid(array.shape, matrix)
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+    """Take the smallest value, background in brain MRI, where a voxel is not a number."""
+    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=float)):
+        return array
+    finite = np.isfinite(array)
+    return np.where(finite, array, array[finite].min() if finite.any() else 0)
 
 
 def _head_threshold(array: np.ndarray) -> float:
@@ -139,20 +149,28 @@ def _head_threshold(array: np.ndarray) -> float:
 
 
 def _layout(grid: Grid, head: np.ndarray) -> _Layout:
-    """Show the box around the head, and cut through its centre of mass."""
+    """Show the box around the upper part of the head, and cut through its centre of mass."""
+    levels = _used(np.count_nonzero(head, axis=(1, 2)))
+    lowest = max(levels[-1] - int(HEIGHT / grid.spacing[0]), levels[0])
     start, stop, cut = [], [], []
     for axis in range(3):
-        profile = np.count_nonzero(head, axis=tuple({0, 1, 2} - {axis}))
-        # A few bright specks far from the head do not widen the box.
-        used = np.flatnonzero(profile > 0.005 * profile.max()) if profile.any() else np.arange(len(profile))
+        profile = np.count_nonzero(head[lowest:], axis=tuple({0, 1, 2} - {axis}))
+        used = _used(profile)
+        weights = profile[used] if profile.any() else None
+        shift = lowest if axis == 0 else 0
         margin = int(np.ceil(MARGIN / grid.spacing[axis]))
-        start.append(max(int(used[0]) - margin, 0))
-        stop.append(min(int(used[-1]) + 1 + margin, len(profile)))
-        cut.append(round(float(np.average(used, weights=profile[used] + 1e-9))))
+        start.append(max(int(used[0]) + shift - margin, 0))
+        stop.append(min(int(used[-1]) + shift + 1 + margin, grid.shape[axis]))
+        cut.append(round(float(np.average(used, weights=weights))) + shift)
     _, rows, columns = (np.array(stop) - start) * grid.spacing
     # Axial and coronal are as wide as the head, sagittal as it is long.
     scale = (WIDTH - 4 * GAP) / (2 * columns + rows)
     return _Layout(grid, tuple(start), tuple(stop), tuple(cut), scale)
+
+
+def _used(profile: np.ndarray) -> np.ndarray:
+    """Where along an axis there is head: a few bright specks far from it do not count."""
+    return np.flatnonzero(profile >= 0.005 * profile.max())
 
 
 def _window(array: np.ndarray) -> tuple[float, float]:
@@ -163,7 +181,7 @@ def _window(array: np.ndarray) -> tuple[float, float]:
     return low, float(np.percentile(above, 99.5)) if above.size else low + 1.0
 
 
-def _panels(layout: _Layout, array: np.ndarray, window: tuple[float, float]) -> list[np.ndarray]:
+def _panels(layout: _Layout, array: np.ndarray, window: tuple[float, float]) -> Panels:
     """Cut the three planes, values from 0 to 1 within a window."""
     low, high = window
     return [np.clip((layout.panel(plane, array) - low) / (high - low), 0, 1) for plane in PLANES]
@@ -258,9 +276,9 @@ def _bent_places(points: np.ndarray, block: Grid, plane: _Plane) -> np.ndarray:
     points = points[1:-1, 1:-1, 1:-1].squeeze(plane.axis)
     spacing = np.delete(block.spacing, plane.axis)
     places = np.stack(np.indices(points.shape[:2]), axis=-1) * spacing
-    known = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1)
-    fit = np.linalg.lstsq(known.reshape(-1, 4), places.reshape(-1, 2), rcond=None)[0]
-    return known @ fit
+    known = np.concatenate([places, np.ones_like(places[..., :1])], axis=-1)
+    fit = np.linalg.lstsq(known.reshape(-1, 3), points.reshape(-1, 3), rcond=None)[0]
+    return (points - fit[2]) @ np.linalg.pinv(fit[:2])
 
 
 def _grid_lines(places: np.ndarray) -> np.ndarray:
@@ -274,7 +292,7 @@ def _grid_lines(places: np.ndarray) -> np.ndarray:
 
 
 def _with_volume(picture: np.ndarray, ratio: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Colour a picture by how much larger or smaller the moving brain is, the more the less the same."""
+    """Colour a picture where the moving brain is larger or smaller; grey shows through where it is not."""
     level = np.clip(np.log2(np.maximum(ratio, 1e-3)), -1, 1)
     picture = blend(picture, between_colours(level / 2 + 0.5, VOLUME_COLOURS), 0.85 * inside * np.abs(level))
     return blend(picture, FOLDED, inside * (ratio <= 0))

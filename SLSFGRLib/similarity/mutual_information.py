@@ -23,7 +23,9 @@ def normalised_mutual_information(first: torch.Tensor, second: torch.Tensor, bin
     second = second if second.dim() == 3 else soft_bins(second, bins)
     joint = first.transpose(1, 2) @ second
     joint = joint / joint.sum(dim=(1, 2), keepdim=True)
-    return (_entropy(joint.sum(2)) + _entropy(joint.sum(1))) / _entropy(joint.flatten(1))
+    # Two images without any contrast decide nothing: 1, not 0 / 0.
+    flat = 1e-6
+    return (_entropy(joint.sum(2)) + _entropy(joint.sum(1)) + flat) / (_entropy(joint.flatten(1)) + flat)
 
 
 def _entropy(probability: torch.Tensor) -> torch.Tensor:

@@ -78,10 +78,10 @@ class Recipe:
         """
         found: list[Path] = []
         for pattern in getattr(self.data, part):
-            matches = sorted(glob.glob(str(self.folder / _expanded(pattern))))
+            matches = sorted(glob.glob(_expanded(pattern), root_dir=self.folder))
             if not matches:
                 raise InputError(f"{pattern}: no {part} image matches this pattern; correct it in the recipe.")
-            found += [Path(match) for match in matches]
+            found += [self.folder / match for match in matches]
         return found
 
 
@@ -101,7 +101,7 @@ def read_recipe(path: Path) -> Recipe:
     if unknown:
         raise InputError(f"{path}: has an unknown entry {sorted(unknown)[0]!r}; allowed: {', '.join(sections)}.")
     parts = {name: _section(kind, content.get(name, {}), f"{path}: [{name}]") for name, kind in sections.items()}
-    return Recipe(name=content.get("name", path.stem), folder=path.resolve().parent, **parts)
+    return Recipe(name=_like(content.get("name", path.stem), "", f"{path}: name"), folder=path.resolve().parent, **parts)
 
 
 def _section(kind: type[Section], values: object, place: str) -> Section:
@@ -118,7 +118,7 @@ def _section(kind: type[Section], values: object, place: str) -> Section:
 def _like(value: object, default: object, place: str) -> object:
     """The value, turned into the type of the default where nothing is lost."""
     if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value)
+        return tuple(_like(item, default[0] if default else "", place) for item in value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool):
@@ -130,5 +130,5 @@ def _expanded(pattern: str) -> str:
     for name in re.findall(r"\$\{(\w+)\}", pattern):
         if name not in os.environ:
             raise InputError(f"{pattern}: the environment variable {name} is not set; set it to the data's folder.")
-        pattern = pattern.replace(f"${{{name}}}", os.environ[name])
+        pattern = pattern.replace(f"${{{name}}}", glob.escape(os.environ[name]))
     return pattern

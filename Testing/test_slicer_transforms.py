@@ -1,0 +1,285 @@
+"""Geometry between ITK and Slicer: files that Slicer reads and nodes that the module publishes."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+
+import slicer
+import slicer_stand_ins
+import vtk
+
+from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
+from SLSFGRLib.fields import smooth
+
+SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
+transforms = slicer_stand_ins.load("SLSFGRModule.transforms")
+
+LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+TOLERANCE_MM = 0.05
+SIZE = (22, 26, 20)
+
+
+def rotation(degrees, axis):
+    angle = np.radians(degrees)
+    matrix = np.eye(3)
+    first, second = [index for index in range(3) if index != axis]
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[first, second], matrix[second, first] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+DIRECTIONS = {
+    "LPS": np.eye(3),
+    "LAS": np.diag([1.0, -1.0, 1.0]),
+    "oblique": rotation(20, 0) @ rotation(-35, 2) @ np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]]),
+}
+AFFINE_LPS = np.eye(4)
+AFFINE_LPS[:3, :3] = rotation(8, 1) @ np.diag([1.1, 0.95, 1.0])
+AFFINE_LPS[:3, 3] = (4.0, -7.0, 11.0)
+
+
+@pytest.fixture(params=DIRECTIONS.values(), ids=DIRECTIONS)
+def fixed(request):
+    return image_with(request.param)
+
+
+@pytest.fixture(autouse=True)
+def scene():
+    return slicer_stand_ins.new_scene()
+
+
+def image_with(direction, size=SIZE, seed=0):
+    values = np.random.default_rng(seed).normal(size=size[::-1]).astype(np.float32)
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing((1.0, 1.5, 2.0))
+    image.SetOrigin((-30.0, 12.0, 45.0))
+    image.SetDirection(direction.flatten().tolist())
+    return image
+
+
+def smooth_field(grid: Grid, seed: int) -> torch.Tensor:
+    """A field of a few voxels, as smooth as those of a registration."""
+    noise = torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(seed))
+    field = smooth(noise, 4.0)
+    return 2.5 * field / field.abs().max()
+
+
+def transforms_on(image):
+    """A transform and one built the other way round, as SLSFGRLib composes them."""
+    grid = grid_of_image(image)
+    forward = affine_then_field(AFFINE_LPS, smooth_field(grid, 1), grid)
+    return forward, inverse_of_affine_then_field(AFFINE_LPS, smooth_field(grid, 2), grid)
+
+
+def points_inside(image, transform=None, count=200):
+    """LPS points at least three voxels from the faces; with a transform, points that it brings there."""
+    indices = np.random.default_rng(3).uniform(3, np.array(image.GetSize()) - 4, size=(count, 3))
+    points = [image.TransformContinuousIndexToPhysicalPoint(index.tolist()) for index in indices]
+    return [transform.TransformPoint(point) for point in points] if transform else points
+
+
+def assert_maps_like(node, transform, points_LPS):
+    """The node's transform from its parent, in RAS, agrees with an ITK transform."""
+    expected = np.array([transform.TransformPoint(point) for point in points_LPS])
+    from_parent = node.GetTransformFromParent()
+    got = np.array([from_parent.TransformPoint(LPS_TO_RAS * point) for point in points_LPS]) * LPS_TO_RAS
+    assert np.abs(expected - points_LPS).max() > 3.0, "the test needs a transform that moves points"
+    assert np.linalg.norm(got - expected, axis=1).max() < TOLERANCE_MM
+
+
+def assert_both_map_alike(forward_node, inverse_node, forward, inverse, image):
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(AFFINE_LPS[:3, :3].flatten().tolist())
+    affine.SetTranslation(AFFINE_LPS[:3, 3].tolist())
+    assert_maps_like(forward_node, forward, points_inside(image))
+    assert_maps_like(inverse_node, inverse, points_inside(image, affine))
+
+
+def read_with_slicer(path):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    storage = slicer.vtkMRMLTransformStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node)
+    return node
+
+
+def add_volume(image, name):
+    """A volume node where Slicer would put the image that it reads from a file."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    matrix[:3] *= LPS_TO_RAS[:, None]
+    return slicer.util.addVolumeFromArray(sitk.GetArrayFromImage(image), matrix, name)
+
+
+def add_parent(node, transform, name):
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", name)
+    parent.SetAndObserveTransformToParent(transform)
+    node.SetAndObserveTransformNodeID(parent.GetID())
+    return parent
+
+
+def linear_transform(matrix):
+    transform = vtk.vtkTransform()
+    transform.SetMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    return transform
+
+
+class Engine:
+    """Stands for SLSFGRLib.register: remembers what it is given, returns what it is told."""
+
+    def __init__(self, **result):
+        self.result = SimpleNamespace(report={"mode": "fast"}, **result)
+
+    def __call__(self, fixed, moving, **options):
+        self.fixed, self.moving, self.options = fixed, moving, options
+        return self.result
+
+
+def register(fixed, engine, **options):
+    volumes = add_volume(fixed, "fixed"), add_volume(image_with(np.eye(3), (9, 8, 7)), "moving")
+    return SLSFGRLogic(engine).register(*volumes, **options)
+
+
+def identity_engine(warped):
+    return Engine(warped=warped, transform=sitk.CompositeTransform(3), inverse_transform=sitk.CompositeTransform(3))
+
+
+def test_slicer_reads_the_transform_files_and_maps_points_as_itk_does(fixed, tmp_path):
+    forward, inverse = transforms_on(fixed)
+    nodes = []
+    for name, transform in (("transform.h5", forward), ("inverse_transform.h5", inverse)):
+        sitk.WriteTransform(transform, str(tmp_path / name))
+        nodes.append(read_with_slicer(tmp_path / name))
+    assert_both_map_alike(*nodes, forward, inverse, fixed)
+
+
+def test_published_transforms_map_points_as_itk_does(fixed):
+    forward, inverse = transforms_on(fixed)
+    nodes = register(fixed, Engine(warped=fixed, transform=forward, inverse_transform=inverse))
+    assert_both_map_alike(nodes.transformNode, nodes.inverseTransformNode, forward, inverse, fixed)
+
+
+def test_published_transform_still_maps_alike_after_slicer_saved_and_read_it(tmp_path):
+    image = image_with(DIRECTIONS["oblique"])
+    forward, _ = transforms_on(image)
+    storage = slicer.vtkMRMLTransformStorageNode()
+    storage.SetFileName(str(tmp_path / "saved.h5"))
+    assert storage.WriteData(transforms.transformNodeFromITK(forward))
+    assert_maps_like(read_with_slicer(tmp_path / "saved.h5"), forward, points_inside(image))
+
+
+def test_published_warped_volume_has_the_place_and_the_values_of_the_warped_image(fixed):
+    volume = register(fixed, identity_engine(fixed)).warpedVolumeNode
+    ijk = np.array([[0, 0, 0], [5, 7, 3], [21, 0, 19]])
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    got = slicer.util.arrayFromVTKMatrix(matrix) @ np.c_[ijk, np.ones(3)].T
+    expected = np.array([fixed.TransformIndexToPhysicalPoint(index.tolist()) for index in ijk]) * LPS_TO_RAS
+    np.testing.assert_allclose(got[:3].T, expected, atol=1e-6)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(volume), sitk.GetArrayFromImage(fixed))
+    assert volume.GetDisplayNode() is not None
+
+
+def test_engine_gets_both_images_as_they_are_and_the_options(fixed):
+    engine = identity_engine(fixed)
+    nodes = register(fixed, engine, mode="fast", device="cpu")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(engine.fixed), sitk.GetArrayFromImage(fixed))
+    for header in ("GetOrigin", "GetSpacing", "GetDirection"):
+        np.testing.assert_allclose(getattr(engine.fixed, header)(), getattr(fixed, header)(), atol=1e-9)
+    assert engine.moving.GetSize() == (9, 8, 7)
+    assert engine.options == {"mode": "fast", "device": "cpu", "progress": None}
+    assert nodes.report == {"mode": "fast"}
+
+
+def test_linear_parent_transforms_are_part_of_the_images_place_even_when_they_shear():
+    volumes = [add_volume(image_with(DIRECTIONS["oblique"]), name) for name in ("fixed", "moving")]
+    shear = np.eye(4)
+    shear[0, 1] = 0.3
+    turn = np.eye(4)
+    turn[:3, :3] = rotation(30, 2)
+    turn[:3, 3] = (10, -20, 5)
+    inner = add_parent(volumes[1], linear_transform(shear), "inner")
+    add_parent(inner, linear_transform(turn), "outer")
+    _, moving = SLSFGRLogic().prepare(*volumes)
+    local = image_with(DIRECTIONS["oblique"])
+    for index in ([0, 0, 0], [21, 3, 17], [4, 25, 9]):
+        point_RAS = np.append(LPS_TO_RAS * local.TransformIndexToPhysicalPoint(index), 1.0)
+        world_LPS = (turn @ shear @ point_RAS)[:3] * LPS_TO_RAS
+        np.testing.assert_allclose(moving.TransformIndexToPhysicalPoint(index), world_LPS, atol=1e-6)
+
+
+def test_a_volume_under_a_bending_transform_is_refused_by_name():
+    fixed, moving = (add_volume(image_with(np.eye(3)), name) for name in ("T1 before", "T1 after"))
+    forward, _ = transforms_on(image_with(np.eye(3)))
+    bend = transforms.transformNodeFromITK(forward)
+    bend.SetName("warp of last week")
+    slicer.mrmlScene.AddNode(bend)
+    moving.SetAndObserveTransformNodeID(bend.GetID())
+    with pytest.raises(ValueError, match="T1 after is under the transform warp of last week"):
+        SLSFGRLogic(identity_engine(None)).register(fixed, moving)
+
+
+def test_volumes_that_cannot_be_registered_are_refused_with_the_reason():
+    logic = SLSFGRLogic(identity_engine(None))
+    volume = add_volume(image_with(np.eye(3)), "T1")
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no image")
+    colors = slicer.util.addVolumeFromArray(
+        np.zeros((4, 5, 6, 3)), name="photo", nodeClassName="vtkMRMLVectorVolumeNode"
+    )
+    for other, reason in (
+        (None, "Select a fixed and a moving volume"),
+        (volume, "are the same"),
+        (empty, "no image holds no voxels"),
+        (colors, "photo has several values"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            logic.register(volume, other)
+
+
+def test_a_moving_volume_put_under_the_transform_lies_where_its_inverse_takes_it(fixed):
+    grid = grid_of_image(fixed)
+    linear = affine_then_field(AFFINE_LPS, torch.zeros(1, 3, *grid.shape), grid)
+    node = register(fixed, Engine(warped=fixed, transform=linear, inverse_transform=linear)).transformNode
+    moving_point_LPS = linear.TransformPoint(points_inside(fixed, count=1)[0])
+    to_parent = node.GetTransformToParent()
+    got = np.array(to_parent.TransformPoint(LPS_TO_RAS * moving_point_LPS)) * LPS_TO_RAS
+    np.testing.assert_allclose(got, points_inside(fixed, count=1)[0], atol=TOLERANCE_MM)
+
+
+def test_an_affine_alone_is_published_as_a_linear_transform():
+    affine = sitk.AffineTransform(3)
+    affine.SetMatrix(AFFINE_LPS[:3, :3].flatten().tolist())
+    affine.SetCenter((10.0, 20.0, 30.0))
+    node = transforms.transformNodeFromITK(sitk.CompositeTransform([affine]))
+    assert node.IsLinear()
+    assert_maps_like(node, affine, points_inside(image_with(np.eye(3))))
+
+
+def test_nodes_have_names_roles_and_no_file():
+    nodes = register(image_with(np.eye(3)), identity_engine(image_with(np.eye(3))))
+    transform, inverse = nodes.transformNode, nodes.inverseTransformNode
+    assert nodes.warpedVolumeNode.GetName() == "moving warped to fixed"
+    assert (transform.GetName(), inverse.GetName()) == (
+        "Transform moving to fixed",
+        "Transform fixed to moving",
+    )
+    assert transform.GetNodeReference(transform.GetMovingNodeReferenceRole()).GetName() == "moving"
+    assert inverse.GetNodeReference(inverse.GetMovingNodeReferenceRole()).GetName() == "fixed"
+    assert [node.GetStorageNode() for node in (nodes.warpedVolumeNode, transform, inverse)] == [None] * 3
+    assert nodes.warpedVolumeNode.GetParentTransformNode() is None
+
+
+def test_a_result_that_cannot_be_published_leaves_no_node_behind(scene):
+    fixed = image_with(np.eye(3))
+    engine = Engine(warped=fixed, transform=sitk.CompositeTransform(3), inverse_transform=sitk.BSplineTransform(3))
+    volumes = add_volume(fixed, "fixed"), add_volume(fixed, "moving")
+    before = scene.GetNumberOfNodes()
+    with pytest.raises(ValueError, match="BSplineTransform"):
+        SLSFGRLogic(engine).register(*volumes)
+    assert scene.GetNumberOfNodes() == before
