@@ -177,7 +177,7 @@ def linear_fit(transform: sitk.Transform, around: np.ndarray) -> tuple[np.ndarra
     :param around: LPS point in mm.
     :returns: the matrix, and the largest distance in mm between it and the transform: 0 for linear ones.
     """
-    offsets = np.stack(np.meshgrid(*[[-80.0, 0.0, 80.0]] * 3, indexing="ij"), -1).reshape(-1, 3)
+    offsets = np.stack(np.meshgrid(*[np.linspace(-80.0, 80.0, 9)] * 3, indexing="ij"), -1).reshape(-1, 3)
     points = np.c_[around + offsets, np.ones(len(offsets))]
     moved = np.array([transform.TransformPoint(point[:3].tolist()) for point in points])
     solution = np.linalg.lstsq(points, moved, rcond=None)[0]

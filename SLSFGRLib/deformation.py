@@ -3,7 +3,8 @@
 Coarse to fine, the field is improved by small steps that are composed, not added: each step is a smooth
 field of at most half a voxel, hence a diffeomorphism, and so is what they compose to (the greedy scheme of
 Avants et al. 2008 and Yushkevich et al. 2016). The steps are scaled by Adam's running moments
-(as FireANTs does, Jena et al. 2024), so that weak and strong edges move at the same pace.
+(as FireANTs does, Jena et al. 2024), so that weak and strong edges move at the same pace, down to a force that
+counts as noise: where nothing is left to gain, nothing moves.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from .similarity.local_correlation import LocalCorrelationGradient
 # Image sizes must be multiples of the coarsest level's factor.
 COARSEST_FACTOR = 8
 MOMENTUM, MEMORY = 0.9, 0.99
+# The gain in LNCC for each voxel of motion below which a force is taken for noise and moves little.
+NOISE_FORCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ class Level:
 class Smoothness:
     """What keeps the field smooth, in voxels of the field at each level.
 
-    :param gradient: standard deviation of the blur of each step (fluid regularisation).
-    :param field: standard deviation of the blur of the whole field after each step (elastic).
-    :param step: largest displacement of one step.
+    :param step_blur: standard deviation of the blur of each step (fluid regularisation).
+    :param field_blur: standard deviation of the blur of the whole field after each step (elastic).
+    :param longest_step: largest displacement of one step.
     """
 
-    gradient: float = 1.0
-    field: float = 0.5
-    step: float = 0.5
+    step_blur: float = 1.0
+    field_blur: float = 0.5
+    longest_step: float = 0.5
 
 
 def deform(
@@ -117,20 +120,20 @@ class _LevelOptimiser:
         _, derivative = self.similarity(warped)
         force = central_differences(warped)[:, 0].mul_(derivative)
         force = downsample(force, self.level.field_factor // self.level.factor)
-        direction = self._adaptive(smooth(force, self.smoothness.gradient)).mul_(self.ramp)
-        longest = direction.square().sum(1).max().sqrt().clamp(min=1e-12)
-        field = compose(field, direction.mul_(-self.smoothness.step / longest))
-        return _with_still_border(smooth(field, self.smoothness.field))
+        uphill = self._adaptive(smooth(force, self.smoothness.step_blur)).mul_(self.ramp)
+        length = uphill.square().sum(1, keepdim=True).sqrt_().clamp_(min=1.0)
+        step = uphill.div_(length).mul_(-self.smoothness.longest_step)
+        return _with_still_border(smooth(compose(field, step), self.smoothness.field_blur))
 
     def _adaptive(self, force: torch.Tensor) -> torch.Tensor:
-        """Adam's direction (Kingma & Ba 2015), with one second moment for the three channels of a voxel.
+        """Adam's direction (Kingma & Ba 2015), about as long as 1, with one second moment for all three channels.
 
         A moment for each channel would turn the force towards the diagonals of the grid.
         """
         self.count += 1
         self.first = MOMENTUM * self.first + (1 - MOMENTUM) * force
         self.second = MEMORY * self.second + (1 - MEMORY) * force.square().sum(1, keepdim=True)
-        scale = (self.second / (1 - MEMORY**self.count)).sqrt_().add_(1e-12)
+        scale = (self.second / (1 - MEMORY**self.count)).sqrt_().add_(NOISE_FORCE)
         return (self.first / (1 - MOMENTUM**self.count)).div_(scale)
 
 

@@ -32,10 +32,10 @@ from .progress import Progress, ProgressCallback
 from .similarity import LocalCorrelation
 from .version import VERSION
 
-COARSE = (Level(factor=4, field_factor=4, iterations=60), Level(factor=2, field_factor=2, iterations=40))
+COARSE = (Level(factor=4, field_factor=4, iterations=30), Level(factor=2, field_factor=2, iterations=15))
 SCHEDULES = {
     "fast": COARSE,
-    "standard": (*COARSE, Level(factor=1, field_factor=1, iterations=12)),
+    "standard": (*COARSE, Level(factor=1, field_factor=1, iterations=10)),
     "accurate": (*COARSE, Level(factor=1, field_factor=1, iterations=40)),
 }
 MODES = tuple(SCHEDULES)
