@@ -2,7 +2,8 @@
 
 The measure is normalised mutual information (Studholme et al. 1999): it needs no relation between the two
 contrasts, has a wider range of capture than a local descriptor such as MIND, and as a matrix product of
-soft histograms it is cheap enough to follow many starts at once.
+soft histograms it is cheap enough to follow many starts at once. Near the end the local correlation takes over:
+it too holds between contrasts, its optimum is sharper, and it is what the deformation goes on with.
 
 All matrices are 4x4 on LPS points in mm and take points of the fixed image to points of the moving image.
 """
@@ -17,8 +18,9 @@ import torch
 from torch.nn import functional
 
 from .coordinates import Grid
-from .fields import sample, voxel_grid
+from .fields import downsample, moving_average, sample, voxel_grid
 from .preparation import PreparedImage
+from .similarity import LocalCorrelation
 from .similarity.mutual_information import normalised_mutual_information, soft_bins
 
 BINS = 24
@@ -39,7 +41,7 @@ class Stage:
     :param step: the first step, in mm at the brain's surface.
     :param keep: how many of the candidates go on to the next stage.
     :param rigid: rotation and shift only.
-    :param share: of the fixed voxels that are compared.
+    :param local: compare by local correlation in place of mutual information.
     """
 
     spacing: float
@@ -47,14 +49,14 @@ class Stage:
     step: float
     keep: int
     rigid: bool = False
-    share: float = 1.0
+    local: bool = False
 
 
 SEARCH = Stage(spacing=8.0, iterations=20, step=2.0, keep=3, rigid=True)
 REFINEMENT = (
     Stage(spacing=8.0, iterations=30, step=2.0, keep=1),
-    Stage(spacing=4.0, iterations=40, step=0.6, keep=1),
-    Stage(spacing=2.0, iterations=20, step=0.2, keep=1, share=0.25),
+    Stage(spacing=4.0, iterations=25, step=0.6, keep=1),
+    Stage(spacing=4.0, iterations=30, step=0.4, keep=1, local=True),
 )
 
 
@@ -140,24 +142,26 @@ def _climb(
     :param parameters: (B, 12).
     :returns: the ``stage.keep`` best, best first.
     """
-    bins, offsets = _fixed_samples(fixed, stage, frame.centre_fixed)
-    coarse, grid = _coarse(moving, stage.spacing)
-    to_voxels = torch.as_tensor(np.linalg.inv(grid.matrix), dtype=torch.float32, device=coarse.device)
-    centre = torch.as_tensor(frame.centre_moving, dtype=torch.float32, device=coarse.device)
-    free = torch.zeros(12, device=coarse.device)
+    compared = (_LocalLikeness if stage.local else _GlobalLikeness)(fixed, stage.spacing, frame.centre_fixed)
+    factor = _factor(moving, stage.spacing)
+    averaged = moving_average(moving.tensor, factor)
+    to_voxels = torch.as_tensor(np.linalg.inv(moving.grid.matrix), dtype=torch.float32, device=averaged.device)
+    first = to_voxels[:3, 3:] - (factor - 1) / 2
+    centre = torch.as_tensor(frame.centre_moving, dtype=torch.float32, device=averaged.device)
+    free = torch.zeros(12, device=averaged.device)
     free[ROTATION] = free[SHIFT] = 1.0
     if not stage.rigid:
         free[STRETCH] = free[SHEAR] = 1.0
-    best, best_value = parameters, torch.full((len(parameters),), -torch.inf, device=coarse.device)
+    best, best_value = parameters, torch.full((len(parameters),), -torch.inf, device=averaged.device)
     parameters = parameters.clone().requires_grad_()
     optimiser = torch.optim.Adam([parameters], lr=stage.step / HEAD_RADIUS, betas=(0.8, 0.95))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, stage.iterations, stage.step / 600.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, stage.iterations, stage.step / 3000.0)
     for _ in range(stage.iterations):
-        points = frame.linear(parameters) @ offsets + (centre + HEAD_RADIUS * parameters[:, SHIFT])[..., None]
-        voxels = to_voxels[:3, :3] @ points + to_voxels[:3, 3:]
-        images = coarse.expand(len(parameters), -1, -1, -1, -1)
-        values = sample(images, voxels[:, :, None, None], padding="zeros")[:, 0, 0, 0]
-        likeness = normalised_mutual_information(bins, values, BINS)
+        shift = (centre + HEAD_RADIUS * parameters[:, SHIFT])[..., None]
+        points = frame.linear(parameters) @ compared.offsets + shift
+        voxels = to_voxels[:3, :3] @ points + first
+        images = averaged.expand(len(parameters), -1, -1, -1, -1)
+        likeness = compared(sample(images, voxels[:, :, None, None], padding="zeros")[:, 0, 0, 0])
         improved = likeness.detach() > best_value
         best = torch.where(improved[:, None], parameters.detach(), best)
         best_value = torch.where(improved, likeness.detach(), best_value)
@@ -169,25 +173,53 @@ def _climb(
     return best[best_value.argsort(descending=True)[: stage.keep]]
 
 
+class _GlobalLikeness:
+    """Normalised mutual information of the fixed voxels in and near the head.
+
+    :param centre: LPS point in mm.
+    """
+
+    def __init__(self, fixed: PreparedImage, spacing: float, centre: np.ndarray) -> None:
+        coarse, grid = _coarse(fixed, spacing)
+        reach = 2 * max(1, round(8.0 / spacing)) + 1
+        near = functional.max_pool3d((coarse > 0.05).float(), reach, 1, reach // 2).flatten() > 0
+        self.bins = soft_bins(coarse.flatten()[near], BINS)[None]
+        self.offsets = _offsets(grid, centre, coarse.device)[:, near]
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Likeness of each candidate: (B, N) moving values to (B,)."""
+        return normalised_mutual_information(self.bins, values, BINS)
+
+
+class _LocalLikeness:
+    """Local correlation over the whole grid of the fixed image; for one candidate.
+
+    :param centre: LPS point in mm.
+    """
+
+    def __init__(self, fixed: PreparedImage, spacing: float, centre: np.ndarray) -> None:
+        self.coarse, grid = _coarse(fixed, spacing)
+        self.offsets = _offsets(grid, centre, self.coarse.device)
+        self.measure = LocalCorrelation()
+
+    def __call__(self, values: torch.Tensor) -> torch.Tensor:
+        """Likeness of the candidate: (1, N) moving values to (1,)."""
+        return 1.0 - self.measure(values.view_as(self.coarse), self.coarse)[None]
+
+
+def _offsets(grid: Grid, centre: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Where the voxels of a grid lie from a point, in mm, (3, N)."""
+    matrix = torch.as_tensor(grid.matrix, dtype=torch.float32, device=device)
+    shift = torch.as_tensor(grid.matrix[:3, 3] - centre, dtype=torch.float32, device=device)
+    return matrix[:3, :3] @ voxel_grid(grid.shape, device)[0].flatten(1) + shift[:, None]
+
+
+def _factor(image: PreparedImage, spacing: float) -> int:
+    """How many voxels of the image a side come nearest to one of the given spacing."""
+    return max(1, round(spacing / float(image.grid.spacing.mean())))
+
+
 def _coarse(image: PreparedImage, spacing: float) -> tuple[torch.Tensor, Grid]:
     """The image averaged down to about the given spacing, and its grid."""
-    factors = np.maximum(1, np.round(spacing / image.grid.spacing)).astype(int)
-    shape = [int(size) for size in np.maximum(1, np.asarray(image.grid.shape) // factors)]
-    return functional.interpolate(image.tensor, size=shape, mode="area"), image.grid.resized(shape)
-
-
-def _fixed_samples(fixed: PreparedImage, stage: Stage, centre: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """The fixed voxels that are compared, in and near the head.
-
-    :returns: their soft histogram (1, N, bins), and their offsets from ``centre`` in mm, (3, N).
-    """
-    coarse, grid = _coarse(fixed, stage.spacing)
-    reach = 2 * max(1, round(8.0 / stage.spacing)) + 1
-    near = functional.max_pool3d((coarse > 0.05).float(), reach, 1, reach // 2).flatten() > 0
-    if stage.share < 1.0:
-        generator = torch.Generator().manual_seed(0)
-        near &= (torch.rand(near.shape, generator=generator) < stage.share).to(near.device)
-    voxels = voxel_grid(grid.shape, coarse.device)[0].flatten(1)[:, near]
-    matrix = torch.as_tensor(grid.matrix, dtype=torch.float32, device=coarse.device)
-    shift = torch.as_tensor(grid.matrix[:3, 3] - centre, dtype=torch.float32, device=coarse.device)
-    return soft_bins(coarse.flatten()[near], BINS)[None], matrix[:3, :3] @ voxels + shift[:, None]
+    factor = _factor(image, spacing)
+    return downsample(image.tensor, factor), image.grid.coarsened(factor)

@@ -45,6 +45,12 @@ class Grid:
         matrix[:3, 3] += matrix[:3, :3] @ np.asarray(start, dtype=float)
         return Grid(tuple(int(size) for size in shape), matrix)
 
+    def coarsened(self, factor: int) -> Grid:
+        """The grid of the whole blocks of ``factor`` voxels a side."""
+        to_old = np.diag([factor, factor, factor, 1.0])
+        to_old[:3, 3] = (factor - 1) / 2.0
+        return Grid(tuple(size // factor for size in self.shape), self.matrix @ to_old)
+
     def resized(self, shape: Sequence[int]) -> Grid:
         """The grid that covers the same box of space with another number of voxels.
 

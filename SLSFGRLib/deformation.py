@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .coordinates import Grid
 from .fields import (
     central_differences,
     compose,
     downsample,
+    moving_average,
     resize_field,
     sample,
     smooth,
@@ -27,25 +29,27 @@ from .fields import (
 from .preparation import PreparedImage
 from .similarity.local_correlation import LocalCorrelationGradient
 
-# Image sizes must be multiples of the coarsest level's factor.
+# The largest factor of a level; the sizes of the fixed image must be multiples of it.
 COARSEST_FACTOR = 8
 MOMENTUM, MEMORY = 0.9, 0.99
 # The gain in LNCC for each voxel of motion below which a force is taken for noise and moves little.
-NOISE_FORCE = 0.1
+NOISE_FORCE = 0.3
 
 
 @dataclass(frozen=True)
 class Level:
     """One resolution of the optimisation.
 
-    :param factor: how many voxels of the working grid a side make one voxel of the images compared.
-    :param field_factor: likewise for the voxels of the field; at least ``factor``.
+    :param spacing: of the voxels of images and field, in mm.
     :param iterations: number of steps.
     """
 
-    factor: int
-    field_factor: int
+    spacing: float
     iterations: int
+
+    def factor(self, grid: Grid) -> int:
+        """How many voxels of a grid a side come nearest to one of this level."""
+        return max(1, min(COARSEST_FACTOR, round(self.spacing / float(grid.spacing.mean()))))
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Smoothness:
     """
 
     step_blur: float = 1.0
-    field_blur: float = 0.5
+    field_blur: float = 0.6
     longest_step: float = 0.5
 
 
@@ -73,7 +77,7 @@ def deform(
 ) -> torch.Tensor:
     """Find the field that, followed by an affine matrix, brings the moving image to the fixed one.
 
-    :param fixed: with sizes that are multiples of the coarsest level's factor.
+    :param fixed: with sizes that are multiples of :data:`COARSEST_FACTOR`.
     :param matrix: 4x4, fixed voxels to moving voxels; ``warped(x) = moving(matrix (x + u(x)))``.
     :param start: a field to begin with, on any grid over the same box.
     :param update: called with the fraction done.
@@ -81,35 +85,31 @@ def deform(
     """
     smoothness = smoothness or Smoothness()
     field = torch.zeros(1, 3, 1, 1, 1, device=fixed.tensor.device) if start is None else start
-    total = sum(level.iterations * level.factor**-3 for level in levels)
-    done = 0.0
-    for level in levels:
-        share = level.iterations * level.factor**-3 / total
-        field = resize_field(field, [size // level.field_factor for size in fixed.grid.shape])
-        optimiser = _LevelOptimiser(fixed, moving, matrix, level, smoothness)
+    factors = [level.factor(fixed.grid) for level in levels]
+    work = [level.iterations * factor**-3 for level, factor in zip(levels, factors, strict=True)]
+    for number, (level, factor) in enumerate(zip(levels, factors, strict=True)):
+        optimiser = _LevelOptimiser(fixed, moving, matrix, factor, smoothness)
+        field = resize_field(field, optimiser.shape)
         for iteration in range(level.iterations):
-            update(done + share * iteration / level.iterations)
+            update((sum(work[:number]) + work[number] * iteration / level.iterations) / sum(work))
             field = optimiser.step(field)
-        done += share
     return field
 
 
 class _LevelOptimiser:
-    """Takes the steps of one level."""
+    """Takes the steps of one level.
+
+    :param factor: how many voxels of the full grids a side make one of this level.
+    """
 
     def __init__(
-        self,
-        fixed: PreparedImage,
-        moving: PreparedImage,
-        matrix: np.ndarray,
-        level: Level,
-        smoothness: Smoothness,
+        self, fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, factor: int, smoothness: Smoothness
     ) -> None:
-        self.level = level
         self.smoothness = smoothness
-        self.similarity = LocalCorrelationGradient(downsample(fixed.tensor, level.factor))
-        self.warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, level.factor)
-        self.ramp = _border_ramp([size // level.field_factor for size in fixed.grid.shape]).to(fixed.tensor.device)
+        self.shape = [size // factor for size in fixed.grid.shape]
+        self.similarity = LocalCorrelationGradient(downsample(fixed.tensor, factor))
+        self.warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
+        self.ramp = _border_ramp(self.shape).to(fixed.tensor.device)
         self.first = torch.zeros(())
         self.second = torch.zeros(())
         self.count = 0
@@ -119,14 +119,13 @@ class _LevelOptimiser:
         warped = self.warper(field)
         _, derivative = self.similarity(warped)
         force = central_differences(warped)[:, 0].mul_(derivative)
-        force = downsample(force, self.level.field_factor // self.level.factor)
         uphill = self._adaptive(smooth(force, self.smoothness.step_blur)).mul_(self.ramp)
-        length = uphill.square().sum(1, keepdim=True).sqrt_().clamp_(min=1.0)
-        step = uphill.div_(length).mul_(-self.smoothness.longest_step)
+        length = uphill.square().sum(1, keepdim=True).sqrt_()
+        step = uphill.div_(length.div_(self.smoothness.longest_step).clamp_(min=1.0)).neg_()
         return _with_still_border(smooth(compose(field, step), self.smoothness.field_blur))
 
     def _adaptive(self, force: torch.Tensor) -> torch.Tensor:
-        """Adam's direction (Kingma & Ba 2015), about as long as 1, with one second moment for all three channels.
+        """Adam's direction (Kingma & Ba 2015), in voxels, with one second moment for all three channels.
 
         A moment for each channel would turn the force towards the diagonals of the grid.
         """
@@ -146,16 +145,14 @@ class AffineWarper:
     """
 
     def __init__(self, moving: torch.Tensor, matrix: np.ndarray, shape: tuple[int, ...], factor: int) -> None:
-        coarse = [max(1, size // factor) for size in moving.shape[2:]]
-        ratio = np.array([size / small for size, small in zip(moving.shape[2:], coarse, strict=True)])
-        self.moving = torch.nn.functional.interpolate(moving, size=coarse, mode="area") if factor > 1 else moving
-        # Voxel x of this level lies at (x + 1/2) factor - 1/2 of the full grid, and likewise for moving.
-        linear = matrix[:3, :3] * factor / ratio[:, None]
-        shift = (matrix[:3, :3] @ np.full(3, (factor - 1) / 2) + matrix[:3, 3] + 0.5) / ratio - 0.5
-        self.linear = torch.as_tensor(linear, dtype=torch.float32, device=moving.device)
-        shift = torch.as_tensor(shift, dtype=torch.float32, device=moving.device)
+        self.moving = moving_average(moving, factor)
+        # Voxel x of this level lies at factor x + middle of the full grid.
+        middle = (factor - 1) / 2
+        shift = matrix[:3, :3] @ np.full(3, middle) + matrix[:3, 3] - middle
+        self.linear = torch.as_tensor(factor * matrix[:3, :3], dtype=torch.float32, device=moving.device)
         self.shape = [size // factor for size in shape]
-        self.positions = self._turned(voxel_grid(self.shape, moving.device)) + shift.view(1, 3, 1, 1, 1)
+        shift = torch.as_tensor(shift, dtype=torch.float32, device=moving.device).view(1, 3, 1, 1, 1)
+        self.positions = self._turned(voxel_grid(self.shape, moving.device)) + shift
 
     def __call__(self, field: torch.Tensor) -> torch.Tensor:
         """The warped image on this level's grid, for a field on any grid over the same box."""

@@ -63,7 +63,7 @@ def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
     return field
 
 
-def invert(field: torch.Tensor, iterations: int = 40, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
+def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
     """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008), from coarse to fine.
 
     Half-way steps are taken, which converge also where the field compresses space more than twofold; only
@@ -112,8 +112,21 @@ def resize_field(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """Average blocks of ``factor`` voxels a side; the sizes must be multiples of the factor."""
+    """Average blocks of ``factor`` voxels a side; what is left over at the far ends is dropped."""
     return functional.avg_pool3d(image, factor) if factor > 1 else image
+
+
+def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
+    """Average the block of ``factor`` voxels a side that begins at each voxel of (B, C, D, H, W).
+
+    Read at ``x - (factor - 1) / 2`` it is the average about ``x``: just what :func:`downsample` gives at the
+    middles of its blocks, but anywhere between them too, without the blur of interpolating coarse voxels.
+    """
+    for axis in range(3):
+        kernel = [1, 1, 1]
+        kernel[axis] = factor
+        image = functional.avg_pool3d(image, kernel, stride=1)
+    return image
 
 
 def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -16,6 +16,8 @@ COARSEST_SPACING = 2.0
 # A spacing this near to the wanted one is kept: interpolating would only blur.
 SPACING_TOLERANCE = 0.15
 HEAD_SEARCH_SPACING = 4.0
+# Headers carry rounded numbers: a spacing of 0.9999999 must not move a box by a voxel.
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def head_box(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     :returns: lower and upper corner, shape (3,) each.
     """
     spacing = np.asarray(image.GetSpacing())
-    factors = np.maximum(1, np.floor(HEAD_SEARCH_SPACING / spacing)).astype(int)
+    factors = np.maximum(1, np.floor(HEAD_SEARCH_SPACING / spacing + ROUNDING)).astype(int)
     factors = np.minimum(factors, np.asarray(image.GetSize()) // 2)
     coarse = sitk.BinShrink(image, [int(factor) for factor in factors])
     values = sitk.GetArrayViewFromImage(coarse)
@@ -99,7 +101,7 @@ def _resampled(image: sitk.Image, spacing: float) -> sitk.Image:
         # Blur first what would alias.
         image = sitk.RecursiveGaussian(image, sigma=float(0.4 * new[axis]), direction=int(axis))
     size = np.asarray(image.GetSize())
-    count = np.maximum(1, np.ceil(size * old / new - 1e-6)).astype(int)
+    count = np.maximum(1, np.ceil(size * old / new - ROUNDING)).astype(int)
     shift = np.asarray(image.GetDirection()).reshape(3, 3) @ ((new - old) / 2.0)
     origin = np.asarray(image.GetOrigin()) + shift
     return sitk.Resample(
@@ -118,8 +120,8 @@ def _resampled(image: sitk.Image, spacing: float) -> sitk.Image:
 
 def _box_in_voxels(lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int) -> tuple[np.ndarray, np.ndarray]:
     """First voxel and number of voxels of a box given in mm from the grid's first voxel."""
-    start = np.floor(lower / grid.spacing).astype(int)
-    shape = np.ceil(upper / grid.spacing).astype(int) - start
+    start = np.floor(lower / grid.spacing + ROUNDING).astype(int)
+    shape = np.ceil(upper / grid.spacing - ROUNDING).astype(int) - start
     rounded = (shape + multiple - 1) // multiple * multiple
     return start - (rounded - shape) // 2, rounded
 

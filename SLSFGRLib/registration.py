@@ -29,14 +29,14 @@ from .labels import warp_labels
 from .models import Model
 from .preparation import PreparedImage, prepare, working_spacing
 from .progress import Progress, ProgressCallback
-from .similarity import LocalCorrelation
+from .similarity.local_correlation import local_correlation
 from .version import VERSION
 
-COARSE = (Level(factor=4, field_factor=4, iterations=30), Level(factor=2, field_factor=2, iterations=15))
+COARSE = (Level(spacing=4.0, iterations=30), Level(spacing=2.0, iterations=15))
 SCHEDULES = {
     "fast": COARSE,
-    "standard": (*COARSE, Level(factor=1, field_factor=1, iterations=10)),
-    "accurate": (*COARSE, Level(factor=1, field_factor=1, iterations=40)),
+    "standard": (*COARSE, Level(spacing=1.0, iterations=8)),
+    "accurate": (*COARSE, Level(spacing=1.0, iterations=30)),
 }
 MODES = tuple(SCHEDULES)
 # A start that departs from a linear map by more than this, in mm, is not one.
@@ -203,7 +203,8 @@ class _Found:
         folded = jacobian_determinant(self.displacement)[0][inside] <= 0
         lengths = self.displacement.norm(dim=1)[0][inside] * spacing
         warper = AffineWarper(self.pair.moving.tensor, self.matrix, self.pair.fixed.grid.shape, 2)
-        likeness = [1.0 - float(LocalCorrelation()(warper(u), head)) for u in (torch.zeros_like(coarse), coarse)]
+        maps = [local_correlation(warper(field), head) for field in (torch.zeros_like(coarse), coarse)]
+        likeness = [float(values[head > 0.05].mean()) for values in maps]
         return {
             "folding_percent": 100.0 * float(folded.float().mean()),
             "displacement_mm": {"mean": float(lengths.mean()), "max": float(lengths.max())},

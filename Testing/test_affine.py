@@ -52,7 +52,7 @@ def test_start_that_is_far_beyond_the_search_is_refined(head, fixed):
 
 
 def test_image_on_itself_stays_where_it_is(head, fixed):
-    assert mean_error(align(fixed, fixed), np.eye(4), head) < 0.1
+    assert mean_error(align(fixed, fixed), np.eye(4), head) < 0.3
 
 
 def test_centre_of_mass_is_the_middle_of_the_tissue():

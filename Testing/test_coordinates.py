@@ -95,6 +95,15 @@ def test_resized_grid_keeps_its_outer_faces():
         np.testing.assert_allclose(new, old, atol=1e-10)
 
 
+def test_coarsened_grid_has_its_voxels_in_the_middle_of_whole_blocks():
+    image = awkward_image("oblique")
+    coarse = grid_of_image(image).coarsened(4)
+    assert coarse.shape == (2, 3, 2)
+    np.testing.assert_allclose(coarse.matrix[:3, 3], image.TransformContinuousIndexToPhysicalPoint((1.5, 1.5, 1.5)))
+    second = (coarse.matrix @ [1.0, 2.0, 1.0, 1.0])[:3]
+    np.testing.assert_allclose(second, image.TransformContinuousIndexToPhysicalPoint((5.5, 9.5, 5.5)))
+
+
 @pytest.mark.parametrize("direction", [np.eye(3), TURN], ids=["straight", "oblique"])
 def test_canonical_image_is_the_same_from_any_of_the_48_storages(direction):
     image = random_image(direction=direction)
@@ -193,8 +202,8 @@ def test_linear_fit_tells_a_nonlinear_transform_by_its_residual():
     grid = Grid((40, 40, 40), affine_matrix(5.0 * np.eye(3), (-97.5, -97.5, -97.5)))
     bump = sitk.DisplacementFieldTransform(image_from_array(vectors, grid, is_vector=True))
     _, residual = linear_fit(bump, np.zeros(3))
-    # One of 27 points is moved by 9 mm: a linear map can only take over the mean.
-    assert residual == pytest.approx(9.0 * 26 / 27)
+    # One of many points is moved by 9 mm: a linear map can only take over the mean.
+    assert residual == pytest.approx(9.0, rel=0.05)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -12,6 +12,7 @@ from SLSFGRLib.fields import (
     integrate,
     invert,
     jacobian_determinant,
+    moving_average,
     resize_field,
     resize_image,
     sample,
@@ -173,6 +174,18 @@ def test_downsampling_averages_blocks():
     expected = image.view(1, 1, 2, 2, 3, 2, 4, 2).mean(dim=(3, 5, 7))
     torch.testing.assert_close(downsample(image, 2), expected)
     assert downsample(image, 1) is image
+    torch.testing.assert_close(
+        downsample(noise(1, 1, 5, 7, 9), 2), downsample(noise(1, 1, 5, 7, 9)[:, :, :4, :6, :8], 2)
+    )
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_moving_average_holds_what_downsampling_gives(factor):
+    image = noise(1, 2, 9, 12, 10)
+    average = moving_average(image, factor)
+    torch.testing.assert_close(average[..., ::factor, ::factor, ::factor], downsample(image, factor))
+    expected = image[0, 1, 4 : 4 + factor, 5 : 5 + factor, 6 : 6 + factor].mean()
+    torch.testing.assert_close(average[0, 1, 4, 5, 6], expected)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.3])

@@ -26,6 +26,23 @@ def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
     return volume
 
 
+def local_correlation(
+    warped: torch.Tensor, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4
+) -> torch.Tensor:
+    """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
+
+    ``(covariance^2 + noise^2) / (variance * variance + noise^2)``: adding the same to both keeps it at 1 for
+    images that differ by a gain and an offset, however flat they are. With noise below the line alone, as is
+    usual, faint regions would be pulled towards whatever has more contrast.
+    """
+    count = (2 * radius + 1) ** 3
+    moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)
+    mean_w, mean_f, square_w, square_f, product = (box_sum(moments, radius) / count).split(1, dim=1)
+    variances = (square_w - mean_w * mean_w).clamp(min=0) * (square_f - mean_f * mean_f).clamp(min=0)
+    covariance = product - mean_w * mean_f
+    return (covariance * covariance + noise**2) / (variances + noise**2)
+
+
 class LocalCorrelation:
     """``1 - LNCC``: 0 where every neighbourhood is a linear image of the other's, 1 where none is related.
 
@@ -39,15 +56,7 @@ class LocalCorrelation:
 
     def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """Compare (B, 1, D, H, W) images; the mean over voxels and batch."""
-        warped, fixed = warped.float(), fixed.float()
-        count = (2 * self.radius + 1) ** 3
-        moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)
-        moments = box_sum(moments, self.radius) / count
-        mean_w, mean_f, square_w, square_f, product = moments.split(1, dim=1)
-        variance_w = (square_w - mean_w * mean_w).clamp(min=0) + self.noise
-        variance_f = (square_f - mean_f * mean_f).clamp(min=0) + self.noise
-        covariance = product - mean_w * mean_f
-        return 1.0 - (covariance * covariance / (variance_w * variance_f)).mean()
+        return 1.0 - local_correlation(warped.float(), fixed.float(), self.radius, self.noise).mean()
 
 
 class LocalCorrelationGradient:
@@ -61,7 +70,7 @@ class LocalCorrelationGradient:
 
     def __init__(self, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4) -> None:
         self.radius = radius
-        self.noise = noise
+        self.floor = noise**2
         self.fixed = fixed
         self.count = (2 * radius + 1) ** 3
         self.mean = box_sum(fixed, radius) / self.count
@@ -69,7 +78,7 @@ class LocalCorrelationGradient:
 
     def _variance(self, image: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         square = box_sum(image * image, self.radius).div_(self.count)
-        return square.sub_(mean * mean).clamp_(min=0).add_(self.noise)
+        return square.sub_(mean * mean).clamp_(min=0)
 
     def __call__(self, warped: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The dissimilarity and its derivative.
@@ -79,9 +88,11 @@ class LocalCorrelationGradient:
         mean = box_sum(warped, self.radius).div_(self.count)
         variance = self._variance(warped, mean)
         covariance = box_sum(self.fixed * warped, self.radius).div_(self.count).sub_(mean * self.mean)
-        slope = covariance / (self.variance * variance)
-        value = 1.0 - float((slope * covariance).mean())
-        decay = slope * covariance / variance
+        denominator = variance.mul_(self.variance).add_(self.floor)
+        correlation = (covariance * covariance).add_(self.floor).div_(denominator)
+        value = 1.0 - float(correlation.mean())
+        slope = covariance.div_(denominator)
+        decay = correlation.mul_(self.variance).div_(denominator)
         derivative = box_sum(decay, self.radius).mul_(warped)
         derivative.sub_(box_sum(slope, self.radius).mul_(self.fixed))
         derivative.sub_(box_sum(decay.mul_(mean).sub_(slope.mul_(self.mean)), self.radius))

@@ -101,7 +101,8 @@ def read_recipe(path: Path) -> Recipe:
     if unknown:
         raise InputError(f"{path}: has an unknown entry {sorted(unknown)[0]!r}; allowed: {', '.join(sections)}.")
     parts = {name: _section(kind, content.get(name, {}), f"{path}: [{name}]") for name, kind in sections.items()}
-    return Recipe(name=_like(content.get("name", path.stem), "", f"{path}: name"), folder=path.resolve().parent, **parts)
+    name = _like(content.get("name", path.stem), "", f"{path}: name")
+    return Recipe(name=name, folder=path.resolve().parent, **parts)
 
 
 def _section(kind: type[Section], values: object, place: str) -> Section:

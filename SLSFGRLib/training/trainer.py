@@ -17,7 +17,7 @@ from ..models import Model
 from ..similarity import LocalCorrelation
 from .cases import draw_pair, load_aligned
 from .curves import draw_curve
-from .recipe import Augmentation, Recipe
+from .recipe import Recipe
 
 CHECKPOINT, MODEL, CURVE, PICTURE = "checkpoint.pt", "model.pt", "curve.csv", "curve.png"
 COLUMNS = ("step", "training_loss", "validation_loss", "validation_likeness", "folding_percent")
@@ -53,7 +53,10 @@ class Trainer:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             raise InputError(f"{path}: there is no checkpoint to resume from; train without --resume.")
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # on a file of another kind torch's reader may stumble in any way
+            raise InputError(f"{path}: is not a checkpoint; train without --resume.") from error
         if state["model"] != asdict(self.recipe.model):
             raise InputError(f"{path}: was made with another [model]; use that recipe or another --output.")
         self.network.load_state_dict(state["network"])
@@ -79,23 +82,22 @@ class Trainer:
         return self.folder / MODEL
 
     def _images(self, progress: Callable[[float, str], None]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training images, and training images with validation images put behind them, all aligned."""
+        """The training images; and the last of them with the validation images behind it; all aligned."""
         files, held_out = self.recipe.files("training"), self.recipe.files("validation")
         if not held_out:
             raise InputError("training needs at least one image in the recipe's [data] validation.")
-        if set(files) & set(held_out):
-            both = sorted(set(files) & set(held_out))[0]
-            raise InputError(f"{both}: is both a training and a validation image; remove it from one of them.")
+        both = {file.resolve() for file in files} & {file.resolve() for file in held_out}
+        if both:
+            raise InputError(f"{min(both)}: is both a training and a validation image; remove it from one of them.")
         spacing = float(self.recipe.model.factor)
         images = load_aligned(files + held_out, spacing, 4, lambda fraction: progress(0.0, "Preparing the images")).to(
             self.device
         )
         return images[: len(files)], images[len(files) - 1 :]
 
-    def _generator(self, purpose: int, number: int) -> torch.Generator:
+    def _generator(self, step: int) -> torch.Generator:
         """Random numbers that depend on the seed and the step alone, so that resuming changes nothing."""
-        seed = (self.recipe.training.seed * 7 + purpose) * 1_000_003 + number
-        return torch.Generator().manual_seed(seed)
+        return torch.Generator().manual_seed(self.recipe.training.seed * 7_000_021 + step)
 
     def _learn(self, images: torch.Tensor) -> float:
         """One step on one random pair; returns the loss."""
@@ -103,7 +105,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / schedule.steps))
         moving, fixed = draw_pair(
-            images, self.recipe.augmentation, float(self.recipe.model.factor), self._generator(0, self.step)
+            images, self.recipe.augmentation, float(self.recipe.model.factor), self._generator(self.step)
         )
         loss = self.objective(self.network(moving, fixed), moving, fixed)["loss"]
         self.optimiser.zero_grad(set_to_none=True)
@@ -132,11 +134,12 @@ class Trainer:
         _replace(self.folder / PICTURE, lambda path: draw_curve(self.rows, path))
 
     def _validated(self, images: torch.Tensor) -> dict[str, float]:
-        """Mean figures over ordered pairs in which the fixed image was never learned from."""
-        still = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0)
+        """Mean figures over pairs of neighbours, in which the fixed image was never learned from.
+
+        :param images: (1 + N, 1, D, H, W), the first one a training image.
+        """
         figures = []
-        for number in range(max(4, len(images))):
-            moving, fixed = draw_pair(images, still, 1.0, self._generator(1, number))
+        for moving, fixed in zip(images[:-1].split(1), images[1:].split(1), strict=True):
             fields = self.network(moving, fixed)
             field = resize_field(fields[-1], fixed.shape[2:])
             figures.append(
