@@ -31,16 +31,17 @@ def local_correlation(
 ) -> torch.Tensor:
     """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
 
-    ``(covariance^2 + noise^2) / (variance * variance + noise^2)``: adding the same to both keeps it at 1 for
-    images that differ by a gain and an offset, however flat they are. With noise below the line alone, as is
-    usual, faint regions would be pulled towards whatever has more contrast.
+    ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as though both images carried the
+    same faint noise: 1 for equal or inverted images however flat, near 0 for a flat and a structured one. With
+    noise below the line alone, as is usual, faint regions are pulled towards whatever has more contrast.
     """
     count = (2 * radius + 1) ** 3
     moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)
     mean_w, mean_f, square_w, square_f, product = (box_sum(moments, radius) / count).split(1, dim=1)
-    variances = (square_w - mean_w * mean_w).clamp(min=0) * (square_f - mean_f * mean_f).clamp(min=0)
-    covariance = product - mean_w * mean_f
-    return (covariance * covariance + noise**2) / (variances + noise**2)
+    variance_w = (square_w - mean_w * mean_w).clamp(min=0) + noise
+    variance_f = (square_f - mean_f * mean_f).clamp(min=0) + noise
+    covariance = (product - mean_w * mean_f).abs() + noise
+    return covariance * covariance / (variance_w * variance_f)
 
 
 class LocalCorrelation:
@@ -70,7 +71,7 @@ class LocalCorrelationGradient:
 
     def __init__(self, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4) -> None:
         self.radius = radius
-        self.floor = noise**2
+        self.noise = noise
         self.fixed = fixed
         self.count = (2 * radius + 1) ** 3
         self.mean = box_sum(fixed, radius) / self.count
@@ -78,7 +79,7 @@ class LocalCorrelationGradient:
 
     def _variance(self, image: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         square = box_sum(image * image, self.radius).div_(self.count)
-        return square.sub_(mean * mean).clamp_(min=0)
+        return square.sub_(mean * mean).clamp_(min=0).add_(self.noise)
 
     def __call__(self, warped: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The dissimilarity and its derivative.
@@ -87,12 +88,13 @@ class LocalCorrelationGradient:
         """
         mean = box_sum(warped, self.radius).div_(self.count)
         variance = self._variance(warped, mean)
-        covariance = box_sum(self.fixed * warped, self.radius).div_(self.count).sub_(mean * self.mean)
-        denominator = variance.mul_(self.variance).add_(self.floor)
-        correlation = (covariance * covariance).add_(self.floor).div_(denominator)
+        covariance = box_sum(self.fixed * warped, self.radius).div_(self.count)
+        covariance.sub_(mean * self.mean)
+        covariance.add_(covariance.sign().mul_(self.noise))
+        slope = covariance / (self.variance * variance)
+        correlation = covariance.mul_(slope)
         value = 1.0 - float(correlation.mean())
-        slope = covariance.div_(denominator)
-        decay = correlation.mul_(self.variance).div_(denominator)
+        decay = correlation.div_(variance)
         derivative = box_sum(decay, self.radius).mul_(warped)
         derivative.sub_(box_sum(slope, self.radius).mul_(self.fixed))
         derivative.sub_(box_sum(decay.mul_(mean).sub_(slope.mul_(self.mean)), self.radius))
