@@ -12,6 +12,8 @@ from .fields import resize_field, warp
 from .regularisation import PENALTIES
 from .similarity import MEASURES
 
+RESOLUTIONS = 3
+
 
 @dataclass(frozen=True)
 class MultiResolutionObjective:
@@ -37,8 +39,10 @@ class MultiResolutionObjective:
     ) -> MultiResolutionObjective:
         """The objective that a recipe describes in words.
 
-        :raises InputError: there is no such measure or penalty.
+        :raises InputError: there is no such measure or penalty, or not one weight for each resolution.
         """
+        if len(level_weights) != RESOLUTIONS:
+            raise InputError(f"level_weights: has {len(level_weights)} numbers; {RESOLUTIONS} are needed.")
         for kind, name, known in (("similarity", similarity, MEASURES), ("penalty", penalty, PENALTIES)):
             if name not in known:
                 raise InputError(f"{kind} {name!r}: there is none of this name; use one of {', '.join(known)}.")

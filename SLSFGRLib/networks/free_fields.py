@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..fields import integrate
+from ..fields import integrate, smooth
+from .li_fan import VELOCITY_BLUR
 
 
 class FreeFields(nn.Module):
@@ -28,4 +29,5 @@ class FreeFields(nn.Module):
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Give the fields at 1/4, 1/2 and 1 of the resolution, each in its own voxels; images are not read."""
-        return [integrate(field) if self.diffeomorphic else field + 0.0 for field in self.fields]
+        fields = list(self.fields)
+        return [integrate(smooth(field, VELOCITY_BLUR)) for field in fields] if self.diffeomorphic else fields

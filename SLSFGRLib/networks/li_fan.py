@@ -13,9 +13,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..fields import integrate
+from ..fields import integrate, smooth
 
-POOLINGS = 2
+# In voxels: integrating is safe only for velocities that are smooth on their grid.
+VELOCITY_BLUR = 1.0
 
 
 class LiFanNetwork(nn.Module):
@@ -50,7 +51,7 @@ class LiFanNetwork(nn.Module):
         middle = self.decode_middle(self.up_middle(coarse))
         fine = self.up_fine(middle)
         fields = [head(features) for head, features in zip(self.heads, (coarse, middle, fine), strict=True)]
-        return [integrate(field) for field in fields] if self.diffeomorphic else fields
+        return [integrate(smooth(field, VELOCITY_BLUR)) for field in fields] if self.diffeomorphic else fields
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -26,9 +26,7 @@ def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
     return volume
 
 
-def local_correlation(
-    warped: torch.Tensor, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4
-) -> torch.Tensor:
+def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4) -> torch.Tensor:
     """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
 
     ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as though both images carried the

@@ -33,7 +33,9 @@ def _entropy(probability: torch.Tensor) -> torch.Tensor:
 
 
 class MutualInformation:
-    """``2 - NMI``: 0 for images that decide each other, 1 for unrelated ones.
+    """``2 - NMI``: 1 for unrelated images, towards 0 for images that decide each other.
+
+    It does not quite reach 0: values between two bins count for both.
 
     :param bins: of each image's histogram.
     :param samples: voxels drawn at random (with a fixed seed) from larger images; soft histograms are heavy.

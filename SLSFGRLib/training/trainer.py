@@ -57,8 +57,9 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # on a file of another kind torch's reader may stumble in any way
             raise InputError(f"{path}: is not a checkpoint; train without --resume.") from error
-        if state["model"] != asdict(self.recipe.model):
-            raise InputError(f"{path}: was made with another [model]; use that recipe or another --output.")
+        for part in ("model", "data", "augmentation"):
+            if state["recipe"][part] != asdict(getattr(self.recipe, part)):
+                raise InputError(f"{path}: was made with another [{part}]; use that recipe or another --output.")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.rows = state["step"], state["rows"]
@@ -72,13 +73,15 @@ class Trainer:
         training, validation = self._images(progress)
         schedule = self.recipe.training
         losses: list[float] = []
+        message = "Training"
         while self.step < schedule.steps:
             losses.append(self._learn(training))
             self.step += 1
-            progress(self.step / schedule.steps, f"Training, loss {losses[-1]:.4f}")
+            progress(self.step / schedule.steps, message)
             if self.step % schedule.validate_every == 0 or self.step == schedule.steps:
                 self._record(sum(losses) / len(losses), validation)
                 losses = []
+                message = f"Training, validation LNCC {self.rows[-1]['validation_likeness']:.4f} at step {self.step}"
         return self.folder / MODEL
 
     def _images(self, progress: Callable[[float, str], None]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +126,7 @@ class Trainer:
             model = Model(self.recipe.name, self.recipe.model, self.network, sha256=None)
             _replace(self.folder / MODEL, model.save)
         state = {
-            "model": asdict(self.recipe.model),
+            "recipe": {part: asdict(getattr(self.recipe, part)) for part in ("model", "data", "augmentation")},
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
