@@ -26,7 +26,7 @@ def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
     return volume
 
 
-def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4) -> torch.Tensor:
+def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3, noise: float = 1e-3) -> torch.Tensor:
     """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
 
     ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as though both images carried the
@@ -49,7 +49,7 @@ class LocalCorrelation:
     :param noise: variance below which a neighbourhood counts as flat, for images in [0, 1].
     """
 
-    def __init__(self, radius: int = 2, noise: float = 1e-4) -> None:
+    def __init__(self, radius: int = 3, noise: float = 1e-3) -> None:
         self.radius = radius
         self.noise = noise
 
@@ -67,7 +67,7 @@ class LocalCorrelationGradient:
     :param fixed: (1, 1, D, H, W).
     """
 
-    def __init__(self, fixed: torch.Tensor, radius: int = 2, noise: float = 1e-4) -> None:
+    def __init__(self, fixed: torch.Tensor, radius: int = 3, noise: float = 1e-3) -> None:
         self.radius = radius
         self.noise = noise
         self.fixed = fixed
