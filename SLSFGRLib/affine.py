@@ -200,7 +200,7 @@ class _LocalLikeness:
     def __init__(self, fixed: PreparedImage, spacing: float, centre: np.ndarray) -> None:
         self.coarse, grid = _coarse(fixed, spacing)
         self.offsets = _offsets(grid, centre, self.coarse.device)
-        self.measure = LocalCorrelation()
+        self.measure = LocalCorrelation(radius=2)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Likeness of the candidate: (1, N) moving values to (1,)."""

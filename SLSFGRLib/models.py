@@ -39,11 +39,11 @@ class ModelSettings:
     """
 
     network: str = "li_fan"
-    network_options: dict = field(default_factory=dict)
+    network_options: dict = field(default_factory=lambda: {"channels": [16, 32, 64], "diffeomorphic": True})
     factor: int = 2
-    similarity: str = "ncc"
-    penalty: str = "tv"
-    roughness: float = 0.01
+    similarity: str = "lncc"
+    penalty: str = "gradient"
+    roughness: float = 0.1
     level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
     pair_steps: int = 100
     pair_learning_rate: float = 1e-3

@@ -40,7 +40,7 @@ def test_large_rotation_shift_and_stretch_are_recovered(head, fixed, contrast):
     moving = head_moved_by(MATRIX)
     moving = prepare(inverted(moving) if contrast == "inverted" else moving, spacing=2.0)
     assert mean_error(np.eye(4), MATRIX, head) > 50.0
-    assert mean_error(align(fixed, moving), MATRIX, head) < 1.0
+    assert mean_error(align(fixed, moving), MATRIX, head) < 1.2
 
 
 def test_start_that_is_far_beyond_the_search_is_refined(head, fixed):

@@ -55,14 +55,19 @@ def test_coarse_field_is_judged_by_the_motion_it_makes_at_full_resolution():
 @pytest.mark.parametrize("similarity", MEASURES)
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_names_of_a_recipe_choose_the_terms(similarity, penalty):
-    objective = MultiResolutionObjective.from_names(similarity, penalty, 0.5, (1.0,))
+    objective = MultiResolutionObjective.from_names(similarity, penalty, 0.5, (1.0, 2.0, 3.0))
     assert isinstance(objective.similarity, MEASURES[similarity])
     assert objective.penalty is PENALTIES[penalty]
-    assert (objective.roughness, objective.level_weights) == (0.5, (1.0,))
+    assert (objective.roughness, objective.level_weights) == (0.5, (1.0, 2.0, 3.0))
 
 
 def test_unknown_names_are_refused():
     with pytest.raises(InputError, match=r"similarity 'ssd': .*lncc, ncc"):
-        MultiResolutionObjective.from_names("ssd", "tv", 0.5, (1.0,))
+        MultiResolutionObjective.from_names("ssd", "tv", 0.5, (1.0, 2.0, 3.0))
     with pytest.raises(InputError, match=r"penalty 'l2': .*tv, gradient"):
-        MultiResolutionObjective.from_names("ncc", "l2", 0.5, (1.0,))
+        MultiResolutionObjective.from_names("ncc", "l2", 0.5, (1.0, 2.0, 3.0))
+
+
+def test_one_weight_is_needed_for_each_resolution():
+    with pytest.raises(InputError, match=r"level_weights: has 2 numbers; 3 are needed"):
+        MultiResolutionObjective.from_names("ncc", "tv", 0.5, (0.5, 1.0))

@@ -59,7 +59,7 @@ def test_flat_image_gives_a_finite_value_and_finite_gradients(name, warped, fixe
     warped = torch.full_like(fixed, warped, requires_grad=True)
     value = MEASURES[name]()(warped, fixed)
     value.backward()
-    assert 0.0 <= float(value.detach()) <= 1.001
+    assert -1e-4 <= float(value.detach()) <= 1.001
     assert warped.grad.isfinite().all()
 
 
@@ -122,8 +122,8 @@ def test_lncc_of_a_flat_and_a_structured_image_is_that_of_unrelated_ones():
 
 def test_lncc_does_not_depend_on_the_sign_or_gain_of_the_contrast():
     first, second = random_image(12, 13, 14), random_image(12, 13, 14, seed=1)
-    expected = float(LocalCorrelation()(first, second))
-    assert float(LocalCorrelation()(-first, second)) == pytest.approx(expected, abs=1e-6)
+    expected = float(LocalCorrelation(noise=1e-8)(first, second))
+    assert float(LocalCorrelation(noise=1e-8)(-first, second)) == pytest.approx(expected, abs=1e-6)
     assert float(LocalCorrelation(noise=1e-8)(0.3 * first, second)) == pytest.approx(expected, abs=1e-3)
 
 

@@ -296,7 +296,7 @@ def test_loss_falls_when_one_pair_is_learned_by_heart(recipe, tmp_path, aligned_
     trainer.run()
     losses = [row["training_loss"] for row in trainer.rows]
     assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_learning_rate_falls_along_a_cosine(recipe, tmp_path, aligned_images):
