@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from ..registration import RegistrationResult
 
 
+# Share of the head that must lie where it belongs before registration for the pictures to explain themselves.
+LITTLE_OVERLAP = 0.3
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``slsfgr register``."""
     parser.add_argument("fixed", type=Path, metavar="FIXED", help="the image that stays as it is")
@@ -99,7 +103,18 @@ def write_results(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Im
         labels = getattr(result, name)
         if labels is not None:
             sitk.WriteImage(smallest_label_type(labels), str(folder / f"{name}.nii.gz"))
-    (folder / "report.json").write_text(json.dumps(result.report, indent=2) + "\n")
     before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
+    if _overlap(before, result.warped) < LITTLE_OVERLAP:
+        result.report["notes"] = ["As stored, the two heads hardly overlap in space; the pictures before show that."]
+    (folder / "report.json").write_text(json.dumps(result.report, indent=2) + "\n")
     pictures = overview(fixed, before, result.warped, result.transform)
     (folder / "report.html").write_text(html_report(result.report, pictures), encoding="utf-8")
+
+
+def _overlap(before: sitk.Image, after: sitk.Image) -> float:
+    """The share of the registered head's voxels that were tissue before, too."""
+    import SimpleITK as sitk
+
+    arrays = [sitk.GetArrayViewFromImage(image) for image in (before, after)]
+    tissue = [array > 0.1 * arrays[1].max() for array in arrays]
+    return float((tissue[0] & tissue[1]).sum() / max(1, tissue[1].sum()))
