@@ -33,7 +33,10 @@ class ModelSettings:
     :param network: a name in :data:`NETWORKS`.
     :param network_options: its constructor's arguments.
     :param factor: how many voxels of the working grid (1 mm) a side make one of the network's.
-    :param similarity: :param penalty: :param roughness: :param level_weights: the objective, by name.
+    :param similarity: the measure, a name in :data:`SLSFGRLib.similarity.MEASURES`.
+    :param penalty: a name in :data:`SLSFGRLib.regularisation.PENALTIES`.
+    :param roughness: the penalty's weight.
+    :param level_weights: of the resolutions, coarse to fine.
     :param pair_steps: steps of learning on the pair in standard mode.
     :param pair_learning_rate: their learning rate.
     """

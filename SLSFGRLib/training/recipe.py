@@ -32,7 +32,9 @@ class Data:
 class Augmentation:
     """How each image is changed at random, each time it is used.
 
-    :param rotation_degrees: :param scale: :param shift_mm: largest change about each axis.
+    :param rotation_degrees: largest rotation about each axis.
+    :param scale: largest relative change of length along each axis.
+    :param shift_mm: largest shift along each axis.
     :param deformation_mm: standard deviation of a smooth random deformation.
     :param gamma: largest change of the logarithm of the exponent of the intensities.
     """
