@@ -1,0 +1,1 @@
+"""Training images made from label maps: any contrast, any resolution, and labels that are exact."""

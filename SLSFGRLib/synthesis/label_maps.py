@@ -1,0 +1,136 @@
+"""Label maps to make images from: read once, kept compact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..coordinates import canonical_image
+from ..errors import InputError
+from ..images import read_labels
+from ..label_table import unsided_numbers
+from .tissues import LOOKS, classes
+
+SPACING = 1.0
+# Kept about the head, in voxels, so that what lies outside the map reads as air.
+MARGIN = 2
+WHITE_MATTER = "cerebral white matter"
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A head as kinds of tissue, 1 mm, array axes towards superior, posterior and left.
+
+    :param classes: (D, H, W) uint8, indices into :func:`tissues.classes`; air all around.
+    :param centre: the middle of the brain, in voxels along each axis.
+    """
+
+    classes: torch.Tensor
+    centre: tuple[float, float, float]
+
+    def to(self, device: torch.device) -> LabelMap:
+        """The same on another device."""
+        return LabelMap(self.classes.to(device), self.centre)
+
+
+def load_label_maps(
+    files: list[Path], cache_folder: Path, update: Callable[[float], None] = lambda fraction: None
+) -> list[LabelMap]:
+    """Read label maps with FreeSurfer's numbers; what was read before comes from the cache.
+
+    :param cache_folder: is made where it does not exist; holds about half a megabyte for each map.
+    :param update: called with the fraction done.
+    :raises InputError: a file cannot be read, is no label map, or holds no brain.
+    """
+    cache_folder.mkdir(parents=True, exist_ok=True)
+    maps = []
+    for number, file in enumerate(files):
+        update(number / len(files))
+        kept = cache_folder / f"{file.name.split('.')[0]}_{_fingerprint(file)}.npz"
+        if not kept.is_file():
+            _keep(label_map(read_labels(file), str(file)), kept)
+        with np.load(kept, allow_pickle=False) as content:
+            maps.append(LabelMap(torch.from_numpy(content["classes"]), tuple(content["centre"].tolist())))
+    return maps
+
+
+def label_map(image: sitk.Image, name: str = "label map") -> LabelMap:
+    """Turn an image with FreeSurfer's numbers into a map of classes about the head.
+
+    :param name: what to call the image in an error.
+    :raises InputError: there is no cerebral white matter on both sides.
+    """
+    image = _at_working_spacing(canonical_image(image))
+    numbers = sitk.GetArrayFromImage(image)
+    table = classes()
+    kinds = table.of_number[np.clip(numbers, 0, len(table.of_number) - 1)]
+    _give_sides(kinds, numbers, name)
+    kinds = _without_islands(kinds)
+    inside = np.argwhere(kinds > 0)
+    lower, upper = inside.min(0), inside.max(0) + 1
+    kinds = np.pad(kinds[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))], MARGIN)
+    fluid = [index for index, kind in enumerate(table.names) if LOOKS[kind].group == "fluid"]
+    brain = (table.channel[kinds] > 0) & ~np.isin(kinds, fluid)
+    return LabelMap(torch.from_numpy(kinds), tuple(np.argwhere(brain).mean(0).tolist()))
+
+
+def _fingerprint(file: Path) -> str:
+    """Changes with the file and with the classes."""
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file; check the name.")
+    state = file.stat()
+    table = classes()
+    text = f"{file.resolve()} {state.st_size} {state.st_mtime_ns} {table.names} {table.of_number.tobytes().hex()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _keep(heads: LabelMap, path: Path) -> None:
+    """Write to the cache; a run that is stopped leaves nothing half-written under the final name."""
+    unfinished = path.with_suffix(".unfinished.npz")
+    np.savez_compressed(unfinished, classes=heads.classes.numpy(), centre=np.asarray(heads.centre))
+    unfinished.replace(path)
+
+
+def _at_working_spacing(image: sitk.Image) -> sitk.Image:
+    old = np.asarray(image.GetSpacing())
+    if np.allclose(old, SPACING, atol=0.01):
+        return image
+    size = np.ceil(np.asarray(image.GetSize()) * old / SPACING).astype(int).tolist()
+    return sitk.Resample(
+        image, size, sitk.Transform(), sitk.sitkNearestNeighbor,
+        image.GetOrigin(), [SPACING] * 3, image.GetDirection(), 0,
+    )  # fmt: skip
+
+
+def _give_sides(kinds: np.ndarray, numbers: np.ndarray, name: str) -> None:
+    """Give each voxel whose number has no side to the side whose white matter is nearer, in place."""
+    table = classes()
+    left, right = (index for index in range(int(table.channel.max()) + 1) if table.names[index] == WHITE_MATTER)
+    if not (kinds == left).any() or not (kinds == right).any():
+        raise InputError(f"{name}: holds no white matter on both sides (2 and 41); FreeSurfer's numbers are needed.")
+    unsided = {number: pair for number, pair in unsided_numbers().items() if (numbers == number).any()}
+    if not unsided:
+        return
+    # Where both sides meet, sided voxels alone say which is which.
+    sided = ~np.isin(numbers, list(unsided))
+    to_left, to_right = (_distance((kinds == side) & sided) for side in (left, right))
+    for number, pair in unsided.items():
+        here = numbers == number
+        kinds[here] = np.where(to_left[here] <= to_right[here], *pair)
+
+
+def _distance(mask: np.ndarray) -> np.ndarray:
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    return sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=True))
+
+
+def _without_islands(kinds: np.ndarray) -> np.ndarray:
+    """Keep the head alone: a few maps have specks in the air beside it."""
+    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray((kinds > 0).astype(np.uint8))))
+    return np.where(sitk.GetArrayViewFromImage(parts) == 1, kinds, 0).astype(np.uint8)

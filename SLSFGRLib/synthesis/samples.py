@@ -1,0 +1,166 @@
+"""Training samples: an image and what it shows, or a pair of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..label_table import read_label_table
+from .appearance import acquired, brain_mask, cut_region, scaled
+from .contrasts import Contrast, draw_contrast, typical_contrast
+from .draws import chance, signed, whole_number
+from .label_maps import LabelMap
+from .settings import Synthesis
+from .shapes import random_positions, sample_classes
+from .tissues import LOOKS, classes
+
+CHANNELS = len(read_label_table()) + 1
+FLUID_AROUND = "cerebrospinal fluid"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image made from a label map.
+
+    :param image: (1, 1, D, H, W), from 0 to 1 as a prepared image.
+    :param labels: (8, D, H, W) uint8: the channel of the label table in each eighth of a voxel, of what the
+        image shows; where it was cut or the skull and the fluid removed, there is background.
+    :param anatomy: the same of the whole brain, seen or not.
+    :param contrast: what the image was rendered with.
+    """
+
+    image: torch.Tensor
+    labels: torch.Tensor
+    anatomy: torch.Tensor
+    contrast: Contrast
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images to register.
+
+    :param moving_reference: (1, 1, D, H, W), the moving brain, whole and without flaws, in a contrast that it
+        has in common with ``fixed_reference``: they may be compared whatever the images look like.
+    """
+
+    moving: Sample
+    fixed: Sample
+    moving_reference: torch.Tensor
+    fixed_reference: torch.Tensor
+
+
+def draw_sample(
+    maps: Sequence[LabelMap],
+    shape: Sequence[int],
+    synthesis: Synthesis,
+    generator: torch.Generator,
+    spacing: float = 2.0,
+) -> Sample:
+    """Draw an image.
+
+    :param maps: one of them is taken; all on the device that the sample is to be on.
+    :param shape: of the grid; the brain's middle is near its middle.
+    :param generator: on the CPU; decides everything.
+    :param spacing: of the grid, in mm.
+    """
+    heads = maps[whole_number(generator, len(maps))]
+    return _sample(heads, shape, draw_contrast(synthesis, generator), synthesis, generator, spacing)
+
+
+def draw_pair(
+    maps: Sequence[LabelMap],
+    shape: Sequence[int],
+    synthesis: Synthesis,
+    generator: torch.Generator,
+    spacing: float = 2.0,
+) -> Pair:
+    """Draw two images of different anatomies, or sometimes of one that is deformed twice.
+
+    :param maps: one or more; for the other parameters see :func:`draw_sample`.
+    """
+    first = whole_number(generator, len(maps))
+    second = (first + 1 + whole_number(generator, max(1, len(maps) - 1))) % len(maps)
+    if chance(generator, synthesis.same_anatomy_chance):
+        second = first
+    contrast = draw_contrast(synthesis, generator)
+    other = contrast if chance(generator, synthesis.same_contrast_chance) else draw_contrast(synthesis, generator)
+    moving = _sample(maps[first], shape, contrast, synthesis, generator, spacing)
+    fixed = _sample(maps[second], shape, other, synthesis, generator, spacing)
+    return Pair(moving, fixed, reference(moving.anatomy), reference(fixed.anatomy))
+
+
+def reference(anatomy: torch.Tensor) -> torch.Tensor:
+    """A brain in a typical T1 contrast without noise or bias, (1, 1, D, H, W).
+
+    :param anatomy: (8, D, H, W) uint8, channels.
+    """
+    return _rendered(anatomy, typical_contrast("t1").brightness[:CHANNELS])
+
+
+def fractions(labels: torch.Tensor) -> torch.Tensor:
+    """The part of each voxel that each channel fills: (8, D, H, W) uint8 to (1, CHANNELS, D, H, W)."""
+    out = torch.zeros((CHANNELS, *labels.shape[1:]), device=labels.device)
+    part = torch.full((1, *labels.shape[1:]), 1.0 / len(labels), device=labels.device)
+    for octant in labels:
+        out.scatter_add_(0, octant[None].long(), part)
+    return out[None]
+
+
+def _sample(
+    heads: LabelMap,
+    shape: Sequence[int],
+    contrast: Contrast,
+    synthesis: Synthesis,
+    generator: torch.Generator,
+    spacing: float,
+) -> Sample:
+    device = heads.classes.device
+    flipped = chance(generator, synthesis.flip_chance)
+    positions = random_positions(shape, spacing, synthesis, generator, device)
+    kinds = sample_classes(heads, positions, spacing, flipped)
+    anatomy = _looked_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
+    seen = None
+    if chance(generator, synthesis.strip_chance):
+        seen = _left_by_stripping(kinds, spacing, synthesis, generator)
+    ideal, spread = _rendered(kinds, contrast.brightness), _rendered(kinds, contrast.texture)
+    image = acquired(ideal, spread, spacing, synthesis, generator)
+    seen = _both(seen, cut_region(torch.Size(shape), spacing, synthesis, generator, device))
+    labels = anatomy
+    if seen is not None:
+        image, labels = image * seen, anatomy * seen[0]
+    exponent = math.exp(synthesis.gamma * float(signed(generator, 1)))
+    return Sample(scaled(image) ** exponent, labels, anatomy, contrast)
+
+
+def _left_by_stripping(
+    kinds: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator
+) -> torch.Tensor:
+    """Where the brain is, with the fluid around it or without: (1, 1, D, H, W) of truth."""
+    table = classes()
+    keep = [LOOKS[name].group != "outside" and name != "background" for name in table.names]
+    if chance(generator, 0.5):
+        keep = [kept and name != FLUID_AROUND for kept, name in zip(keep, table.names, strict=True)]
+    brain = _rendered(kinds, torch.tensor(keep, dtype=torch.float32))
+    return brain_mask(brain, spacing, synthesis, generator)
+
+
+def _both(first: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def _looked_up(kinds: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """The value that a table has for each class, in the shape of ``kinds``."""
+    return table.to(kinds.device).index_select(0, kinds.flatten().int()).view(kinds.shape)
+
+
+def _rendered(kinds: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """The mean over the eighths of each voxel of what a table has for their classes, (1, 1, D, H, W)."""
+    total = torch.zeros(kinds.shape[1:], device=kinds.device)
+    for octant in kinds:
+        total += _looked_up(octant, table)
+    return (total / len(kinds))[None, None]

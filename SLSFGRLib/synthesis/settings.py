@@ -1,0 +1,67 @@
+"""What a synthesised image may look like, as the section of a recipe says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """How training images are drawn from label maps; a ``..._chance`` is a probability from 0 to 1.
+
+    :param rotation_degrees: largest rotation about each axis.
+    :param large_rotation_degrees: likewise, for the few images with a tilted head.
+    :param large_rotation_chance: how often an image is one of those.
+    :param scale: largest relative change of length along each axis.
+    :param shear: largest shear of each axis along each other.
+    :param shift_mm: largest shift along each axis.
+    :param deformation_mm: largest velocity of the random diffeomorphism; each image draws its own limit.
+    :param flip_chance: left and right are swapped, in the image and in the labels.
+    :param t1_share: how many of all images look like T1-weighted ones; shares are relative to their sum.
+    :param t2_share: likewise, T2-weighted.
+    :param pd_share: likewise, proton-density-weighted.
+    :param flair_share: likewise, FLAIR.
+    :param random_share: likewise, a contrast as no scanner gives it: each structure draws its own intensity.
+    :param contrast_jitter: standard deviation of an intensity about what its contrast has for it; bright is 1.
+    :param texture: largest variation within a structure, relative to what is usual for the kind of tissue.
+    :param bias: largest relative change of the intensity by an uneven coil.
+    :param blur_mm: largest standard deviation of a Gaussian blur.
+    :param slice_chance: the image was made in thick slices across one of its axes.
+    :param slice_mm: thickest slice.
+    :param noise: largest standard deviation of the noise; bright is 1.
+    :param cut_chance: one end of the field of view is missing.
+    :param cut_mm: largest part of the head that is missing.
+    :param strip_chance: the brain alone is left, with or without the fluid around it.
+    :param strip_mm: largest error of the brain's border where the rest was removed.
+    :param gamma: largest change of the logarithm of the exponent of the intensities.
+    :param same_anatomy_chance: both images of a pair come from one label map, deformed twice.
+    :param same_contrast_chance: both images of a pair have the same contrast.
+    """
+
+    rotation_degrees: float = 20.0
+    large_rotation_degrees: float = 45.0
+    large_rotation_chance: float = 0.15
+    scale: float = 0.15
+    shear: float = 0.05
+    shift_mm: float = 10.0
+    deformation_mm: float = 10.0
+    flip_chance: float = 0.5
+    t1_share: float = 0.35
+    t2_share: float = 0.12
+    pd_share: float = 0.08
+    flair_share: float = 0.1
+    random_share: float = 0.35
+    contrast_jitter: float = 0.06
+    texture: float = 1.0
+    bias: float = 0.4
+    blur_mm: float = 1.2
+    slice_chance: float = 0.35
+    slice_mm: float = 6.0
+    noise: float = 0.08
+    cut_chance: float = 0.2
+    cut_mm: float = 60.0
+    strip_chance: float = 0.5
+    strip_mm: float = 2.0
+    gamma: float = 0.35
+    same_anatomy_chance: float = 0.2
+    same_contrast_chance: float = 0.5
