@@ -14,6 +14,8 @@ BIAS_MM = (50.0, 200.0)
 # Of thick slices, in mm.
 THINNEST_SLICE_MM = 1.0
 RICIAN_CHANCE = 0.5
+# How far apart the errors of a removed skull's border are unrelated.
+ERROR_MM = 20.0
 # Robust scaling looks at every other voxel along each axis: sorting all of them takes longer than the rest.
 STRIDE = 2
 
@@ -30,7 +32,7 @@ def acquired(
     noise_generator = fork(generator, image.device)
     image = image + spread * _texture(image.shape[2:], spacing, noise_generator, generator)
     image = image * _bias(image.shape[2:], spacing, synthesis.bias * uniform(generator), generator, image.device)
-    image = smooth(image, synthesis.blur_mm * uniform(generator) / spacing)
+    image = smooth(image, synthesis.blur_mm * uniform(generator, 0.25, 1.0) / spacing)
     if chance(generator, synthesis.slice_chance):
         thickness = uniform(generator, THINNEST_SLICE_MM, synthesis.slice_mm)
         image = in_slices(image, whole_number(generator, 3), thickness / spacing, uniform(generator))
@@ -60,28 +62,29 @@ def in_slices(image: torch.Tensor, axis: int, thickness: float, offset: float = 
 
 def cut_region(
     shape: torch.Size, spacing: float, synthesis: Synthesis, generator: torch.Generator, device: torch.device
-) -> torch.Tensor | None:
-    """What remains of the field of view: (1, 1, D, H, W) of truth, or None where nothing is cut."""
+) -> torch.Tensor:
+    """What remains of the field of view: (1, 1, D, H, W), 1 for what is seen and 0 for what is not."""
+    seen = torch.ones(1, 1, *shape, device=device)
     if not chance(generator, synthesis.cut_chance):
-        return None
-    seen = torch.ones(1, 1, *shape, dtype=torch.bool, device=device)
+        return seen
     axis, depth = 2 + whole_number(generator, 3), round(uniform(generator, 0.0, synthesis.cut_mm) / spacing)
     depth = min(depth, seen.shape[axis] // 2)
     start = 0 if chance(generator, 0.5) else seen.shape[axis] - depth
-    seen.narrow(axis, start, depth).fill_(False)
+    seen.narrow(axis, start, depth).zero_()
     return seen
 
 
 def brain_mask(brain: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator) -> torch.Tensor:
-    """What a tool that removes the skull may leave: of truth, the shape of ``brain``.
+    """What a tool that removes the skull may leave: the part of each voxel, the shape of ``brain``.
 
     :param brain: (1, 1, D, H, W), the part of each voxel that is to be left.
     """
-    # The blurred border is a ramp of known slope: another threshold moves it by so many mm.
     sigma = max(synthesis.strip_mm, 0.5)
-    error = smooth_noise(generator, brain.shape[2:], 1, 20.0 / spacing, brain.device).clamp(-2, 2) / 4.0
-    error = synthesis.strip_mm * (0.5 * error + 0.5 * uniform(generator, -1.0, 1.0))
-    return smooth(brain, sigma / spacing) > 0.5 + error / (sigma * (2.0 * torch.pi) ** 0.5)
+    wave = smooth_noise(generator, brain.shape[2:], 1, ERROR_MM / spacing, brain.device).clamp(-2.0, 2.0)
+    error = synthesis.strip_mm * (0.25 * wave + 0.5 * uniform(generator, -1.0, 1.0))
+    # Across a blurred border the slope is known: it says how many mm deep inside a voxel lies.
+    depth = (smooth(brain, sigma / spacing) - 0.5) * sigma * (2.0 * torch.pi) ** 0.5
+    return ((depth - error) / spacing + 0.5).clamp(0.0, 1.0)
 
 
 def scaled(image: torch.Tensor) -> torch.Tensor:

@@ -39,7 +39,7 @@ def draw_contrast(synthesis: Synthesis, generator: torch.Generator) -> Contrast:
     kind = kinds[int(torch.multinomial(shares, 1, generator=generator))]
     looks = sorted(LOOKS)
     brightness = _random(generator) if kind == "random" else _like(kind, synthesis.contrast_jitter, generator)
-    scale = synthesis.texture * uniform(generator) ** 2
+    scale = synthesis.texture * uniform(generator)
     texture = (
         torch.tensor([LOOKS[name].texture for name in looks]) * scale * (1.0 + 0.5 * signed(generator, len(looks)))
     )

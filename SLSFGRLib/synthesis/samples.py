@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ..fields import smooth
 from ..label_table import read_label_table
 from .appearance import acquired, brain_mask, cut_region, scaled
 from .contrasts import Contrast, draw_contrast, typical_contrast
-from .draws import chance, signed, whole_number
+from .draws import chance, signed, uniform, whole_number
 from .label_maps import LabelMap
 from .settings import Synthesis
 from .shapes import random_positions, sample_classes
@@ -19,6 +20,9 @@ from .tissues import LOOKS, classes
 
 CHANNELS = len(read_label_table()) + 1
 FLUID_AROUND = "cerebrospinal fluid"
+# Of stripped brains: how many have no fluid around them, and how far from the brain the others have it.
+WITHOUT_FLUID_CHANCE = 0.4
+FLUID_REACH_MM = 4.0
 
 
 @dataclass(frozen=True)
@@ -122,15 +126,13 @@ def _sample(
     positions = random_positions(shape, spacing, synthesis, generator, device)
     kinds = sample_classes(heads, positions, spacing, flipped)
     anatomy = _looked_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
-    seen = None
+    seen = cut_region(torch.Size(shape), spacing, synthesis, generator, device)
     if chance(generator, synthesis.strip_chance):
-        seen = _left_by_stripping(kinds, spacing, synthesis, generator)
+        seen = seen * _left_by_stripping(kinds, spacing, synthesis, generator)
     ideal, spread = _rendered(kinds, contrast.brightness), _rendered(kinds, contrast.texture)
     image = acquired(ideal, spread, spacing, synthesis, generator)
-    seen = _both(seen, cut_region(torch.Size(shape), spacing, synthesis, generator, device))
-    labels = anatomy
-    if seen is not None:
-        image, labels = image * seen, anatomy * seen[0]
+    image = image * seen
+    labels = anatomy * (seen[0] > 0.5)
     exponent = math.exp(synthesis.gamma * float(signed(generator, 1)))
     return Sample(scaled(image) ** exponent, labels, anatomy, contrast)
 
@@ -138,19 +140,15 @@ def _sample(
 def _left_by_stripping(
     kinds: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator
 ) -> torch.Tensor:
-    """Where the brain is, with the fluid around it or without: (1, 1, D, H, W) of truth."""
+    """Where the brain is, without the fluid around it or with some: the part of each voxel, (1, 1, D, H, W)."""
     table = classes()
-    keep = [LOOKS[name].group != "outside" and name != "background" for name in table.names]
-    if chance(generator, 0.5):
-        keep = [kept and name != FLUID_AROUND for kept, name in zip(keep, table.names, strict=True)]
-    brain = _rendered(kinds, torch.tensor(keep, dtype=torch.float32))
-    return brain_mask(brain, spacing, synthesis, generator)
-
-
-def _both(first: torch.Tensor | None, second: torch.Tensor | None) -> torch.Tensor | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first & second
+    inside = torch.tensor([LOOKS[name].group not in ("outside", "background") for name in table.names])
+    around = torch.tensor([name == FLUID_AROUND for name in table.names])
+    tissue = _rendered(kinds, (inside & ~around).float())
+    if chance(generator, WITHOUT_FLUID_CHANCE):
+        return brain_mask(tissue, spacing, synthesis, generator)
+    near = smooth(tissue, FLUID_REACH_MM / spacing) > uniform(generator, 0.02, 0.4)
+    return brain_mask(_rendered(kinds, inside.float()) * near, spacing, synthesis, generator)
 
 
 def _looked_up(kinds: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ class Synthesis:
     :param contrast_jitter: standard deviation of an intensity about what its contrast has for it; bright is 1.
     :param texture: largest variation within a structure, relative to what is usual for the kind of tissue.
     :param bias: largest relative change of the intensity by an uneven coil.
-    :param blur_mm: largest standard deviation of a Gaussian blur.
+    :param blur_mm: largest standard deviation of a Gaussian blur; the smallest is a quarter of it.
     :param slice_chance: the image was made in thick slices across one of its axes.
     :param slice_mm: thickest slice.
     :param noise: largest standard deviation of the noise; bright is 1.
@@ -54,7 +54,7 @@ class Synthesis:
     contrast_jitter: float = 0.06
     texture: float = 1.0
     bias: float = 0.4
-    blur_mm: float = 1.2
+    blur_mm: float = 1.6
     slice_chance: float = 0.35
     slice_mm: float = 6.0
     noise: float = 0.08

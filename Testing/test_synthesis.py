@@ -1,0 +1,449 @@
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from conftest import STORAGES, stored
+
+from SLSFGRLib.errors import InputError
+from SLSFGRLib.fields import jacobian_determinant, voxel_grid
+from SLSFGRLib.label_table import mirrored_channels, read_label_table
+from SLSFGRLib.synthesis.appearance import in_slices, scaled
+from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
+from SLSFGRLib.synthesis.label_maps import label_map, load_label_maps
+from SLSFGRLib.synthesis.samples import CHANNELS, draw_pair, draw_sample, fractions, reference
+from SLSFGRLib.synthesis.settings import Synthesis
+from SLSFGRLib.synthesis.shapes import random_positions, sample_classes
+from SLSFGRLib.synthesis.tissues import LOOKS, classes
+
+SHAPE = (32, 48, 32)
+SPACING = 4.0
+SHARES = {name: 0.0 for name in ("t1_share", "t2_share", "pd_share", "flair_share", "random_share")}
+# Nothing happens but the rendering in a typical T1 contrast.
+NOTHING = Synthesis(**({item.name: 0.0 for item in fields(Synthesis)} | {"t1_share": 1.0}))
+TISSUES = ("cerebral white matter", "cerebral cortex", "lateral ventricle")
+LANDMARKS = ("Left thalamus", "Right thalamus", "Brain stem", "Left cerebellar cortex", "Left accumbens")
+# FreeSurfer's number, centre and semi-axes in mm (LPS), the later ones inside the earlier.
+PARTS = (
+    (511, (0, 0, 0), (58, 74, 56)),
+    (515, (0, 0, 0), (54, 70, 52)),
+    (24, (0, 0, 0), (48, 64, 46)),
+    (3, (23, 0, 0), (22, 58, 42)),
+    (42, (-23, 0, 0), (22, 58, 42)),
+    (2, (23, 0, 0), (18, 50, 36)),
+    (41, (-23, 0, 0), (18, 50, 36)),
+    (4, (14, 0, 0), (6, 24, 10)),
+    (43, (-14, 0, 0), (6, 24, 10)),
+    (251, (3, 20, 0), (8, 8, 6)),
+    (17, (28, 12, -16), (7, 14, 6)),
+    (53, (-28, 12, -16), (7, 14, 6)),
+)
+
+
+def numbers_image(size=(124, 156, 120)):
+    """A head of nested ellipsoids with FreeSurfer's numbers, 1 mm, LPS, with a speck in the air beside it."""
+    axes = [np.arange(count) - (count - 1) / 2 for count in size]
+    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
+    array = np.zeros(z.shape, np.int32)
+    for number, centre, semi_axes in PARTS:
+        inside = sum(((axis - c) / a) ** 2 for axis, c, a in zip((x, y, z), centre, semi_axes, strict=True)) < 1
+        array[inside] = number
+    array[2:4, 2:4, 2:4] = 24
+    return sitk.GetImageFromArray(array)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    return label_map(numbers_image())
+
+
+@pytest.fixture(scope="module")
+def plain(heads):
+    return sample(heads, NOTHING)
+
+
+def sample(heads, synthesis, seed=0):
+    return draw_sample([heads], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+
+
+def positions(synthesis, seed, shape=SHAPE, spacing=SPACING):
+    generator = torch.Generator().manual_seed(seed)
+    return random_positions(shape, spacing, synthesis, generator, torch.device("cpu"))
+
+
+def channel(name):
+    return next(index for index, item in enumerate(read_label_table(), 1) if item.name == name)
+
+
+def same(first, second):
+    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("image", "labels", "anatomy"))
+
+
+# --- label maps ---------------------------------------------------------------------------------------------
+
+
+def test_every_class_has_a_look_and_a_channel():
+    table = classes()
+    assert len(table.names) == len(table.channel) == len(table.mirrored_channel)
+    assert set(table.names) == LOOKS.keys()
+    assert np.array_equal(table.channel[:CHANNELS], np.arange(CHANNELS))
+    assert np.array_equal(table.mirrored_channel, mirrored_channels()[table.channel])
+    assert table.of_number.max() == len(table.names) - 1
+    assert table.channel[table.of_number[31]] == channel("Left lateral ventricle")
+    assert table.names[table.of_number[31]] == "choroid plexus"
+
+
+@pytest.mark.parametrize("storage", STORAGES[::7])
+def test_the_same_map_comes_however_it_was_stored(heads, storage):
+    again = label_map(stored(numbers_image(), *storage))
+    assert torch.equal(again.classes, heads.classes)
+    assert again.centre == pytest.approx(heads.centre)
+
+
+def test_the_map_is_cropped_to_the_head_with_air_around(heads):
+    assert heads.classes.shape == (112 + 4, 148 + 4, 116 + 4)
+    for axis in range(3):
+        assert not heads.classes.select(axis, 0).any()
+        assert not heads.classes.select(axis, -1).any()
+    assert heads.centre == pytest.approx([(size - 1) / 2 for size in heads.classes.shape], abs=1.5)
+
+
+def test_numbers_without_a_side_get_the_nearer_one(heads):
+    left = channel("Left cerebral white matter")
+    right = channel("Right cerebral white matter")
+    callosum = np.isin(sitk.GetArrayFromImage(numbers_image()), [251])
+    given = sitk.GetArrayFromImage(numbers_image()) * 0
+    given[4:116, 4:152, 4:120] = heads.classes[2:-2, 2:-2, 2:-2]
+    x = np.broadcast_to(np.arange(given.shape[2]) - 61.5, given.shape)
+    assert set(given[callosum]) == {left, right}
+    assert x[callosum & (given == left)].min() > -2
+    assert x[callosum & (given == right)].max() < 2
+
+
+def test_other_spacings_are_brought_to_one_millimetre(heads):
+    coarse = sitk.Shrink(numbers_image(), [2, 2, 2])
+    again = label_map(coarse)
+    assert np.allclose(again.classes.shape, heads.classes.shape, atol=3)
+
+
+def test_a_map_without_white_matter_is_refused():
+    with pytest.raises(InputError, match=r"thing: holds no white matter on both sides"):
+        label_map(sitk.Cast(sitk.Equal(numbers_image(), 2), sitk.sitkInt32) * 2, "thing")
+
+
+def test_maps_are_read_once(tmp_path, heads, monkeypatch):
+    file = tmp_path / "head.nii.gz"
+    sitk.WriteImage(numbers_image(), str(file))
+    first = load_label_maps([file], tmp_path / "cache")
+    monkeypatch.setattr("SLSFGRLib.synthesis.label_maps.read_labels", None)
+    second = load_label_maps([file], tmp_path / "cache")
+    assert torch.equal(first[0].classes, heads.classes)
+    assert torch.equal(second[0].classes, heads.classes)
+    assert second[0].centre == pytest.approx(heads.centre)
+    assert [path.suffixes for path in (tmp_path / "cache").iterdir()] == [[".npz"]]
+    with pytest.raises(InputError, match=r"nothing\.nii: there is no such file"):
+        load_label_maps([tmp_path / "nothing.nii"], tmp_path / "cache")
+
+
+# --- shape --------------------------------------------------------------------------------------------------
+
+
+def test_without_any_change_each_eighth_of_a_voxel_is_the_map_itself(heads):
+    grid = [size // 2 for size in heads.classes.shape]
+    place = positions(NOTHING, 0, grid, 2.0)
+    middle = tuple((size - 1) / 2 for size in heads.classes.shape)
+    kinds = sample_classes(replace(heads, centre=middle), place, 2.0, False)
+    for octant, (k, j, i) in enumerate(np.ndindex(2, 2, 2)):
+        assert torch.equal(kinds[octant], heads.classes[k::2, j::2, i::2])
+
+
+def test_beyond_the_map_there_is_air(heads):
+    assert not sample_classes(heads, positions(NOTHING, 0) + 500.0, SPACING, False).any()
+
+
+def test_a_flip_mirrors_the_head_and_swaps_the_sides(heads, plain):
+    flipped = sample(heads, replace(NOTHING, flip_chance=1.0))
+    mirrored = torch.from_numpy(mirrored_channels())[plain.anatomy.flip(3).long()]
+    # The last of the three binary digits of an eighth is its place from right to left.
+    eighths = [1, 0, 3, 2, 5, 4, 7, 6]
+    assert (flipped.anatomy == mirrored[eighths]).float().mean() > 0.98
+    left = channel("Left hippocampus")
+    for drawn in (plain, flipped):
+        where = (drawn.anatomy == left).nonzero()[:, 3].float().mean()
+        assert where > SHAPE[2] / 2
+
+
+def test_shapes_do_not_fold():
+    wild = replace(Synthesis(), deformation_mm=12.0)
+    for seed in range(12):
+        place = positions(wild, seed) / SPACING
+        assert jacobian_determinant(place - voxel_grid(SHAPE)).min() > 0.15
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "most"),
+    [("shift_mm", 8.0, 8.0 * 3**0.5), ("deformation_mm", 8.0, 8.0), ("scale", 0.1, 14.0), ("shear", 0.1, 25.0)],
+)
+def test_each_setting_of_the_shape_moves_within_its_limit(setting, value, most):
+    still = positions(NOTHING, 0)
+    moved = [
+        (positions(replace(NOTHING, **{setting: value}), seed) - still).norm(dim=1).max().item() for seed in range(8)
+    ]
+    assert 0.2 * most < max(moved) <= most
+
+
+def test_rotations_keep_within_their_limits():
+    def angles(synthesis):
+        for seed in range(20):
+            place = positions(synthesis, seed, (8, 8, 8))[0]
+            linear = torch.stack([place.diff(dim=axis).flatten(1)[:, 0] for axis in (1, 2, 3)], 1) / SPACING
+            assert torch.allclose(linear @ linear.T, torch.eye(3), atol=1e-4)
+            yield np.degrees(np.arccos(np.clip((float(linear.trace()) - 1) / 2, -1, 1)))
+
+    small = list(angles(replace(NOTHING, rotation_degrees=10.0, large_rotation_degrees=60.0)))
+    large = list(
+        angles(replace(NOTHING, rotation_degrees=10.0, large_rotation_degrees=60.0, large_rotation_chance=1.0))
+    )
+    assert 5 < max(small) <= 10 * 3**0.5
+    assert 40 < max(large) <= 60 * 3**0.5
+
+
+# --- contrast -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [
+        ("t1", ("lateral ventricle", "cerebral cortex", "thalamus", "cerebral white matter")),
+        ("t2", ("cerebral white matter", "cerebral cortex", "lateral ventricle")),
+        ("pd", ("cerebral white matter", "cerebral cortex")),
+        ("flair", ("lateral ventricle", "cerebral white matter", "cerebral cortex", "white matter lesion")),
+    ],
+)
+def test_contrasts_order_the_tissues_as_scanners_do(kind, order):
+    synthesis = replace(Synthesis(**SHARES), **{f"{kind}_share": 1.0})
+    rows = [classes().names.index(name) for name in order]
+    drawn = [draw_contrast(synthesis, torch.Generator().manual_seed(seed)) for seed in range(60)]
+    assert {contrast.name for contrast in drawn} == {kind}
+    typical = typical_contrast(kind).brightness[rows]
+    assert (typical.diff() > 0).all()
+    mean = torch.stack([contrast.brightness[rows] for contrast in drawn]).mean(0)
+    assert (mean.diff() > 0).all()
+    assert torch.allclose(mean, typical, atol=0.03)
+
+
+def test_random_contrasts_reverse_any_order():
+    synthesis = replace(Synthesis(**SHARES), random_share=1.0)
+    drawn = torch.stack(
+        [draw_contrast(synthesis, torch.Generator().manual_seed(seed)).brightness for seed in range(80)]
+    )
+    white, grey, fluid = (drawn[:, classes().names.index(name)] for name in TISSUES)
+    for first, second in ((white, grey), (grey, fluid), (white, fluid)):
+        assert 0.3 < (first > second).float().mean() < 0.7
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+
+
+def test_shares_are_what_is_drawn():
+    drawn = [draw_contrast(Synthesis(), torch.Generator().manual_seed(seed)).name for seed in range(400)]
+    assert drawn.count("t1") / 400 == pytest.approx(0.35, abs=0.08)
+    assert drawn.count("random") / 400 == pytest.approx(0.35, abs=0.08)
+    assert set(drawn) == {"t1", "t2", "pd", "flair", "random"}
+
+
+def test_both_sides_look_alike():
+    contrast = draw_contrast(Synthesis(), torch.Generator().manual_seed(1))
+    mirrored = torch.from_numpy(mirrored_channels())
+    assert torch.equal(contrast.brightness[:CHANNELS], contrast.brightness[mirrored])
+    assert torch.equal(contrast.texture[:CHANNELS], contrast.texture[mirrored])
+
+
+def test_brightness_in_the_image_is_that_of_the_contrast(plain):
+    whole = fractions(plain.anatomy)[0]
+    values = typical_contrast("t1").brightness
+    means = {}
+    for name in ("Left cerebral cortex", "Left cerebral white matter", "Left lateral ventricle"):
+        means[name] = plain.image[0, 0][whole[channel(name)] == 1].mean().item()
+    ratio = means["Left cerebral cortex"] / means["Left cerebral white matter"]
+    assert ratio == pytest.approx(float(values[channel("Left cerebral cortex")]), abs=0.01)
+    assert means["Left lateral ventricle"] < means["Left cerebral cortex"]
+
+
+# --- appearance ---------------------------------------------------------------------------------------------
+
+
+def test_slices_lose_detail_along_their_axis_alone():
+    image = torch.rand(1, 1, 40, 42, 44, generator=torch.Generator().manual_seed(3))
+    for axis in range(3):
+        sliced = in_slices(image, axis, 3.0, 0.4)
+        assert sliced.shape == image.shape
+        left = [float(sliced.diff(dim=other + 2).std() / image.diff(dim=other + 2).std()) for other in range(3)]
+        assert left[axis] < 0.3
+        assert min(left[:axis] + left[axis + 1 :]) > 2 * left[axis]
+    assert in_slices(image, 0, 1.0) is image
+
+
+def test_slices_keep_what_is_even_and_what_is_slanted():
+    ramp = torch.arange(60.0).view(1, 1, 60, 1, 1).expand(1, 1, 60, 3, 3)
+    assert torch.allclose(in_slices(torch.ones_like(ramp), 0, 3.7, 0.3), torch.ones_like(ramp))
+    assert torch.allclose(in_slices(ramp, 0, 4.0, 0.5)[:, :, 8:-8], ramp[:, :, 8:-8], atol=1e-3)
+
+
+def test_slices_average_over_their_thickness():
+    line = torch.zeros(1, 1, 12, 1, 1)
+    line[0, 0, 4:8] = torch.tensor([1.0, 2.0, 3.0, 6.0]).view(4, 1, 1)
+    sliced = in_slices(line, 0, 4.0)[0, 0, :, 0, 0]
+    # Middles of slices at 1.5, 5.5 and 9.5; the second is the mean 3, and falls to nothing at the others.
+    assert sliced[5:7].tolist() == pytest.approx([3 * 0.875, 3 * 0.875])
+    assert sliced[3].item() == pytest.approx(3 * 0.375)
+
+
+def test_scaling_ends_at_nothing_and_one():
+    image = torch.rand(1, 1, 20, 20, 20, generator=torch.Generator().manual_seed(0)) * 70 + 30
+    image[0, 0, 4, 4, 4] = 1e4
+    out = scaled(image)
+    assert (out.min(), out.max()) == (0, 1)
+    assert (out == 1).float().mean() < 0.02
+    assert torch.allclose(scaled(5 * image + 3), out, atol=1e-4)
+    assert not scaled(torch.zeros(1, 1, 8, 8, 8)).any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("texture", 1.0),
+        ("bias", 0.4),
+        ("blur_mm", 6.0),
+        ("noise", 0.1),
+        ("gamma", 0.4),
+        ("contrast_jitter", 0.1),
+    ],
+)
+def test_each_setting_of_the_appearance_changes_the_image_alone(heads, plain, setting, value):
+    changed = sample(heads, replace(NOTHING, **{setting: value}), seed=4)
+    assert torch.equal(changed.anatomy, plain.anatomy)
+    assert torch.equal(changed.labels, plain.labels)
+    assert (changed.image - plain.image).abs().mean() > 2e-3
+    assert changed.image.min() >= 0
+    assert changed.image.max() <= 1
+
+
+def test_thick_slices_leave_the_labels(heads, plain):
+    changed = sample(heads, replace(NOTHING, slice_chance=1.0, slice_mm=12.0), seed=1)
+    assert torch.equal(changed.labels, plain.labels)
+    assert (changed.image - plain.image).abs().mean() > 2e-3
+
+
+def test_a_cut_takes_image_and_labels_away_but_not_the_anatomy(heads, plain):
+    for seed in range(6):
+        cut = sample(heads, replace(NOTHING, cut_chance=1.0, cut_mm=70.0), seed)
+        assert torch.equal(cut.anatomy, plain.anatomy)
+        gone = (cut.labels != plain.labels).any(0)
+        assert not cut.image[0, 0][gone].any()
+        assert not cut.labels[:, gone].any()
+    assert torch.equal(sample(heads, replace(NOTHING, cut_mm=70.0)).labels, plain.labels)
+
+
+def test_a_stripped_head_is_a_brain(heads, plain):
+    skull = fractions(plain.anatomy)[0, 0] * plain.image[0, 0]
+    assert skull.max() > 0.5
+    fluid = channel("Cerebrospinal fluid")
+    left_over = []
+    for seed in range(8):
+        stripped = sample(heads, replace(NOTHING, strip_chance=1.0, strip_mm=1.0), seed)
+        assert torch.equal(stripped.anatomy, plain.anatomy)
+        outside = fractions(stripped.anatomy)[0, 0] == 1
+        assert stripped.image[0, 0][outside].mean() < 0.05
+        inside = stripped.anatomy == channel("Left cerebral white matter")
+        assert (stripped.labels[inside] == stripped.anatomy[inside]).float().mean() > 0.98
+        left_over.append(int((stripped.labels == fluid).sum()))
+    assert max(left_over) > 2 * min(left_over)
+
+
+# --- samples ------------------------------------------------------------------------------------------------
+
+
+def test_the_seed_decides_everything(heads):
+    first, again, other = (sample(heads, Synthesis(), seed) for seed in (3, 3, 4))
+    assert same(first, again)
+    assert not same(first, other)
+    torch.manual_seed(11)
+    assert same(sample(heads, Synthesis(), 3), first)
+
+
+def test_a_sample_is_what_it_says(heads):
+    drawn = sample(heads, Synthesis(), 5)
+    assert drawn.image.shape == (1, 1, *SHAPE)
+    assert drawn.image.dtype == torch.float32
+    assert drawn.labels.shape == drawn.anatomy.shape == (8, *SHAPE)
+    assert drawn.labels.dtype == torch.uint8
+    assert (drawn.image.min(), drawn.image.max()) == (0, 1)
+    assert drawn.labels.max() < CHANNELS
+
+
+def test_fractions_sum_to_one_and_count_eighths():
+    labels = torch.zeros(8, 2, 2, 2, dtype=torch.uint8)
+    labels[:3, 0, 1, 0] = 7
+    labels[3, 0, 1, 0] = CHANNELS - 1
+    part = fractions(labels)
+    assert part.shape == (1, CHANNELS, 2, 2, 2)
+    assert part.sum(1).eq(1).all()
+    assert part[0, [0, 7, CHANNELS - 1], 0, 1, 0].tolist() == [0.5, 0.375, 0.125]
+
+
+def test_volumes_are_kept(heads, plain):
+    for name in ("Left cerebral white matter", "Right lateral ventricle", "Cerebrospinal fluid"):
+        volume = float(fractions(plain.anatomy)[0, channel(name)].sum()) * SPACING**3
+        assert volume == pytest.approx(float((heads.classes == channel(name)).sum()), rel=0.04)
+
+
+def test_pairs_differ_in_anatomy_or_only_in_shape(heads):
+    grey = replace(heads, classes=torch.where(heads.classes == channel("Left hippocampus"), 0, heads.classes))
+    hippocampus = channel("Left hippocampus")
+
+    def with_hippocampus(synthesis, seed):
+        pair = draw_pair([heads, grey], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        return [bool((drawn.anatomy == hippocampus).any()) for drawn in (pair.moving, pair.fixed)]
+
+    different = [with_hippocampus(NOTHING, seed) for seed in range(6)]
+    assert all(first != second for first, second in different)
+    equal = [with_hippocampus(replace(NOTHING, same_anatomy_chance=1.0), seed) for seed in range(6)]
+    assert all(first == second for first, second in equal)
+    assert len({first for first, _ in different}) == len({first for first, _ in equal}) == 2
+
+
+def test_pairs_share_a_contrast_or_not(heads):
+    def contrasts(synthesis, seed):
+        pair = draw_pair([heads], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        return pair.moving.contrast.brightness, pair.fixed.contrast.brightness
+
+    jittered = replace(NOTHING, contrast_jitter=0.1)
+    assert torch.equal(*contrasts(replace(jittered, same_contrast_chance=1.0), 0))
+    assert not torch.equal(*contrasts(jittered, 0))
+
+
+def test_references_compare_whatever_the_images_look_like(heads):
+    pair = draw_pair([heads], SHAPE, Synthesis(), torch.Generator().manual_seed(2), SPACING)
+    assert torch.equal(pair.moving_reference, reference(pair.moving.anatomy))
+    white = channel("Left cerebral white matter")
+    for drawn, clean in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference)):
+        whole = fractions(drawn.anatomy)[0]
+        assert clean[0, 0][whole[white] == 1].unique().tolist() == [1.0]
+        assert not clean[0, 0][whole[0] == 1].any()
+
+
+@pytest.mark.shared_data
+def test_real_maps_hold_every_structure(shared_data, tmp_path):
+    files = sorted((shared_data / "brain_labels").glob("*.nii.gz"))[:1]
+    (heads,) = load_label_maps(files, tmp_path)
+    drawn = draw_sample([heads], (96, 112, 96), NOTHING, torch.Generator().manual_seed(0))
+    volumes = fractions(drawn.anatomy).sum(dim=(0, 2, 3, 4)) * 8.0
+    assert (volumes[1:] > 100).all()
+    mirrored = volumes[torch.from_numpy(mirrored_channels())]
+    assert torch.allclose(volumes[1:], mirrored[1:], rtol=0.6)
+    # Higher indices lie towards superior, posterior and left.
+    place = {name: (drawn.anatomy == channel(name)).nonzero()[:, 1:].float().mean(0) for name in LANDMARKS}
+    assert place["Left thalamus"][2] > place["Right thalamus"][2] + 5
+    assert place["Brain stem"][0] < place["Left thalamus"][0] - 5
+    assert place["Left cerebellar cortex"][1] > place["Left accumbens"][1] + 20
