@@ -141,9 +141,25 @@ def test_maps_are_read_once(tmp_path, heads, monkeypatch):
     assert torch.equal(first[0].classes, heads.classes)
     assert torch.equal(second[0].classes, heads.classes)
     assert second[0].centre == pytest.approx(heads.centre)
-    assert [path.suffixes for path in (tmp_path / "cache").iterdir()] == [[".npz"]]
     with pytest.raises(InputError, match=r"nothing\.nii: there is no such file"):
         load_label_maps([tmp_path / "nothing.nii"], tmp_path / "cache")
+
+
+def test_a_cache_is_enough_on_another_machine(tmp_path, heads, monkeypatch):
+    file = tmp_path / "head.nii.gz"
+    sitk.WriteImage(numbers_image(), str(file))
+    load_label_maps([file], tmp_path / "cache")
+    file.unlink()
+    (cached,) = (tmp_path / "cache").iterdir()
+    (again,) = load_label_maps([cached], tmp_path / "none")
+    assert torch.equal(again.classes, heads.classes)
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr("SLSFGRLib.synthesis.label_maps._classes_digest", lambda: "other")
+    with pytest.raises(InputError, match=r"npz: was made for another label table"):
+        load_label_maps([cached], tmp_path / "none")
+    cached.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"npz: cannot be read as a cached label map"):
+        load_label_maps([cached], tmp_path / "none")
 
 
 # --- shape --------------------------------------------------------------------------------------------------
@@ -447,3 +463,12 @@ def test_real_maps_hold_every_structure(shared_data, tmp_path):
     assert place["Left thalamus"][2] > place["Right thalamus"][2] + 5
     assert place["Brain stem"][0] < place["Left thalamus"][0] - 5
     assert place["Left cerebellar cortex"][1] > place["Left accumbens"][1] + 20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_draws_the_same_shapes(heads):
+    there = sample(heads.to(torch.device("cuda")), Synthesis(), 5)
+    here = sample(heads, Synthesis(), 5)
+    assert there.image.device.type == "cuda"
+    assert (there.anatomy.cpu() == here.anatomy).float().mean() > 0.999
+    assert (there.labels.cpu() == here.labels).float().mean() > 0.999

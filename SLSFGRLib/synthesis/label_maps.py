@@ -44,19 +44,22 @@ def load_label_maps(
 ) -> list[LabelMap]:
     """Read label maps with FreeSurfer's numbers; what was read before comes from the cache.
 
+    :param files: images, or files of a cache, which may thus be taken to a machine without the images.
     :param cache_folder: is made where it does not exist; holds about half a megabyte for each map.
     :param update: called with the fraction done.
-    :raises InputError: a file cannot be read, is no label map, or holds no brain.
+    :raises InputError: a file cannot be read, is no label map, holds no brain, or is an outdated cache.
     """
-    cache_folder.mkdir(parents=True, exist_ok=True)
     maps = []
     for number, file in enumerate(files):
         update(number / len(files))
-        kept = cache_folder / f"{file.name.split('.')[0]}_{_fingerprint(file)}.npz"
-        if not kept.is_file():
-            _keep(label_map(read_labels(file), str(file)), kept)
-        with np.load(kept, allow_pickle=False) as content:
-            maps.append(LabelMap(torch.from_numpy(content["classes"]), tuple(content["centre"].tolist())))
+        if file.suffix == ".npz":
+            maps.append(_kept(file))
+            continue
+        cache_folder.mkdir(parents=True, exist_ok=True)
+        cached = cache_folder / f"{file.name.split('.')[0]}_{_fingerprint(file)}.npz"
+        if not cached.is_file():
+            _keep(label_map(read_labels(file), str(file)), cached)
+        maps.append(_kept(cached))
     return maps
 
 
@@ -85,16 +88,37 @@ def _fingerprint(file: Path) -> str:
     if not file.is_file():
         raise InputError(f"{file}: there is no such file; check the name.")
     state = file.stat()
+    return _digest(f"{file.resolve()} {state.st_size} {state.st_mtime_ns} {_classes_digest()}")
+
+
+def _classes_digest() -> str:
+    """Changes when the number in a class map would mean something else."""
     table = classes()
-    text = f"{file.resolve()} {state.st_size} {state.st_mtime_ns} {table.names} {table.of_number.tobytes().hex()}"
+    return _digest(f"{table.names} {table.channel.tolist()} {table.of_number.tolist()}")
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _keep(heads: LabelMap, path: Path) -> None:
     """Write to the cache; a run that is stopped leaves nothing half-written under the final name."""
-    unfinished = path.with_suffix(".unfinished.npz")
-    np.savez_compressed(unfinished, classes=heads.classes.numpy(), centre=np.asarray(heads.centre))
+    unfinished = path.with_name(path.name + ".unfinished")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, classes=heads.classes.numpy(), centre=heads.centre, meaning=_classes_digest())
     unfinished.replace(path)
+
+
+def _kept(path: Path) -> LabelMap:
+    """Undo :func:`_keep`."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            kinds, centre, meaning = content["classes"], content["centre"], str(content["meaning"])
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a cached label map; make it again from the image.") from error
+    if meaning != _classes_digest():
+        raise InputError(f"{path}: was made for another label table; make it again from the image.")
+    return LabelMap(torch.from_numpy(kinds), tuple(centre.tolist()))
 
 
 def _at_working_spacing(image: sitk.Image) -> sitk.Image:
