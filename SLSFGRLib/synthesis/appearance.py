@@ -14,6 +14,7 @@ BIAS_MM = (50.0, 200.0)
 # Of thick slices, in mm.
 THINNEST_SLICE_MM = 1.0
 RICIAN_CHANCE = 0.5
+CONTINUED_CHANCE = 0.5
 # How far apart the errors of a removed skull's border are unrelated.
 ERROR_MM = 20.0
 # Robust scaling looks at every other voxel along each axis: sorting all of them takes longer than the rest.
@@ -60,18 +61,25 @@ def in_slices(image: torch.Tensor, axis: int, thickness: float, offset: float = 
     return torch.movedim(torch.tensordot(blend.to(image.device), image, dims=([1], [axis + 2])), 0, axis + 2)
 
 
-def cut_region(
-    shape: torch.Size, spacing: float, synthesis: Synthesis, generator: torch.Generator, device: torch.device
-) -> torch.Tensor:
-    """What remains of the field of view: (1, 1, D, H, W), 1 for what is seen and 0 for what is not."""
-    seen = torch.ones(1, 1, *shape, device=device)
+def cut(
+    image: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Leave out one end of the field of view, in some images.
+
+    :param image: (1, 1, D, H, W).
+    :returns: the image, with nothing or its continued edge where it was cut, as preparation leaves it; and
+        1 for what is seen, 0 for what is not, of the same shape.
+    """
+    seen = torch.ones_like(image)
     if not chance(generator, synthesis.cut_chance):
-        return seen
-    axis, depth = 2 + whole_number(generator, 3), round(uniform(generator, 0.0, synthesis.cut_mm) / spacing)
-    depth = min(depth, seen.shape[axis] // 2)
-    start = 0 if chance(generator, 0.5) else seen.shape[axis] - depth
-    seen.narrow(axis, start, depth).zero_()
-    return seen
+        return image, seen
+    axis = 2 + whole_number(generator, 3)
+    size = image.shape[axis]
+    depth = min(round(uniform(generator, 0.0, synthesis.cut_mm) / spacing), size // 2)
+    far, continued = chance(generator, 0.5), chance(generator, CONTINUED_CHANCE)
+    seen.narrow(axis, size - depth if far else 0, depth).zero_()
+    edge = image.narrow(axis, size - depth - 1 if far else depth, 1)
+    return torch.where(seen > 0, image, edge if continued else torch.zeros_like(edge)), seen
 
 
 def brain_mask(brain: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator) -> torch.Tensor:

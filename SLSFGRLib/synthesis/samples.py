@@ -10,7 +10,7 @@ import torch
 
 from ..fields import smooth
 from ..label_table import read_label_table
-from .appearance import acquired, brain_mask, cut_region, scaled
+from .appearance import acquired, brain_mask, cut, scaled
 from .contrasts import Contrast, draw_contrast, typical_contrast
 from .draws import chance, signed, uniform, whole_number
 from .label_maps import LabelMap
@@ -126,13 +126,13 @@ def _sample(
     positions = random_positions(shape, spacing, synthesis, generator, device)
     kinds = sample_classes(heads, positions, spacing, flipped)
     anatomy = _looked_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
-    seen = cut_region(torch.Size(shape), spacing, synthesis, generator, device)
-    if chance(generator, synthesis.strip_chance):
-        seen = seen * _left_by_stripping(kinds, spacing, synthesis, generator)
     ideal, spread = _rendered(kinds, contrast.brightness), _rendered(kinds, contrast.texture)
     image = acquired(ideal, spread, spacing, synthesis, generator)
-    image = image * seen
-    labels = anatomy * (seen[0] > 0.5)
+    left = torch.ones_like(image)
+    if chance(generator, synthesis.strip_chance):
+        left = _left_by_stripping(kinds, spacing, synthesis, generator)
+    image, seen = cut(image * left, spacing, synthesis, generator)
+    labels = anatomy * (left * seen > 0.5)[0]
     exponent = math.exp(synthesis.gamma * float(signed(generator, 1)))
     return Sample(scaled(image) ** exponent, labels, anatomy, contrast)
 
