@@ -157,9 +157,11 @@ def test_a_cache_is_enough_on_another_machine(tmp_path, heads, monkeypatch):
     monkeypatch.setattr("SLSFGRLib.synthesis.label_maps._classes_digest", lambda: "other")
     with pytest.raises(InputError, match=r"npz: was made for another label table"):
         load_label_maps([cached], tmp_path / "none")
-    cached.write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"npz: cannot be read as a cached label map"):
-        load_label_maps([cached], tmp_path / "none")
+    whole = cached.read_bytes()
+    for broken in (b"", b"nothing", whole[: len(whole) // 2]):
+        cached.write_bytes(broken)
+        with pytest.raises(InputError, match=r"npz: cannot be read as a cached label map"):
+            load_label_maps([cached], tmp_path / "none")
 
 
 # --- shape --------------------------------------------------------------------------------------------------

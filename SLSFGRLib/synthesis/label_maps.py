@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import SimpleITK as sitk
@@ -114,7 +115,7 @@ def _kept(path: Path) -> LabelMap:
     try:
         with np.load(path, allow_pickle=False) as content:
             kinds, centre, meaning = content["classes"], content["centre"], str(content["meaning"])
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as a cached label map; make it again from the image.") from error
     if meaning != _classes_digest():
         raise InputError(f"{path}: was made for another label table; make it again from the image.")
