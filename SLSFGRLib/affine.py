@@ -30,6 +30,8 @@ ROTATION, STRETCH, SHEAR, SHIFT = slice(0, 3), slice(3, 6), slice(6, 9), slice(9
 # A millimetre of shift and a degree of rotation move the brain's surface about equally: steps are in
 # radians (and relative lengths) times this many mm.
 HEAD_RADIUS = 60.0
+# Of the optimiser's running moments.
+MOMENTUM, MEMORY = 0.8, 0.95
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,10 @@ class Stage:
     local: bool = False
 
 
-SEARCH = Stage(spacing=8.0, iterations=20, step=2.0, keep=3, rigid=True)
+SEARCH = (
+    Stage(spacing=8.0, iterations=8, step=2.0, keep=6, rigid=True),
+    Stage(spacing=8.0, iterations=14, step=1.5, keep=3, rigid=True),
+)
 REFINEMENT = (
     Stage(spacing=8.0, iterations=30, step=2.0, keep=1),
     Stage(spacing=4.0, iterations=25, step=0.6, keep=1),
@@ -71,15 +76,16 @@ def align(fixed: PreparedImage, moving: PreparedImage, start: np.ndarray | None 
         centre_moving = centre_of_mass(moving)
         parameters = _rotations(fixed.tensor.device)
         base = np.eye(3)
-        stages = (SEARCH, *REFINEMENT)
+        stages = (*SEARCH, *REFINEMENT)
     else:
         centre_moving = start[:3, :3] @ centre_fixed + start[:3, 3]
         parameters = torch.zeros(1, 12, device=fixed.tensor.device)
         base = start[:3, :3]
         stages = REFINEMENT
     frame = _Frame(centre_fixed, centre_moving, torch.as_tensor(base, dtype=torch.float32))
+    averages = _Averages(moving)
     for stage in stages:
-        parameters = _climb(parameters, stage, frame, fixed, moving)
+        parameters = _climb(parameters, stage, frame, fixed, averages)
     return frame.matrix(parameters[0])
 
 
@@ -135,7 +141,7 @@ def _symmetric(shear: torch.Tensor) -> torch.Tensor:
 
 
 def _climb(
-    parameters: torch.Tensor, stage: Stage, frame: _Frame, fixed: PreparedImage, moving: PreparedImage
+    parameters: torch.Tensor, stage: Stage, frame: _Frame, fixed: PreparedImage, moving: _Averages
 ) -> torch.Tensor:
     """Follow every candidate uphill at one resolution.
 
@@ -143,9 +149,9 @@ def _climb(
     :returns: the ``stage.keep`` best, best first.
     """
     compared = (_LocalLikeness if stage.local else _GlobalLikeness)(fixed, stage.spacing, frame.centre_fixed)
-    factor = _factor(moving, stage.spacing)
-    averaged = moving_average(moving.tensor, factor)
-    to_voxels = torch.as_tensor(np.linalg.inv(moving.grid.matrix), dtype=torch.float32, device=averaged.device)
+    factor = _factor(moving.image, stage.spacing)
+    averaged = moving.averaged(factor)
+    to_voxels = torch.as_tensor(np.linalg.inv(moving.image.grid.matrix), dtype=torch.float32, device=averaged.device)
     first = to_voxels[:3, 3:] - (factor - 1) / 2
     centre = torch.as_tensor(frame.centre_moving, dtype=torch.float32, device=averaged.device)
     free = torch.zeros(12, device=averaged.device)
@@ -153,10 +159,9 @@ def _climb(
     if not stage.rigid:
         free[STRETCH] = free[SHEAR] = 1.0
     best, best_value = parameters, torch.full((len(parameters),), -torch.inf, device=averaged.device)
-    parameters = parameters.clone().requires_grad_()
-    optimiser = torch.optim.Adam([parameters], lr=stage.step / HEAD_RADIUS, betas=(0.8, 0.95))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, stage.iterations, stage.step / 3000.0)
+    climber = _Climber(parameters, stage)
     for _ in range(stage.iterations):
+        parameters = climber.parameters.detach().requires_grad_()
         shift = (centre + HEAD_RADIUS * parameters[:, SHIFT])[..., None]
         points = frame.linear(parameters) @ compared.offsets + shift
         voxels = to_voxels[:3, :3] @ points + first
@@ -165,12 +170,47 @@ def _climb(
         improved = likeness.detach() > best_value
         best = torch.where(improved[:, None], parameters.detach(), best)
         best_value = torch.where(improved, likeness.detach(), best_value)
-        optimiser.zero_grad()
-        likeness.sum().neg().backward()
-        parameters.grad *= free
-        optimiser.step()
-        schedule.step()
+        (uphill,) = torch.autograd.grad(likeness.sum(), parameters)
+        climber.step(uphill * free)
     return best[best_value.argsort(descending=True)[: stage.keep]]
+
+
+class _Climber:
+    """Adam (Kingma & Ba 2015), uphill, with steps that shrink along a cosine.
+
+    PyTorch's own optimisers import its compiler, which takes longer than all of the alignment.
+    """
+
+    def __init__(self, parameters: torch.Tensor, stage: Stage) -> None:
+        self.parameters = parameters
+        self.stage = stage
+        self.first = torch.zeros_like(parameters)
+        self.second = torch.zeros_like(parameters)
+        self.count = 0
+
+    def step(self, uphill: torch.Tensor) -> None:
+        """Move along the gradient of the likeness, (B, 12)."""
+        length = self.stage.step / HEAD_RADIUS * 0.5 * (1.0 + math.cos(math.pi * self.count / self.stage.iterations))
+        self.count += 1
+        self.first = MOMENTUM * self.first + (1 - MOMENTUM) * uphill
+        self.second = MEMORY * self.second + (1 - MEMORY) * uphill.square()
+        direction = self.first / (1 - MOMENTUM**self.count)
+        scale = (self.second / (1 - MEMORY**self.count)).sqrt() + 1e-8
+        self.parameters = self.parameters + length * direction / scale
+
+
+class _Averages:
+    """The moving image averaged over blocks of any size; each is computed once."""
+
+    def __init__(self, image: PreparedImage) -> None:
+        self.image = image
+        self.known: dict[int, torch.Tensor] = {}
+
+    def averaged(self, factor: int) -> torch.Tensor:
+        """See :func:`fields.moving_average`."""
+        if factor not in self.known:
+            self.known[factor] = moving_average(self.image.tensor, factor)
+        return self.known[factor]
 
 
 class _GlobalLikeness:

@@ -14,14 +14,14 @@ import torch
 from .deformation import AffineWarper
 from .errors import InputError
 from .fields import downsample, resize_field
-from .networks import LiFanNetwork
+from .networks import LiFanNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
 from .preparation import PreparedImage
 from .version import VERSION
 
 FORMAT = 1
-NETWORKS = {"li_fan": LiFanNetwork}
+NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 

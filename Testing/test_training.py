@@ -13,8 +13,8 @@ from SLSFGRLib.fields import smooth
 from SLSFGRLib.models import load_model
 from SLSFGRLib.resources import resource_path
 from SLSFGRLib.similarity import GlobalCorrelation
-from SLSFGRLib.training import trainer as trainer_module
-from SLSFGRLib.training.cases import changed, draw_pair, load_aligned
+from SLSFGRLib.training import self_supervised
+from SLSFGRLib.training.cases import aligned, changed, draw_pair, load_images
 from SLSFGRLib.training.curves import draw_curve
 from SLSFGRLib.training.recipe import Augmentation, read_recipe
 from SLSFGRLib.training.trainer import Trainer
@@ -139,7 +139,7 @@ def test_whole_number_is_taken_where_a_fraction_is_meant(tmp_path):
 
 def test_pattern_without_a_file_is_named(tmp_path):
     recipe = read_recipe(write_recipe(tmp_path, "[data]\ntraining = ['brain_*.nii.gz']\n"))
-    with pytest.raises(InputError, match=r"brain_\*\.nii\.gz: no training image matches"):
+    with pytest.raises(InputError, match=r"brain_\*\.nii\.gz: no file matches this pattern of \[data\] training"):
         recipe.files("training")
 
 
@@ -154,7 +154,7 @@ def test_environment_variable_stands_for_a_folder(tmp_path, folder, monkeypatch)
 
 def test_images_are_brought_to_the_first_one(folder):
     files = [folder / f"head_{name}.nii.gz" for name in "abc"]
-    images = load_aligned(files, 3.0, 4, lambda fraction: None)
+    images = aligned(load_images(files, 3.0, 4), lambda fraction: None)
     assert [size % 4 for size in images.shape[2:]] == [0, 0, 0]
     for number in (1, 2):
         assert float(GlobalCorrelation()(images[number : number + 1], images[:1])) < 0.02
@@ -162,7 +162,7 @@ def test_images_are_brought_to_the_first_one(folder):
 
 def test_one_image_is_too_few(folder):
     with pytest.raises(InputError, match="needs at least two images"):
-        load_aligned([folder / "head_a.nii.gz"], 3.0, 4, lambda fraction: None)
+        aligned(load_images([folder / "head_a.nii.gz"], 3.0, 4), lambda fraction: None)
 
 
 def smooth_image():
@@ -240,7 +240,8 @@ def aligned_images(folder, monkeypatch):
     """Images at once, in place of reading and aligning files."""
     noise = torch.rand(3, 1, 16, 20, 24, generator=torch.Generator().manual_seed(0))
     images = (4.0 * smooth(noise, 2.0) - 1.5).clamp(0, 1)
-    monkeypatch.setattr(trainer_module, "load_aligned", lambda *_: images)
+    monkeypatch.setattr(self_supervised, "load_images", lambda files, *_: [None] * len(files))
+    monkeypatch.setattr(self_supervised, "aligned", lambda *_: images)
     return images
 
 
@@ -260,7 +261,7 @@ def test_curve_is_written_as_figures_and_as_a_picture(recipe, tmp_path, aligned_
 
 def test_no_picture_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    draw_curve([{"step": 1}], tmp_path / "curve.png")
+    draw_curve([{"step": 1}], "score", "Dice", tmp_path / "curve.png")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -279,11 +280,11 @@ def test_model_with_the_best_validation_is_kept(recipe, tmp_path, aligned_images
     trainer = Trainer(recipe, tmp_path, "cpu")
     weights, likeness = [], iter([0.2, 0.8, 0.8, 0.5])
 
-    def validated(images):
+    def validated():
         weights.append({name: weight.clone() for name, weight in trainer.network.state_dict().items()})
         return {"validation_loss": 0.0, "validation_likeness": next(likeness), "folding_percent": 0.0}
 
-    monkeypatch.setattr(trainer, "_validated", validated)
+    monkeypatch.setattr(trainer.task, "validate", validated)
     kept = load_model(str(trainer.run())).network.state_dict()
     assert all(torch.equal(kept[name], weights[1][name]) for name in kept)
     assert not all(torch.equal(kept[name], weights[2][name]) for name in kept)
@@ -294,7 +295,7 @@ def test_loss_falls_when_one_pair_is_learned_by_heart(recipe, tmp_path, aligned_
     model = replace(recipe.model, network_options={"channels": [4, 6, 8], "diffeomorphic": True}, roughness=0.02)
     trainer = Trainer(replace(recipe, training=schedule, augmentation=STILL, model=model), tmp_path, "cpu")
     trainer.run()
-    losses = [row["training_loss"] for row in trainer.rows]
+    losses = [row["training_registration"] for row in trainer.rows]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.8 * losses[0]
 

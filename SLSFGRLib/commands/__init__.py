@@ -24,6 +24,9 @@ SUBCOMMANDS = {
     "info": info,
 }
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+# PyTorch's threads wait for one another by spinning. On a machine that has anything else to do a run then takes ten
+# times as long; spinning briefly costs nothing on an idle one (docs/measurements.md). GNU's and Intel's OpenMP.
+PATIENT_THREADS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,6 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    for name, value in PATIENT_THREADS.items():
+        os.environ.setdefault(name, value)
     try:
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:

@@ -2,5 +2,6 @@
 
 from .free_fields import FreeFields
 from .li_fan import LiFanNetwork
+from .sl_sfgr import SLSFGRNetwork
 
-__all__ = ["FreeFields", "LiFanNetwork"]
+__all__ = ["FreeFields", "LiFanNetwork", "SLSFGRNetwork"]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..fields import integrate, smooth
+from .blocks import instance_norm, zero_convolution
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
@@ -36,7 +37,7 @@ class LiFanNetwork(nn.Module):
         self.up_middle = _upsampling(coarse, middle)
         self.decode_middle = _convolution(middle, middle)
         self.up_fine = _upsampling(middle, fine)
-        self.heads = nn.ModuleList(_head(count) for count in (coarse, middle, fine))
+        self.heads = nn.ModuleList(zero_convolution(count, 3) for count in (coarse, middle, fine))
         self.pool = nn.MaxPool3d(2)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
@@ -57,7 +58,7 @@ class LiFanNetwork(nn.Module):
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
-        nn.InstanceNorm3d(outputs, affine=True),
+        instance_norm(outputs),
         nn.ReLU(inplace=True),
     )
 
@@ -65,13 +66,6 @@ def _convolution(inputs: int, outputs: int) -> nn.Sequential:
 def _upsampling(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.ConvTranspose3d(inputs, outputs, 2, stride=2, bias=False),
-        nn.InstanceNorm3d(outputs, affine=True),
+        instance_norm(outputs),
         nn.ReLU(inplace=True),
     )
-
-
-def _head(inputs: int) -> nn.Conv3d:
-    head = nn.Conv3d(inputs, 3, 3, padding=1)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head

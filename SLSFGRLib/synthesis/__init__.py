@@ -1,1 +1,17 @@
 """Training images made from label maps: any contrast, any resolution, and labels that are exact."""
+
+from .label_maps import LabelMap, load_label_maps
+from .samples import CHANNELS, Pair, Sample, draw_pair, draw_sample, fractions
+from .settings import Synthesis
+
+__all__ = [
+    "CHANNELS",
+    "LabelMap",
+    "Pair",
+    "Sample",
+    "Synthesis",
+    "draw_pair",
+    "draw_sample",
+    "fractions",
+    "load_label_maps",
+]

@@ -6,41 +6,66 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..affine import align
-from ..coordinates import voxel_to_voxel
+from ..coordinates import Grid, voxel_to_voxel
 from ..deformation import AffineWarper
 from ..errors import InputError
 from ..fields import compose, integrate, resize_image, voxel_grid, warp
 from ..images import read_image
-from ..preparation import prepare
+from ..preparation import PreparedImage, prepare
+from ..synthesis import LabelMap, Synthesis, draw_sample
 from .recipe import Augmentation
 
 # Control points along each axis of a random deformation.
 KNOTS = 7
+# Room for a brain in an image made from a label map.
+RENDERED_MM = (176.0, 208.0, 176.0)
 
 
-def load_aligned(files: list[Path], spacing: float, multiple: int, update: Callable[[float], None]) -> torch.Tensor:
-    """Prepare images and bring all of them to the first by an affine alignment.
+def load_images(files: list[Path], spacing: float, multiple: int) -> list[PreparedImage]:
+    """Prepare images; the first one's grid has room for the others and sizes that are multiples of ``multiple``.
 
     :param spacing: of the voxels, in mm.
-    :param multiple: of the sizes.
-    :param update: called with the fraction done.
-    :returns: (number of files, 1, D, H, W).
-    :raises InputError: there are fewer than two files, or one cannot be read.
+    :raises InputError: a file cannot be read.
     """
-    if len(files) < 2:
+    rooms = [{"margin": 8.0, "multiple": multiple}] + [{}] * (len(files) - 1)
+    return [prepare(read_image(file), str(file), spacing, **room) for file, room in zip(files, rooms, strict=True)]
+
+
+def render_images(
+    maps: list[LabelMap], synthesis: Synthesis, spacing: float, generator: torch.Generator
+) -> list[PreparedImage]:
+    """Make one image from each label map, as though it had been read from a file."""
+    matrix = np.zeros((4, 4))
+    # Array axes towards superior, posterior and left, as those of a prepared image.
+    matrix[[2, 1, 0], [0, 1, 2]] = spacing
+    matrix[3, 3] = 1.0
+    shape = tuple(round(length / spacing / 8) * 8 for length in RENDERED_MM)
+    images = (draw_sample([heads], shape, synthesis, generator, spacing).image for heads in maps)
+    return [PreparedImage(image, Grid(shape, matrix)) for image in images]
+
+
+def aligned(images: list[PreparedImage], update: Callable[[float], None]) -> torch.Tensor:
+    """Bring all images to the first by an affine alignment.
+
+    :param update: called with the fraction done.
+    :returns: (number of images, 1, D, H, W).
+    :raises InputError: there are fewer than two.
+    """
+    if len(images) < 2:
         raise InputError("training needs at least two images; add more to the recipe's [data] training.")
-    reference = prepare(read_image(files[0]), str(files[0]), spacing, margin=8.0, multiple=multiple)
-    images = [reference.tensor]
-    for number, file in enumerate(files[1:], start=1):
-        update(number / len(files))
-        moving = prepare(read_image(file), str(file), spacing)
+    reference = images[0]
+    together = [reference.tensor]
+    for number, moving in enumerate(images[1:], start=1):
+        update(number / len(images))
         matrix = voxel_to_voxel(align(reference, moving), reference.grid, moving.grid)
         warper = AffineWarper(moving.tensor, matrix, reference.grid.shape, 1)
-        images.append(warper(torch.zeros(1, 3, *reference.grid.shape)))
-    return torch.cat(images)
+        with torch.no_grad():
+            together.append(warper(torch.zeros(1, 3, *reference.grid.shape)))
+    return torch.cat(together)
 
 
 def draw_pair(

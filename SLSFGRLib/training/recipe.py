@@ -8,10 +8,11 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from ..errors import InputError
 from ..models import ModelSettings
+from ..synthesis import Synthesis
 
 Section = TypeVar("Section")
 
@@ -22,10 +23,14 @@ class Data:
 
     :param training: file names or patterns, relative to the recipe; ``${NAME}`` is an environment variable.
     :param validation: likewise; these images are only ever looked at to choose the best weights.
+    :param training_maps: label maps, from which images are made; for methods that learn from labels.
+    :param validation_maps: likewise, for choosing the best weights.
     """
 
     training: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
+    training_maps: tuple[str, ...] = ()
+    validation_maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,39 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train.
+class Supervision:
+    """What a semi-supervised method learns from.
 
+    :param shape: of the grid on which images are made and learned, in voxels.
+    :param label_fraction: the share of the training maps whose labels may be seen; of the others, images alone.
+    :param segmentation_steps: so many steps at the start learn the segmentation of single images only.
+    :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.
+    :param pseudo_steps: over so many steps what is learned without labels comes to count in full.
+    """
+
+    shape: tuple[int, ...] = (80, 96, 80)
+    label_fraction: float = 1.0
+    segmentation_steps: int = 0
+    real_pairs: float = 0.2
+    pseudo_steps: int = 500
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How, how long and how fast to train.
+
+    :param method: a name in :data:`SLSFGRLib.training.trainer.METHODS`.
+    :param start: a model file with the first weights, relative to the recipe; empty for random ones.
+    :param dynamic_weights: weigh the losses by dynamic weight averaging.
     :param seed: decides the first weights, the order of the pairs and every random change.
     :param steps: pairs to learn from.
     :param learning_rate: of Adam at the start; it falls to nothing along a cosine.
     :param validate_every: steps between two looks at the validation pairs, each with a checkpoint.
     """
 
+    method: str = "self_supervised"
+    start: str = ""
+    dynamic_weights: bool = False
     seed: int = 0
     steps: int = 2000
     learning_rate: float = 3e-4
@@ -66,15 +95,26 @@ class Schedule:
 class Recipe:
     """All that a training run needs to know."""
 
+    SECTIONS: ClassVar[dict[str, type]] = {
+        "model": ModelSettings,
+        "data": Data,
+        "augmentation": Augmentation,
+        "synthesis": Synthesis,
+        "supervision": Supervision,
+        "training": Schedule,
+    }
+
     name: str
     folder: Path
     model: ModelSettings = field(default_factory=ModelSettings)
     data: Data = field(default_factory=Data)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    synthesis: Synthesis = field(default_factory=Synthesis)
+    supervision: Supervision = field(default_factory=Supervision)
     training: Schedule = field(default_factory=Schedule)
 
     def files(self, part: str) -> list[Path]:
-        """The image files of ``training`` or ``validation``, in alphabetical order.
+        """The files of a part of :class:`Data`, in alphabetical order.
 
         :raises InputError: a pattern matches no file.
         """
@@ -82,7 +122,7 @@ class Recipe:
         for pattern in getattr(self.data, part):
             matches = sorted(glob.glob(_expanded(pattern), root_dir=self.folder))
             if not matches:
-                raise InputError(f"{pattern}: no {part} image matches this pattern; correct it in the recipe.")
+                raise InputError(f"{pattern}: no file matches this pattern of [data] {part}; correct it in the recipe.")
             found += [self.folder / match for match in matches]
         return found
 
@@ -98,7 +138,7 @@ def read_recipe(path: Path) -> Recipe:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: is not a TOML file: {error}.") from error
-    sections = {"model": ModelSettings, "data": Data, "augmentation": Augmentation, "training": Schedule}
+    sections = Recipe.SECTIONS
     unknown = content.keys() - sections.keys() - {"name"}
     if unknown:
         raise InputError(f"{path}: has an unknown entry {sorted(unknown)[0]!r}; allowed: {', '.join(sections)}.")

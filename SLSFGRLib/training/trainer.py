@@ -1,4 +1,4 @@
-"""The training loop: seeded, resumable to the step, with its best weights chosen on images it never learns."""
+"""The training loop: seeded, resumable to the step, with its best weights chosen on data it never learns."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ import torch
 
 from ..devices import choose_device
 from ..errors import InputError
-from ..fields import jacobian_determinant, resize_field, warp
-from ..models import Model
-from ..similarity import LocalCorrelation
-from .cases import draw_pair, load_aligned
+from ..models import Model, load_model
+from .balance import DynamicWeightAverage, FixedWeights
 from .curves import draw_curve
 from .recipe import Recipe
+from .self_supervised import SelfSupervised
+from .semi_supervised import SemiSupervised
 
 CHECKPOINT, MODEL, CURVE, PICTURE = "checkpoint.pt", "model.pt", "curve.csv", "curve.png"
-COLUMNS = ("step", "training_loss", "validation_loss", "validation_likeness", "folding_percent")
+METHODS = {"self_supervised": SelfSupervised, "semi_supervised": SemiSupervised}
+# Longer gradients than this are shortened: one odd example must not undo what was learned.
+LONGEST_GRADIENT = 5.0
 
 
 class Trainer:
@@ -30,18 +32,26 @@ class Trainer:
     and ``curve.png``; each is replaced as a whole.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :raises InputError: the recipe names a method that there is not, or weights to start from that do not fit.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, device: str = "auto") -> None:
+        if recipe.training.method not in METHODS:
+            raise InputError(
+                f"method {recipe.training.method!r}: there is none of this name; use {', '.join(METHODS)}."
+            )
         self.recipe = recipe
         self.folder = folder
         self.device = choose_device(device)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.training.seed)
             network = recipe.model.build()
+        if recipe.training.start:
+            _start_from(network, recipe.folder / recipe.training.start)
         self.network = network.to(self.device, memory_format=torch.channels_last_3d)
-        self.objective = recipe.model.objective()
+        self.task = METHODS[recipe.training.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.training.learning_rate)
+        self.balance = (DynamicWeightAverage if recipe.training.dynamic_weights else FixedWeights)(self.task.names)
         self.step = 0
         self.rows: list[dict] = []
 
@@ -57,12 +67,12 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except Exception as error:  # on a file of another kind torch's reader may stumble in any way
             raise InputError(f"{path}: is not a checkpoint; train without --resume.") from error
-        for part in ("model", "data", "augmentation"):
-            if state["recipe"][part] != asdict(getattr(self.recipe, part)):
+        for part, settings in self._settings().items():
+            if state["recipe"].get(part) != settings:
                 raise InputError(f"{path}: was made with another [{part}]; use that recipe or another --output.")
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.rows = state["step"], state["rows"]
+        self.step, self.rows, self.balance.history = state["step"], state["rows"], state["history"]
 
     def run(self, progress: Callable[[float, str], None] = lambda fraction, message: None) -> Path:
         """Train to the recipe's last step.
@@ -70,95 +80,94 @@ class Trainer:
         :param progress: called with the fraction done and a sentence; it may raise to stop.
         :returns: the file of the best model.
         """
-        training, validation = self._images(progress)
+        self.task.prepare(lambda fraction: progress(0.0, "Preparing the images"))
         schedule = self.recipe.training
-        losses: list[float] = []
+        losses: list[dict[str, float]] = []
         message = "Training"
         while self.step < schedule.steps:
-            losses.append(self._learn(training))
+            losses.append(self._learn())
             self.step += 1
             progress(self.step / schedule.steps, message)
             if self.step % schedule.validate_every == 0 or self.step == schedule.steps:
-                self._record(sum(losses) / len(losses), validation)
+                self._record(_means(losses))
                 losses = []
-                message = f"Training, validation LNCC {self.rows[-1]['validation_likeness']:.4f} at step {self.step}"
+                score = self.rows[-1][self.task.score]
+                message = f"Training, {self.task.score_title} {score:.4f} at step {self.step}"
         return self.folder / MODEL
 
-    def _images(self, progress: Callable[[float, str], None]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The training images; and the last of them with the validation images behind it; all aligned."""
-        files, held_out = self.recipe.files("training"), self.recipe.files("validation")
-        if not held_out:
-            raise InputError("training needs at least one image in the recipe's [data] validation.")
-        both = {file.resolve() for file in files} & {file.resolve() for file in held_out}
-        if both:
-            raise InputError(f"{min(both)}: is both a training and a validation image; remove it from one of them.")
-        spacing = float(self.recipe.model.factor)
-        images = load_aligned(files + held_out, spacing, 4, lambda fraction: progress(0.0, "Preparing the images")).to(
-            self.device
-        )
-        return images[: len(files)], images[len(files) - 1 :]
-
-    def _generator(self, step: int) -> torch.Generator:
+    def _generator(self) -> torch.Generator:
         """Random numbers that depend on the seed and the step alone, so that resuming changes nothing."""
-        return torch.Generator().manual_seed(self.recipe.training.seed * 7_000_021 + step)
+        return torch.Generator().manual_seed(self.recipe.training.seed * 7_000_021 + self.step)
 
-    def _learn(self, images: torch.Tensor) -> float:
-        """One step on one random pair; returns the loss."""
+    def _learn(self) -> dict[str, float]:
+        """One step on one random example; returns the losses, unweighted."""
         schedule = self.recipe.training
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / schedule.steps))
-        moving, fixed = draw_pair(
-            images, self.recipe.augmentation, float(self.recipe.model.factor), self._generator(self.step)
-        )
-        loss = self.objective(self.network(moving, fixed), moving, fixed)["loss"]
+        losses = self.task.losses(self.step, self._generator())
+        weights = self.balance.weights()
+        total = sum(weights.get(name, 1.0) * loss for name, loss in losses.items())
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
         self.optimiser.step()
-        return loss.item()
+        return {name: loss.item() for name, loss in losses.items()}
 
     @torch.no_grad()
-    def _record(self, training_loss: float, images: torch.Tensor) -> None:
-        """Look at the validation pairs, note the figures, keep the weights."""
-        row = {"step": self.step, "training_loss": training_loss} | self._validated(images)
+    def _record(self, means: dict[str, float]) -> None:
+        """End an epoch: look at the validation data, note the figures, keep the weights."""
+        if all(name in means for name in self.task.names):
+            self.balance.end_epoch(means)
+        row = {"step": self.step} | {f"training_{name}": value for name, value in means.items()}
+        row |= self.task.validate()
         self.rows.append(row)
-        best = max(self.rows, key=lambda other: other["validation_likeness"])
+        best = max(self.rows, key=lambda other: other[self.task.score])
         if best is row:
             model = Model(self.recipe.name, self.recipe.model, self.network, sha256=None)
             _replace(self.folder / MODEL, model.save)
         state = {
-            "recipe": {part: asdict(getattr(self.recipe, part)) for part in ("model", "data", "augmentation")},
+            "recipe": self._settings(),
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "rows": self.rows,
+            "history": self.balance.history,
         }
         _replace(self.folder / CHECKPOINT, lambda path: torch.save(state, path))
         _replace(self.folder / CURVE, self._write_curve)
-        _replace(self.folder / PICTURE, lambda path: draw_curve(self.rows, path))
+        _replace(
+            self.folder / PICTURE, lambda path: draw_curve(self.rows, self.task.score, self.task.score_title, path)
+        )
 
-    def _validated(self, images: torch.Tensor) -> dict[str, float]:
-        """Mean figures over pairs of neighbours, in which the fixed image was never learned from.
-
-        :param images: (1 + N, 1, D, H, W), the first one a training image.
-        """
-        figures = []
-        for moving, fixed in zip(images[:-1].split(1), images[1:].split(1), strict=True):
-            fields = self.network(moving, fixed)
-            field = resize_field(fields[-1], fixed.shape[2:])
-            figures.append(
-                {
-                    "validation_loss": float(self.objective(fields, moving, fixed)["loss"]),
-                    "validation_likeness": 1.0 - float(LocalCorrelation()(warp(moving, field), fixed)),
-                    "folding_percent": 100.0 * float((jacobian_determinant(field) <= 0).float().mean()),
-                }
-            )
-        return {name: sum(figure[name] for figure in figures) / len(figures) for name in figures[0]}
+    def _settings(self) -> dict[str, dict]:
+        """All that may not change between a checkpoint and its resumption."""
+        return {part: asdict(getattr(self.recipe, part)) for part in self.recipe.SECTIONS if part != "training"}
 
     def _write_curve(self, path: Path) -> None:
+        # A loss that began later has no figure in the first rows.
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
         with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def _start_from(network: torch.nn.Module, path: Path) -> None:
+    """Give a network the weights of a trained model.
+
+    :raises InputError: there is no such model, or it has another form.
+    """
+    try:
+        network.load_state_dict(load_model(str(path)).network.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"{path}: is a model of another form than the recipe's; start from one that fits.") from error
+
+
+def _means(losses: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each loss over the steps that had it."""
+    names = dict.fromkeys(name for row in losses for name in row)
+    values = {name: [row[name] for row in losses if name in row] for name in names}
+    return {name: sum(of_name) / len(of_name) for name, of_name in values.items()}
 
 
 def _replace(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,0 +1,96 @@
+"""An affine alignment in closed form, from two segmentations: no search, any pose, any contrast."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .coordinates import Grid
+
+# A structure smaller than this, in mm3, is more likely a mistake than anatomy.
+SMALLEST_STRUCTURE = 150.0
+# With fewer structures in common, a fit says nothing.
+FEWEST_STRUCTURES = 6
+# A structure this many mm from where the others put it counts for little.
+OUTLIER_DISTANCE = 4.0
+REWEIGHTINGS = 10
+# How strongly the affine is drawn to the best similarity transform, in mm of spread of the centroids.
+STIFFNESS = 8.0
+
+
+def align_centroids(
+    fixed: torch.Tensor, fixed_grid: Grid, moving: torch.Tensor, moving_grid: Grid
+) -> np.ndarray | None:
+    """Fit an affine transform to the centroids of the structures that two segmentations share.
+
+    Least squares, re-weighted so that misplaced structures drop out (Geman & McClure 1987), first for a
+    similarity transform (Umeyama 1991), then for an affine one that is drawn to it.
+
+    :param fixed: (K, D, H, W) shares of the structures, without background.
+    :param moving: likewise, on a grid of its own.
+    :returns: 4x4, LPS mm, fixed points to moving points; None where too few structures are found in both.
+    """
+    volumes_fixed, centroids_fixed = _centroids(fixed, fixed_grid)
+    volumes_moving, centroids_moving = _centroids(moving, moving_grid)
+    found = np.minimum(volumes_fixed, volumes_moving) > SMALLEST_STRUCTURE
+    if found.sum() < FEWEST_STRUCTURES:
+        return None
+    points, targets = centroids_fixed[found], centroids_moving[found]
+    weights = np.ones(len(points))
+    for _ in range(REWEIGHTINGS):
+        similarity = _fit_similarity(points, targets, weights)
+        weights = _trust(points, targets, similarity)
+    matrix = similarity
+    for _ in range(REWEIGHTINGS):
+        matrix = _fit_affine(points, targets, weights, similarity)
+        weights = _trust(points, targets, matrix)
+    return matrix
+
+
+def _centroids(shares: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Volumes in mm3, (K,), and centroids in LPS mm, (K, 3)."""
+    shares = shares.double()
+    volumes = shares.sum(dim=(1, 2, 3))
+    axes = []
+    for axis, size in enumerate(shares.shape[1:]):
+        others = [other for other in (1, 2, 3) if other != axis + 1]
+        index = torch.arange(size, dtype=torch.double, device=shares.device)
+        axes.append(shares.sum(dim=others) @ index / volumes.clamp(min=1e-6))
+    voxels = torch.stack(axes, dim=1).cpu().numpy()
+    points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
+    return volumes.cpu().numpy() * float(np.prod(grid.spacing)), points
+
+
+def _trust(points: np.ndarray, targets: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A weight for each pair of points, from its distance under a matrix."""
+    squares = ((points @ matrix[:3, :3].T + matrix[:3, 3] - targets) ** 2).sum(1)
+    return 1.0 / (1.0 + squares / OUTLIER_DISTANCE**2) ** 2
+
+
+def _fit_similarity(points: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rotation, scale and shift with the least weighted squared distance."""
+    centre, aim = np.average(points, axis=0, weights=weights), np.average(targets, axis=0, weights=weights)
+    spread, aimed = points - centre, targets - aim
+    left, stretch, right = np.linalg.svd((weights[:, None] * aimed).T @ spread)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    rotation = (left * sign) @ right
+    scale = (stretch * sign).sum() / (weights[:, None] * spread**2).sum()
+    return _about(scale * rotation, centre, aim)
+
+
+def _fit_affine(points: np.ndarray, targets: np.ndarray, weights: np.ndarray, similarity: np.ndarray) -> np.ndarray:
+    """The affine matrix with the least weighted squared distance, drawn to the similarity transform."""
+    centre, aim = np.average(points, axis=0, weights=weights), np.average(targets, axis=0, weights=weights)
+    spread, aimed = points - centre, targets - aim
+    stiffness = weights.sum() * STIFFNESS**2 * np.eye(3)
+    normal = (weights[:, None] * spread).T @ spread + stiffness
+    product = (weights[:, None] * aimed).T @ spread + similarity[:3, :3] @ stiffness
+    return _about(product @ np.linalg.inv(normal), centre, aim)
+
+
+def _about(linear: np.ndarray, centre: np.ndarray, aim: np.ndarray) -> np.ndarray:
+    """The 4x4 matrix with this linear part that takes ``centre`` to ``aim``."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = aim - linear @ centre
+    return matrix

@@ -1,0 +1,196 @@
+"""SL-SFGR: registration guided by semi-supervised segmentation, with spatial-frequency enhancement.
+
+Built after the abstract of the paper (its public code lacks most of it). One siamese encoder sees each image by
+itself. A segmentation branch decodes its features into structures, and the branch's features guide those that the
+registration compares, at every resolution. From coarse to fine, matches between the two images' features are
+turned into velocities, whose flows are composed: the field is a diffeomorphism, and zero at the start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..fields import compose, integrate, resize_field, resize_image, smooth, warp
+from .blocks import convolution, instance_norm, zero_convolution
+from .frequency import DualDomainBlock
+from .matching import SHIFTS, local_matches
+
+# In voxels: integrating is safe only for velocities that are smooth on their grid.
+VELOCITY_BLUR = 1.0
+INTEGRATION_STEPS = 5
+# How often each resolution, coarse to fine, improves the field.
+PASSES = (1, 2, 1)
+# The sizes of the images must be multiples of this.
+SIZE_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the network knows of one image by itself.
+
+    :param features: for the registration, (B, C, ...) at 1/8, 1/4 and 1/2 of the resolution.
+    :param logits: of background and structures, (B, 1 + structures, D, H, W); None without a segmentation branch.
+    """
+
+    features: list[torch.Tensor]
+    logits: torch.Tensor | None
+
+
+class SLSFGRNetwork(nn.Module):
+    """Segments two images and registers them.
+
+    :param structures: number of rows of the label table.
+    :param channels: of the encoder at 1, 1/2, 1/4 and 1/8 of the resolution.
+    :param matching_channels: of the features that are compared between the images.
+    :param segmentation: have a segmentation branch.
+    :param guidance: let its features guide the registration's.
+    :param frequency: enhance the registration's features in the spatial and the frequency domain.
+    """
+
+    def __init__(
+        self,
+        structures: int,
+        channels: tuple[int, int, int, int] = (16, 32, 64, 64),
+        matching_channels: int = 32,
+        segmentation: bool = True,
+        guidance: bool = True,
+        frequency: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(channels)
+        self.segmenter = SegmentationDecoder(channels, structures + 1) if segmentation else None
+        coarse_to_fine = channels[:0:-1]
+        self.adapters = nn.ModuleList(
+            FeatureAdapter(count, matching_channels, guidance and segmentation, frequency) for count in coarse_to_fine
+        )
+        self.refinements = nn.ModuleList(FieldRefinement(matching_channels) for _ in coarse_to_fine)
+
+    def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
+        """Register.
+
+        :param moving: (B, 1, D, H, W), sizes multiples of :data:`SIZE_MULTIPLE`.
+        :param fixed: likewise.
+        :returns: (B, 3, ...) fields at 1/8, 1/4 and 1/2 of the resolution, each in its own voxels.
+        """
+        return self.match(self.describe(moving), self.describe(fixed))
+
+    def describe(self, image: torch.Tensor) -> Description:
+        """Features and segmentation of (B, 1, D, H, W) images, each by itself."""
+        encoded = self.encoder(image)
+        if self.segmenter is None:
+            guides, logits = [None] * 3, None
+        else:
+            guides, logits = self.segmenter(encoded)
+        features = [
+            adapter(own, guide) for adapter, own, guide in zip(self.adapters, encoded[:0:-1], guides, strict=True)
+        ]
+        return Description(features, logits)
+
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits of (B, 1, D, H, W) images, without the work for the registration.
+
+        :returns: (B, 1 + structures, D, H, W).
+        """
+        return self.segmenter(self.encoder(image))[1]
+
+    def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
+        """The fields that bring one described image to the other, from coarse to fine."""
+        field = torch.zeros_like(fixed.features[0][:, :3])
+        fields = []
+        for refinement, passes, of_moving, of_fixed in zip(
+            self.refinements, PASSES, moving.features, fixed.features, strict=True
+        ):
+            field = resize_field(field, of_fixed.shape[2:])
+            for _ in range(passes):
+                velocity = refinement(warp(of_moving, field), of_fixed)
+                field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
+            fields.append(field)
+        return fields
+
+
+class Encoder(nn.Module):
+    """Features at 1, 1/2, 1/4 and 1/8 of the resolution."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        # At the whole resolution one convolution: a second one there costs as much as all the coarser ones.
+        self.levels = nn.ModuleList([convolution(1, channels[0])])
+        for inputs, outputs in pairwise(channels):
+            self.levels.append(nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs)))
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 1, D, H, W) to features from fine to coarse."""
+        encoded = []
+        for level in self.levels:
+            image = level(functional.max_pool3d(encoded[-1], 2) if encoded else image)
+            encoded.append(image)
+        return encoded
+
+
+class SegmentationDecoder(nn.Module):
+    """From the encoder's features to structures, in the shape of a U-Net."""
+
+    def __init__(self, channels: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        coarse_to_fine = channels[::-1]
+        steps = list(pairwise(coarse_to_fine))
+        self.narrowing = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for coarse, fine in steps)
+        self.merging = nn.ModuleList(convolution(2 * fine, fine) for _, fine in steps)
+        self.logits = nn.Conv3d(channels[0], classes, 1)
+
+    def forward(self, encoded: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Decode features from fine to coarse.
+
+        :returns: the branch's features at 1/8, 1/4 and 1/2 of the resolution, and the logits at the whole.
+        """
+        decoded = [encoded[-1]]
+        for narrowing, merging, skip in zip(self.narrowing, self.merging, encoded[-2::-1], strict=True):
+            upsampled = resize_image(narrowing(decoded[-1]), skip.shape[2:])
+            decoded.append(merging(torch.cat([upsampled, skip], dim=1)))
+        return decoded[:-1], self.logits(decoded[-1])
+
+
+class FeatureAdapter(nn.Module):
+    """Turns an encoder's level into features to compare, guided by the segmentation branch's of that level.
+
+    ``registration + strength sigmoid(gate(registration, segmentation)) value(segmentation)``, voxel by voxel; the
+    strength, one for each channel, starts at zero.
+    """
+
+    def __init__(self, inputs: int, channels: int, guidance: bool, frequency: bool) -> None:
+        super().__init__()
+        self.project = nn.Sequential(nn.Conv3d(inputs, channels, 1, bias=False), instance_norm(channels))
+        self.gate = nn.Conv3d(channels + inputs, channels, 1) if guidance else None
+        self.value = nn.Conv3d(inputs, channels, 1) if guidance else None
+        self.strength = nn.Parameter(torch.zeros(1, channels, 1, 1, 1)) if guidance else None
+        self.enhance = DualDomainBlock(channels) if frequency else nn.Identity()
+
+    def forward(self, own: torch.Tensor, guide: torch.Tensor | None) -> torch.Tensor:
+        """Both (B, inputs, D, H, W), to (B, channels, D, H, W)."""
+        features = self.project(own)
+        if self.gate is not None:
+            share = torch.sigmoid(self.gate(torch.cat([features, guide], dim=1)))
+            features = features + self.strength * share * self.value(guide)
+        return self.enhance(features)
+
+
+class FieldRefinement(nn.Module):
+    """Turns matches between two feature maps into a velocity field, zero at the start."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv3d(len(SHIFTS) + 2 * channels, channels, 1),
+            convolution(channels, channels),
+            convolution(channels, channels),
+            zero_convolution(channels, 3),
+        )
+
+    def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        """(B, C, D, H, W) features to a (B, 3, D, H, W) velocity in voxels."""
+        return self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))
