@@ -23,9 +23,6 @@ def align_centroids(
 ) -> np.ndarray | None:
     """Fit an affine transform to the centroids of the structures that two segmentations share.
 
-    Least squares, re-weighted so that misplaced structures drop out (Geman & McClure 1987), first for a
-    similarity transform (Umeyama 1991), then for an affine one that is drawn to it.
-
     :param fixed: (K, D, H, W) shares of the structures, without background.
     :param moving: likewise, on a grid of its own.
     :returns: 4x4, LPS mm, fixed points to moving points; None where too few structures are found in both.
@@ -35,7 +32,19 @@ def align_centroids(
     found = np.minimum(volumes_fixed, volumes_moving) > SMALLEST_STRUCTURE
     if found.sum() < FEWEST_STRUCTURES:
         return None
-    points, targets = centroids_fixed[found], centroids_moving[found]
+    return fit_affine(centroids_fixed[found], centroids_moving[found])
+
+
+def fit_affine(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """The affine matrix that takes points to their targets, without regard to those that are far out.
+
+    Least squares, re-weighted so that misplaced points drop out (Geman & McClure 1987), first for a similarity
+    transform (Umeyama 1991), then for an affine one that is drawn to it.
+
+    :param points: (N, 3) in mm, at least four.
+    :param targets: likewise.
+    :returns: 4x4.
+    """
     weights = np.ones(len(points))
     for _ in range(REWEIGHTINGS):
         similarity = _fit_similarity(points, targets, weights)

@@ -12,6 +12,7 @@ from SLSFGRLib.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.synthesis.appearance import in_slices, scaled
 from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
 from SLSFGRLib.synthesis.label_maps import label_map, load_label_maps
+from SLSFGRLib.synthesis.poses import random_pose
 from SLSFGRLib.synthesis.samples import CHANNELS, draw_pair, draw_sample, fractions, reference
 from SLSFGRLib.synthesis.settings import Synthesis
 from SLSFGRLib.synthesis.shapes import random_positions, sample_classes
@@ -69,7 +70,8 @@ def sample(heads, synthesis, seed=0):
 
 def positions(synthesis, seed, shape=SHAPE, spacing=SPACING):
     generator = torch.Generator().manual_seed(seed)
-    return random_positions(shape, spacing, synthesis, generator, torch.device("cpu"))
+    pose = random_pose(synthesis, generator)
+    return random_positions(shape, spacing, synthesis, pose, generator, torch.device("cpu"))
 
 
 def channel(name):

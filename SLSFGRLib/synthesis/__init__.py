@@ -1,6 +1,6 @@
 """Training images made from label maps: any contrast, any resolution, and labels that are exact."""
 
-from .label_maps import LabelMap, load_label_maps
+from .label_maps import LabelMap, in_one_frame, load_label_maps
 from .samples import CHANNELS, Pair, Sample, draw_pair, draw_sample, fractions
 from .settings import Synthesis
 
@@ -13,5 +13,6 @@ __all__ = [
     "draw_pair",
     "draw_sample",
     "fractions",
+    "in_one_frame",
     "load_label_maps",
 ]

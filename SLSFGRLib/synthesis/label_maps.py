@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -12,10 +12,12 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from ..anatomy import fit_affine
 from ..coordinates import canonical_image
 from ..errors import InputError
 from ..images import read_labels
 from ..label_table import unsided_numbers
+from .poses import Pose
 from .tissues import LOOKS, classes
 
 SPACING = 1.0
@@ -30,14 +32,16 @@ class LabelMap:
 
     :param classes: (D, H, W) uint8, indices into :func:`tissues.classes`; air all around.
     :param centre: the middle of the brain, in voxels along each axis.
+    :param pose: takes places about the middle of the first of several maps to the same anatomy about this one's.
     """
 
     classes: torch.Tensor
     centre: tuple[float, float, float]
+    pose: Pose | None = None
 
     def to(self, device: torch.device) -> LabelMap:
         """The same on another device."""
-        return LabelMap(self.classes.to(device), self.centre)
+        return replace(self, classes=self.classes.to(device))
 
 
 def load_label_maps(
@@ -62,6 +66,30 @@ def load_label_maps(
             _keep(label_map(read_labels(file), str(file)), cached)
         maps.append(_kept(cached))
     return maps
+
+
+def in_one_frame(maps: list[LabelMap]) -> list[LabelMap]:
+    """Give every map the pose that aligns it to the first, fitted to the centroids of the structures."""
+    centroids = [_centroids(heads) for heads in maps]
+    posed = []
+    for heads, own in zip(maps, centroids, strict=True):
+        both = np.isfinite(centroids[0][:, 0]) & np.isfinite(own[:, 0])
+        matrix = torch.from_numpy(fit_affine(centroids[0][both], own[both])).float()
+        posed.append(replace(heads, pose=Pose(matrix[:3, :3], matrix[:3, 3])))
+    return posed
+
+
+def _centroids(heads: LabelMap) -> np.ndarray:
+    """Of each structure, in mm from the middle of the brain: (structures, 3); NaN where there is none."""
+    channels = classes().channel[heads.classes.cpu().numpy()]
+    count = int(classes().channel.max()) + 1
+    volumes = np.bincount(channels.ravel(), minlength=count)
+    sums = []
+    for axis, size in enumerate(channels.shape):
+        index = np.arange(size).reshape([-1 if other == axis else 1 for other in range(3)])
+        sums.append(np.bincount(channels.ravel(), np.broadcast_to(index, channels.shape).ravel(), count))
+    with np.errstate(invalid="ignore"):
+        return ((np.stack(sums, axis=1) / volumes[:, None] - heads.centre) * SPACING)[1:]
 
 
 def label_map(image: sitk.Image, name: str = "label map") -> LabelMap:

@@ -14,6 +14,7 @@ from .appearance import acquired, brain_mask, cut, scaled
 from .contrasts import Contrast, draw_contrast, typical_contrast
 from .draws import chance, signed, uniform, whole_number
 from .label_maps import LabelMap
+from .poses import Pose, random_pose, residual_pose
 from .settings import Synthesis
 from .shapes import random_positions, sample_classes
 from .tissues import LOOKS, classes
@@ -34,12 +35,14 @@ class Sample:
         image shows; where it was cut or the skull and the fluid removed, there is background.
     :param anatomy: the same of the whole brain, seen or not.
     :param contrast: what the image was rendered with.
+    :param number: of the map it was made from.
     """
 
     image: torch.Tensor
     labels: torch.Tensor
     anatomy: torch.Tensor
     contrast: Contrast
+    number: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def draw_sample(
     :param generator: on the CPU; decides everything.
     :param spacing: of the grid, in mm.
     """
-    heads = maps[whole_number(generator, len(maps))]
-    return _sample(heads, shape, draw_contrast(synthesis, generator), synthesis, generator, spacing)
+    number = whole_number(generator, len(maps))
+    pose = random_pose(synthesis, generator)
+    return _sample(maps, number, shape, pose, draw_contrast(synthesis, generator), synthesis, generator, spacing)
 
 
 def draw_pair(
@@ -81,9 +85,9 @@ def draw_pair(
     generator: torch.Generator,
     spacing: float = 2.0,
 ) -> Pair:
-    """Draw two images of different anatomies, or sometimes of one that is deformed twice.
+    """Draw two images of different anatomies, or sometimes of one that is deformed twice; aligned but for a little.
 
-    :param maps: one or more; for the other parameters see :func:`draw_sample`.
+    :param maps: one or more, :func:`label_maps.in_one_frame`; for the other parameters see :func:`draw_sample`.
     """
     first = whole_number(generator, len(maps))
     second = (first + 1 + whole_number(generator, max(1, len(maps) - 1))) % len(maps)
@@ -91,8 +95,13 @@ def draw_pair(
         second = first
     contrast = draw_contrast(synthesis, generator)
     other = contrast if chance(generator, synthesis.same_contrast_chance) else draw_contrast(synthesis, generator)
-    moving = _sample(maps[first], shape, contrast, synthesis, generator, spacing)
-    fixed = _sample(maps[second], shape, other, synthesis, generator, spacing)
+    pose = random_pose(synthesis, generator)
+    moving, fixed = (
+        _sample(
+            maps, number, shape, residual_pose(synthesis, generator).after(pose), look, synthesis, generator, spacing
+        )
+        for number, look in ((first, contrast), (second, other))
+    )
     return Pair(moving, fixed, reference(moving.anatomy), reference(fixed.anatomy))
 
 
@@ -114,16 +123,19 @@ def fractions(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _sample(
-    heads: LabelMap,
+    maps: Sequence[LabelMap],
+    number: int,
     shape: Sequence[int],
+    pose: Pose,
     contrast: Contrast,
     synthesis: Synthesis,
     generator: torch.Generator,
     spacing: float,
 ) -> Sample:
+    heads = maps[number]
     device = heads.classes.device
     flipped = chance(generator, synthesis.flip_chance)
-    positions = random_positions(shape, spacing, synthesis, generator, device)
+    positions = random_positions(shape, spacing, synthesis, pose, generator, device)
     kinds = sample_classes(heads, positions, spacing, flipped)
     anatomy = _looked_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
     ideal, spread = _rendered(kinds, contrast.brightness), _rendered(kinds, contrast.texture)
@@ -134,7 +146,7 @@ def _sample(
     image, seen = cut(image * left, spacing, synthesis, generator)
     labels = anatomy * (left * seen > 0.5)[0]
     exponent = math.exp(synthesis.gamma * float(signed(generator, 1)))
-    return Sample(scaled(image) ** exponent, labels, anatomy, contrast)
+    return Sample(scaled(image) ** exponent, labels, anatomy, contrast, number)
 
 
 def _left_by_stripping(

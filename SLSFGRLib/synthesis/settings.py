@@ -36,6 +36,9 @@ class Synthesis:
     :param gamma: largest change of the logarithm of the exponent of the intensities.
     :param same_anatomy_chance: both images of a pair come from one label map, deformed twice.
     :param same_contrast_chance: both images of a pair have the same contrast.
+    :param pair_rotation_degrees: largest rotation of each image of a pair that an affine alignment has left.
+    :param pair_scale: likewise, relative change of length, and shear.
+    :param pair_shift_mm: likewise, shift.
     """
 
     rotation_degrees: float = 20.0
@@ -65,3 +68,6 @@ class Synthesis:
     gamma: float = 0.35
     same_anatomy_chance: float = 0.2
     same_contrast_chance: float = 0.5
+    pair_rotation_degrees: float = 3.0
+    pair_scale: float = 0.03
+    pair_shift_mm: float = 2.0

@@ -9,8 +9,9 @@ from itertools import product
 import torch
 
 from ..fields import central_differences, integrate, resize_image, voxel_grid
-from .draws import chance, signed, smooth_noise, uniform
+from .draws import smooth_noise, uniform
 from .label_maps import SPACING, LabelMap
+from .poses import Pose
 from .settings import Synthesis
 
 # The deformation is computed on voxels of this many mm, its velocity drawn at these distances of knots.
@@ -19,26 +20,29 @@ SCALES_MM = (24.0, 48.0, 96.0)
 
 
 def random_positions(
-    shape: Sequence[int], spacing: float, synthesis: Synthesis, generator: torch.Generator, device: torch.device
+    shape: Sequence[int],
+    spacing: float,
+    synthesis: Synthesis,
+    pose: Pose,
+    generator: torch.Generator,
+    device: torch.device,
 ) -> torch.Tensor:
     """Where each voxel of a grid comes from, before any flip.
 
     :param spacing: of the grid, in mm.
+    :param pose: of the head, to which a random diffeomorphism is added.
     :returns: (1, 3, D, H, W), in mm from the middle of the brain.
     """
     displacement = _random_diffeomorphism(shape, spacing, synthesis, generator).to(device)
-    linear, shift = (part.to(device) for part in _random_affine(synthesis, generator))
     middle = torch.tensor([(size - 1) / 2.0 for size in shape], device=device).view(1, 3, 1, 1, 1)
     place = (voxel_grid(shape, device) - middle) * spacing + resize_image(displacement, shape)
-    # Written out: as a product of matrices it would lose tenths of a millimetre in a trainer's mixed precision.
-    moved = shift.view(1, 3, 1, 1, 1).expand_as(place).contiguous()
-    for axis in range(3):
-        moved.addcmul_(linear[:, axis].view(1, 3, 1, 1, 1), place[:, axis : axis + 1])
-    return moved
+    return pose(place)
 
 
 def sample_classes(heads: LabelMap, positions: torch.Tensor, spacing: float, flipped: bool) -> torch.Tensor:
     """Read a label map in eight places of each voxel, a quarter of a voxel from its middle along each axis.
+
+    Positions are in the frame that the maps share (see :func:`label_maps.in_one_frame`).
 
     :param positions: (1, 3, D, H, W) in mm from the middle of the brain.
     :param flipped: left and right are swapped; the classes are still those that the map has there.
@@ -46,6 +50,8 @@ def sample_classes(heads: LabelMap, positions: torch.Tensor, spacing: float, fli
     """
     if flipped:
         positions = positions * positions.new_tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1, 1)
+    if heads.pose is not None:
+        positions = heads.pose(positions)
     # Half a voxel is added so that cutting off the fraction rounds.
     middle = positions.new_tensor(heads.centre).view(3, 1, 1, 1) + 0.5
     centre = positions[0] / SPACING + middle
@@ -81,14 +87,3 @@ def _random_diffeomorphism(
     velocity *= synthesis.deformation_mm * uniform(generator) / velocity.norm(dim=1).max()
     step = step.view(1, 3, 1, 1, 1)
     return integrate(velocity / step, steps=5) * step
-
-
-def _random_affine(synthesis: Synthesis, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A 3x3 matrix, and a shift in mm."""
-    large = chance(generator, synthesis.large_rotation_chance)
-    limit = synthesis.large_rotation_degrees if large else synthesis.rotation_degrees
-    x, y, z = (signed(generator) * math.radians(limit)).tolist()
-    rotation = torch.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
-    stretch = torch.diag(1.0 + synthesis.scale * signed(generator))
-    shear = torch.eye(3) + synthesis.shear * torch.triu(signed(generator, 9).view(3, 3), 1)
-    return rotation @ shear @ stretch, synthesis.shift_mm * signed(generator)

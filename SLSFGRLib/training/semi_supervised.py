@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from .. import synthesis
 from ..errors import InputError
+from ..fields import jacobian_determinant, resize_field, warp
 from ..networks.sl_sfgr import SLSFGRNetwork
 from ..overlap import segmentation_loss
-from ..synthesis import LabelMap, draw_sample, fractions
+from ..synthesis import fractions
 from .cases import aligned, draw_pair, load_images
 from .recipe import Recipe
 from .semi_supervision import Example, pair_losses
@@ -52,7 +54,7 @@ class SemiSupervised:
         if both:
             raise InputError(f"{min(both)}: is both a training and a validation map; remove it from one of them.")
         maps = synthesis.load_label_maps(files + held_out, self.folder / "label_maps", update)
-        maps = [heads.to(self.device) for heads in maps]
+        maps = [heads.to(self.device) for heads in synthesis.in_one_frame(maps)]
         self.training, self.validation = maps[: len(files)], maps[len(files) :]
         if self.recipe.data.training and self.recipe.supervision.real_pairs > 0:
             self.images = aligned(load_images(self.recipe.files("training"), self.spacing, 8), update).to(self.device)
@@ -70,44 +72,62 @@ class SemiSupervised:
 
     def validate(self) -> dict[str, float]:
         """Dice of the segmentation, and of the labels carried over by the field, on the held-out maps."""
-        figures: list[dict[str, float]] = []
-        for number in range(VALIDATION_ROUNDS * len(self.validation)):
+        figures = []
+        count = len(self.validation)
+        for number in range(VALIDATION_ROUNDS * count):
             generator = torch.Generator().manual_seed(VALIDATION_SEED + number)
-            first, second = (self.validation[(number + shift) % len(self.validation)] for shift in (0, 1))
-            figures.append(self._validated(first, second, generator))
-        means = {name: sum(figure[name] for figure in figures) / len(figures) for name in figures[0]}
+            two = [self.validation[(number + shift) % count] for shift in (0, 1)]
+            figures.append(self._validated(two, generator))
+        means = {name: sum(figure[name] for figure in figures) / count / VALIDATION_ROUNDS for name in figures[0]}
         parts = [means[name] for name in ("segmentation_dice", "registration_dice") if name in means]
         return means | {"validation_dice": sum(parts) / len(parts)}
 
-    def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
-        sample = draw_sample(
-            self._labelled(), self.recipe.supervision.shape, self.recipe.synthesis, generator, self.spacing
-        )
-        return segmentation_loss(self.network.segment(sample.image), self._fractions(sample.labels))
+    @property
+    def _labelled(self) -> int:
+        """How many of the maps, the first ones, have labels that may be seen."""
+        return max(1, round(self.recipe.supervision.label_fraction * len(self.training)))
 
-    def _labelled(self) -> list[LabelMap]:
-        """The maps whose labels may be seen: the first ones, at least one."""
-        return self.training[: max(1, round(self.recipe.supervision.label_fraction * len(self.training)))]
+    def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
+        sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
+        return segmentation_loss(self.network.segment(sample.image), _fractions(sample.labels))
 
     def _pair(self, generator: torch.Generator) -> tuple[Example, Example]:
         if self.images is not None and float(torch.rand((), generator=generator)) < self.recipe.supervision.real_pairs:
-            pair = draw_pair(self.images, self.recipe.augmentation, self.spacing, generator)
-            moving, fixed = (Example(image, image, None) for image in pair)
-            return moving, fixed
-        raise NotImplementedError
+            images = draw_pair(self.images, self.recipe.augmentation, self.spacing, generator)
+            return tuple(Example(image, image, None) for image in images)
+        pair = self._draw(synthesis.draw_pair, self.training, generator)
+        return tuple(
+            Example(sample.image, reference, _fractions(sample.labels) if sample.number < self._labelled else None)
+            for sample, reference in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference))
+        )
 
-    def _fractions(self, labels: torch.Tensor) -> torch.Tensor:
-        # With the channels last, the loss reads them without a copy.
-        return fractions(labels).contiguous(memory_format=torch.channels_last_3d)
+    def _draw(self, draw: Callable, maps: list[synthesis.LabelMap], generator: torch.Generator) -> Any:  # noqa: ANN401
+        return draw(maps, self.recipe.supervision.shape, self.recipe.synthesis, generator, self.spacing)
 
-    def _validated(self, first: LabelMap, second: LabelMap, generator: torch.Generator) -> dict[str, float]:
-        sample = draw_sample([first], self.recipe.supervision.shape, self.recipe.synthesis, generator, self.spacing)
-        found = self.network.segment(sample.image).argmax(dim=1)
-        return {"segmentation_dice": _mean_dice(found, fractions(sample.labels).argmax(dim=1))}
+    def _validated(self, maps: list[synthesis.LabelMap], generator: torch.Generator) -> dict[str, float]:
+        """The figures of one pair of held-out maps."""
+        pair = self._draw(synthesis.draw_pair, maps, generator)
+        moving, fixed = (self.network.describe(sample.image) for sample in (pair.moving, pair.fixed))
+        carried, wanted = (fractions(sample.anatomy) for sample in (pair.moving, pair.fixed))
+        field = resize_field(self.network.match(moving, fixed)[-1], wanted.shape[2:])
+        figures = {
+            "dice_before": _mean_dice(carried, wanted),
+            "registration_dice": _mean_dice(warp(carried, field), wanted),
+            "folding_percent": 100.0 * float((jacobian_determinant(field) <= 0).float().mean()),
+        }
+        if fixed.logits is not None:
+            figures["segmentation_dice"] = _mean_dice(fixed.logits, fractions(pair.fixed.labels))
+        return figures
+
+
+def _fractions(labels: torch.Tensor) -> torch.Tensor:
+    # With the channels last, the loss reads them without a copy.
+    return fractions(labels).contiguous(memory_format=torch.channels_last_3d)
 
 
 def _mean_dice(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Mean Dice over the structures in ``wanted``."""
+    """Mean Dice of the strongest channels, over the structures in ``wanted``; both (1, K, D, H, W)."""
+    found, wanted = found.argmax(dim=1), wanted.argmax(dim=1)
     scores = []
     for label in wanted.unique().tolist():
         if label == 0:
