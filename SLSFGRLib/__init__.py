@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .labels import warp_labels
     from .models import load_model
     from .registration import RegistrationResult, register, resample_image
+    from .segmentation import segment, volumes
 
 _LAZY = {
     "RegistrationResult": "registration",
@@ -28,6 +29,8 @@ _LAZY = {
     "load_model": "models",
     "register": "registration",
     "resample_image": "registration",
+    "segment": "segmentation",
+    "volumes": "segmentation",
     "warp_labels": "labels",
 }
 
@@ -41,6 +44,8 @@ __all__ = [
     "load_model",
     "register",
     "resample_image",
+    "segment",
+    "volumes",
     "warp_labels",
 ]
 

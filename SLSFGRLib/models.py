@@ -18,10 +18,12 @@ from .networks import LiFanNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
 from .preparation import PreparedImage
+from .resources import resource_path
 from .version import VERSION
 
 FORMAT = 1
 NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
+SHIPPED = ("Models", "sl_sfgr.pt")
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 
@@ -94,6 +96,15 @@ class Model:
         """Whether the network has learned anything before it meets the pair."""
         return self.sha256 is not None
 
+    def segmenter(self) -> SLSFGRNetwork:
+        """A copy of the network, for segmenting.
+
+        :raises InputError: it is of a kind that does not segment.
+        """
+        if getattr(self.network, "segmenter", None) is None:
+            raise InputError(f"model {self.name!r}: cannot segment; use one of network sl_sfgr.")
+        return copy.deepcopy(self.network)
+
     def description(self) -> dict:
         """Name, version and checksum, for the report."""
         return {"name": self.name, "version": VERSION, "sha256": self.sha256}
@@ -132,6 +143,17 @@ class Model:
         """Write the settings and the weights to a file."""
         content = {"format": FORMAT, "name": self.name, "version": VERSION, "settings": asdict(self.settings)}
         torch.save(content | {"weights": self.network.state_dict()}, path)
+
+
+def default_model() -> Model:
+    """The model that ships.
+
+    :raises InputError: this installation has none.
+    """
+    path = resource_path(*SHIPPED)
+    if not path.is_file():
+        raise InputError("this installation has no trained weights; train a model and give it with --model.")
+    return load_model(str(path))
 
 
 def load_model(name: str) -> Model:

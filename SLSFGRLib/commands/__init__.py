@@ -13,10 +13,11 @@ from types import FrameType
 
 from ..errors import InputError
 from ..version import VERSION
-from . import apply, demo, evaluate, info, register, train
+from . import apply, demo, evaluate, info, register, segment, train
 
 SUBCOMMANDS = {
     "register": register,
+    "segment": segment,
     "apply": apply,
     "evaluate": evaluate,
     "train": train,
