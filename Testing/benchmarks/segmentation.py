@@ -1,0 +1,116 @@
+"""Segment the real brains and score them: ``python Testing/benchmarks/segmentation.py``.
+
+The manual labels follow the Neuromorphometrics protocol; they are merged to the structures that both they and we
+know. Vermal lobules, which have no side, go to the nearer side's cerebellum. Inferior lateral ventricles are part of
+the lateral ventricles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SLSFGRLib import segment
+from SLSFGRLib.images import read_image, read_labels
+from SLSFGRLib.models import default_model, load_model
+
+BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
+RIGHT_CORTEX, LEFT_CORTEX = tuple(range(101, 208, 2)), tuple(range(100, 208, 2))
+VERMIS = (71, 72, 73)
+# Structure: (the manual label's numbers, ours), right then left.
+STRUCTURES = {
+    "right cerebral white matter": ((44,), (41,)),
+    "left cerebral white matter": ((45,), (2,)),
+    "right cortex": (RIGHT_CORTEX, (42,)),
+    "left cortex": (LEFT_CORTEX, (3,)),
+    "right lateral ventricle": ((51, 49), (43,)),
+    "left lateral ventricle": ((52, 50), (4,)),
+    "right thalamus": ((59,), (49,)),
+    "left thalamus": ((60,), (10,)),
+    "right caudate": ((36,), (50,)),
+    "left caudate": ((37,), (11,)),
+    "right putamen": ((57,), (51,)),
+    "left putamen": ((58,), (12,)),
+    "right pallidum": ((55,), (52,)),
+    "left pallidum": ((56,), (13,)),
+    "right hippocampus": ((47,), (53,)),
+    "left hippocampus": ((48,), (17,)),
+    "right amygdala": ((31,), (54,)),
+    "left amygdala": ((32,), (18,)),
+    "right accumbens": ((23,), (58,)),
+    "left accumbens": ((30,), (26,)),
+    "brain stem": ((35,), (16,)),
+    "right cerebellum": ((38, 40), (46, 47)),
+    "left cerebellum": ((39, 41), (7, 8)),
+}
+
+
+def main() -> None:
+    """Run the benchmark and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--brains", type=Path, default=BRAINS, help="folder with NNNN_t1 and NNNN_labels")
+    parser.add_argument("--count", type=int, help="only the first so many brains")
+    parser.add_argument("--model", help="model file (default: the one that ships)")
+    parser.add_argument("--condition", choices=CONDITIONS, default="plain", help="what is done to the images first")
+    parser.add_argument("--csv", type=Path, help="also write the Dice of every structure to this file")
+    arguments = parser.parse_args()
+    model = load_model(arguments.model) if arguments.model else default_model()
+    rows = []
+    for path in sorted(arguments.brains.glob("*_t1.nii.gz"))[: arguments.count]:
+        name = path.name.removesuffix("_t1.nii.gz")
+        image = CONDITIONS[arguments.condition](read_image(path))
+        start = time.perf_counter()
+        found = segment(image, model=model)
+        seconds = time.perf_counter() - start
+        manual = with_sides(read_labels(path.with_name(f"{name}_labels.nii.gz")))
+        found = sitk.Resample(found, manual, sitk.Transform(), sitk.sitkNearestNeighbor)
+        rows.append({"brain": name} | dice_by_structure(manual, found) | {"seconds": seconds})
+        print(f"{name}  dice {mean_dice(rows[-1]):.4f}  seconds {seconds:.1f}", flush=True)
+    for structure in STRUCTURES:
+        print(f"{structure:30s} {np.mean([row[structure] for row in rows]):.4f}")
+    print(f"mean of {len(rows)} brains  dice {np.mean([mean_dice(row) for row in rows]):.4f}")
+    if arguments.csv:
+        with arguments.csv.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def with_sides(manual: sitk.Image) -> sitk.Image:
+    """The manual labels with the vermis given to the nearer side's cerebellar cortex."""
+    right, left = (sitk.SignedMaurerDistanceMap(manual == number, squaredDistance=True) for number in (38, 39))
+    nearer = sitk.Cast(right < left, manual.GetPixelID())
+    vermis = sitk.Cast(sum(manual == number for number in VERMIS) > 0, manual.GetPixelID())
+    return manual * (1 - vermis) + vermis * (39 - nearer)
+
+
+def dice_by_structure(manual: sitk.Image, found: sitk.Image) -> dict[str, float]:
+    """Dice of every structure, two label maps on one grid."""
+    first, second = (sitk.GetArrayViewFromImage(labels) for labels in (manual, found))
+    scores = {}
+    for structure, (numbers, ours) in STRUCTURES.items():
+        a, b = np.isin(first, numbers), np.isin(second, ours)
+        scores[structure] = 2.0 * float((a & b).sum()) / float(a.sum() + b.sum())
+    return scores
+
+
+def mean_dice(row: dict) -> float:
+    """The mean over the structures of one brain."""
+    return float(np.mean([row[structure] for structure in STRUCTURES]))
+
+
+def thick_slices(image: sitk.Image) -> sitk.Image:
+    """The image in slices of 5 mm along its last axis."""
+    return sitk.BinShrink(image, [1, 1, 5])
+
+
+CONDITIONS = {"plain": lambda image: image, "thick": thick_slices}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+import csv
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from conftest import DIRECTIONS, STORAGES, empty_image, filled, head_image, stored
+
+from SLSFGRLib import segment, volumes
+from SLSFGRLib.commands import main
+from SLSFGRLib.errors import InputError
+from SLSFGRLib.fields import resize_image
+from SLSFGRLib.label_table import read_label_table
+from SLSFGRLib.models import Model, ModelSettings, default_model
+from SLSFGRLib.segmentation import strongest_channels
+
+CHANNELS = len(read_label_table()) + 1
+# By brightness: the channels that the stand-in network finds.
+DARK, MIDDLE, BRIGHT = 3, 5, 10
+
+
+class ByBrightness(torch.nn.Module):
+    """Stands in for the network: tells structures by brightness alone, so that only the geometry is tested."""
+
+    segmenter = True
+
+    def segment(self, image):
+        logits = torch.full((1, CHANNELS, *image.shape[2:]), -9.0)
+        for channel, level in ((0, 0.0), (DARK, 0.2), (MIDDLE, 0.45), (BRIGHT, 0.75)):
+            logits[:, channel] = -((image[:, 0] - level) ** 2) * 50.0
+        return logits
+
+
+@pytest.fixture
+def model():
+    return Model("by brightness", ModelSettings(), ByBrightness(), sha256="0")
+
+
+def number(channel):
+    return read_label_table()[channel - 1].number
+
+
+def mean_agreement(first, second):
+    first, second = (sitk.GetArrayFromImage(labels) for labels in (first, second))
+    return [
+        2.0 * ((first == label) & (second == label)).sum() / ((first == label).sum() + (second == label).sum())
+        for label in (number(DARK), number(MIDDLE), number(BRIGHT))
+    ]
+
+
+def test_labels_lie_where_the_structures_are(model):
+    image, parts = head_image(empty_image((150, 180, 156), (1, 1, 1), centre=(3, -4, 5)))
+    labels = sitk.GetArrayFromImage(segment(image, model=model))
+    parts = sitk.GetArrayFromImage(parts)
+    inside = sitk.GetArrayFromImage(
+        sitk.ErodeObjectMorphology(sitk.GetImageFromArray((parts == 1).astype(np.uint8)), [3] * 3)
+    )
+    assert (labels[inside == 1] == number(BRIGHT)).mean() > 0.99
+    # The head ends where its ellipsoid does, with semi-axes of 68, 84 and 74 mm.
+    assert (labels > 0).sum() == pytest.approx(4 / 3 * np.pi * 68 * 84 * 74, rel=0.03)
+
+
+@pytest.mark.parametrize("storage", [STORAGES[7], STORAGES[26], STORAGES[45]])
+def test_the_way_an_image_is_stored_changes_no_label(model, head, storage):
+    expected = stored(segment(head[0], model=model), *storage)
+    found = segment(stored(head[0], *storage), model=model)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
+    assert found.GetOrigin() == pytest.approx(expected.GetOrigin())
+
+
+@pytest.mark.parametrize("direction", ["LAS", "oblique left-handed"])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (1.3, 0.9, 4.0)])
+def test_labels_are_on_the_images_own_grid_whatever_its_spacing(model, direction, spacing):
+    size = [round(168 / step) for step in spacing]
+    grid = empty_image(size, spacing, DIRECTIONS[direction], centre=(0, 0, 0))
+    image, _ = head_image(grid)
+    found = segment(image, model=model)
+    assert found.GetSize() == image.GetSize()
+    assert found.GetDirection() == pytest.approx(image.GetDirection())
+    assert found.GetPixelID() == sitk.sitkUInt16
+    fine, _ = head_image(empty_image((168, 168, 168), (1, 1, 1), DIRECTIONS[direction], centre=(0, 0, 0)))
+    reference = sitk.Resample(segment(fine, model=model), image, sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert min(mean_agreement(found, reference)) > 0.85
+
+
+def test_channels_are_those_of_the_interpolated_logits():
+    logits = torch.randn(1, 5, 6, 7, 8, generator=torch.Generator().manual_seed(0))
+    expected = resize_image(logits, (12, 14, 16)).argmax(dim=1)[0].numpy()
+    np.testing.assert_array_equal(strongest_channels(logits, (12, 14, 16)), expected)
+
+
+def test_only_the_part_with_a_brain_is_worked_on_and_lands_in_its_place():
+    logits = torch.full((1, 3, 12, 12, 12), -1.0)
+    logits[:, 0] = 1.0
+    logits[:, 2, 3:6, 7:10, 5:8] = 4.0
+    expected = resize_image(logits, (24, 24, 24)).argmax(dim=1)[0].numpy()
+    np.testing.assert_array_equal(strongest_channels(logits, (24, 24, 24)), expected)
+    assert (expected == 2).sum() > 216
+
+
+def test_image_without_any_structure_gives_an_empty_map():
+    logits = torch.zeros(1, 3, 4, 4, 4)
+    logits[:, 0] = 1.0
+    assert not strongest_channels(logits, (8, 8, 8)).any()
+
+
+def test_volumes_are_in_cubic_millimetres():
+    array = np.zeros((4, 5, 6), np.uint16)
+    array[0, 0, :3] = 17
+    array[1, 2, :5] = 53
+    found = {row.name: row.volume_mm3 for row in volumes(filled(empty_image((6, 5, 4), (0.5, 1.0, 3.0)), array))}
+    assert found["Left hippocampus"] == pytest.approx(4.5)
+    assert found["Right hippocampus"] == pytest.approx(7.5)
+    assert found["Brain stem"] == 0.0
+    assert len(found) == CHANNELS - 1
+
+
+def test_network_that_cannot_segment_is_refused(head):
+    with pytest.raises(InputError, match="model 'li_fan': cannot segment; use one of network sl_sfgr"):
+        segment(head[0], model=Model.untrained("li_fan"))
+
+
+def test_installation_without_weights_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("SLSFGRLib.models.resource_path", tmp_path.joinpath)
+    with pytest.raises(InputError, match="this installation has no trained weights"):
+        default_model()
+
+
+@pytest.fixture
+def command_model(model, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.models.load_model", lambda name: model)
+
+
+def test_command_writes_labels_and_volumes(head, command_model, tmp_path, capsys):
+    image, labels, table = (tmp_path / name for name in ("image.nii.gz", "labels.nii.gz", "volumes.csv"))
+    sitk.WriteImage(head[0], str(image))
+    code = main(["segment", str(image), str(labels), "--volumes", str(table), "--model", "any", "--quiet"])
+    assert code == 0
+    assert capsys.readouterr().out.split() == [str(labels), str(table)]
+    written = sitk.ReadImage(str(labels))
+    assert written.GetSpacing() == pytest.approx(head[0].GetSpacing())
+    with table.open() as stream:
+        rows = {row["name"]: float(row["volume_mm3"]) for row in csv.DictReader(stream)}
+    voxels = (sitk.GetArrayFromImage(written) == number(BRIGHT)).sum()
+    assert rows[read_label_table()[BRIGHT - 1].name] == pytest.approx(8.0 * voxels)
+    assert voxels > 0
+
+
+def test_command_leaves_nothing_behind_when_the_table_cannot_be_written(head, command_model, tmp_path, capsys):
+    image = tmp_path / "image.nii.gz"
+    sitk.WriteImage(head[0], str(image))
+    missing = tmp_path / "nowhere" / "volumes.csv"
+    arguments = ["segment", str(image), str(tmp_path / "labels.nii.gz"), "--volumes", str(missing), "--model", "any"]
+    assert main(arguments) == 2
+    assert "its folder does not exist" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["image.nii.gz"]
