@@ -1,0 +1,57 @@
+"""FireANTs' greedy mode: ``python fireants_greedy.py FIXED MOVING OUTPUT cc|mi``.
+
+Centres of mass, affine, deformable.
+"""
+
+import sys
+
+import torch
+from fireants.io import BatchedImages, Image
+from fireants.registration.affine import AffineRegistration
+from fireants.registration.greedy import GreedyRegistration
+from fireants.registration.moments import MomentsRegistration
+
+SCALES, ITERATIONS = [4, 2, 1], [200, 100, 50]
+
+
+def main() -> None:
+    """Run the three stages and write the field as ANTs would."""
+    fixed_path, moving_path, output, loss = sys.argv[1:]
+    fixed, moving = (BatchedImages([Image.load_file(path, device="cpu")]) for path in (fixed_path, moving_path))
+    moments = MomentsRegistration(4, fixed, moving, moments=1)
+    moments.optimize()
+    affine = AffineRegistration(
+        SCALES,
+        ITERATIONS,
+        fixed,
+        moving,
+        loss_type=loss,
+        optimizer="Adam",
+        optimizer_lr=3e-3,
+        cc_kernel_size=5,
+        init_rigid=moments.get_affine_init(),
+        progress_bar=False,
+    )
+    affine.optimize()
+    deformable = GreedyRegistration(
+        SCALES,
+        ITERATIONS,
+        fixed,
+        moving,
+        loss_type=loss,
+        deformation_type="compositive",
+        optimizer="Adam",
+        optimizer_lr=0.5,
+        cc_kernel_size=7,
+        smooth_grad_sigma=2.0,
+        smooth_warp_sigma=0.5,
+        init_affine=affine.get_affine_matrix().detach(),
+        progress_bar=False,
+    )
+    deformable.optimize()
+    deformable.save_as_ants_transforms(f"{output}/warp.nii.gz")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
