@@ -54,6 +54,10 @@ def _greedy(title: str, options: str, contrasts: tuple[str, ...] = (SAME,)) -> S
     return System(f"greedy {title}", "greedy_ncc.py", tuple(options.split()), "greedy", contrasts)
 
 
+def _fireants(title: str, options: str, contrasts: tuple[str, ...] = (SAME,)) -> System:
+    return System(f"FireANTs {title}", "fireants_greedy.py", tuple(options.split()), "fireants", contrasts)
+
+
 SYSTEMS = {
     "slsfgr-fast": _own("fast"),
     "slsfgr-standard": _own("standard"),
@@ -71,8 +75,9 @@ SYSTEMS = {
     "elastix-par0035": System("elastix, Par0035", "elastix_bspline.py", ("par0035",), "itk", CONTRASTS),
     "convex-adam": System("ConvexAdam (MIND)", "convex_adam.py", (), "convex_adam"),
     "convex-adam-t2": System("ConvexAdam (MIND)", "convex_adam.py", ("--affine", "NMI"), "convex_adam", (T2,)),
-    "fireants": System("FireANTs (CC)", "fireants_greedy.py", ("cc",), "fireants"),
-    "fireants-mi": System("FireANTs (MI)", "fireants_greedy.py", ("mi",), "fireants", (T2,)),
+    "fireants": _fireants("CC, OASIS script", "cc oasis"),
+    "fireants-quick": _fireants("CC, quick start", "cc quickstart"),
+    "fireants-mi": _fireants("MI", "mi quickstart", (T2,)),
 }
 
 

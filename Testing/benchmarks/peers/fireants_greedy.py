@@ -1,6 +1,7 @@
-"""FireANTs' greedy mode: ``python fireants_greedy.py FIXED MOVING OUTPUT cc|mi``.
+"""FireANTs' greedy mode: ``python fireants_greedy.py FIXED MOVING OUTPUT cc|mi quickstart|oasis``.
 
-Centres of mass, affine, deformable.
+Centres of mass, the quick start's affine stage, then the deformable stage of the quick start or of the script with
+which FireANTs' authors register the brains of OASIS.
 """
 
 import sys
@@ -11,22 +12,39 @@ from fireants.registration.affine import AffineRegistration
 from fireants.registration.greedy import GreedyRegistration
 from fireants.registration.moments import MomentsRegistration
 
-SCALES, ITERATIONS = [4, 2, 1], [200, 100, 50]
+SCALES = [4, 2, 1]
+AFFINE_ITERATIONS = [200, 100, 50]
+RECIPES = {
+    "quickstart": {
+        "iterations": [200, 100, 25],
+        "optimizer_lr": 0.5,
+        "cc_kernel_size": 5,
+        "smooth_grad_sigma": 1.0,
+        "smooth_warp_sigma": 0.5,
+    },
+    "oasis": {
+        "iterations": [250, 200, 100],
+        "optimizer_lr": 0.25,
+        "cc_kernel_size": 7,
+        "smooth_grad_sigma": 1.0,
+        "smooth_warp_sigma": 0.25,
+        "optimizer_params": {"beta1": 0.1, "scaledown": False},
+    },
+}
 
 
 def main() -> None:
     """Run the three stages and write the field as ANTs would."""
-    fixed_path, moving_path, output, loss = sys.argv[1:]
+    fixed_path, moving_path, output, loss, recipe = sys.argv[1:]
     fixed, moving = (BatchedImages([Image.load_file(path, device="cpu")]) for path in (fixed_path, moving_path))
     moments = MomentsRegistration(4, fixed, moving, moments=1)
     moments.optimize()
     affine = AffineRegistration(
         SCALES,
-        ITERATIONS,
+        AFFINE_ITERATIONS,
         fixed,
         moving,
         loss_type=loss,
-        optimizer="Adam",
         optimizer_lr=3e-3,
         cc_kernel_size=5,
         init_rigid=moments.get_affine_init(),
@@ -35,18 +53,13 @@ def main() -> None:
     affine.optimize()
     deformable = GreedyRegistration(
         SCALES,
-        ITERATIONS,
-        fixed,
-        moving,
+        fixed_images=fixed,
+        moving_images=moving,
         loss_type=loss,
         deformation_type="compositive",
-        optimizer="Adam",
-        optimizer_lr=0.5,
-        cc_kernel_size=7,
-        smooth_grad_sigma=2.0,
-        smooth_warp_sigma=0.5,
         init_affine=affine.get_affine_matrix().detach(),
         progress_bar=False,
+        **RECIPES[recipe],
     )
     deformable.optimize()
     deformable.save_as_ants_transforms(f"{output}/warp.nii.gz")
