@@ -29,9 +29,10 @@ RESULT = {
     "folding_percent": 0.0,
     "log_jacobian_deviation": 0.25,
     "seconds": 20.0,
+    "cpu_seconds": 38.0,
     "memory_gb": 1.5,
 }
-COST = Cost(RESULT["seconds"], RESULT["memory_gb"])
+COST = Cost(RESULT["seconds"], RESULT["cpu_seconds"], RESULT["memory_gb"])
 
 
 @pytest.fixture(params=DIRECTIONS)
@@ -123,8 +124,8 @@ def printed_by(code):
 def test_timed_measures_seconds_and_memory_of_the_child():
     child = "import time; a = b'x' * 300_000_000; time.sleep(0.3)"
     cost = printed_by(f"import sys; from measuring import timed; print(timed([sys.executable, '-c', {child!r}], 1))")
-    seconds, memory = (float(part.rstrip(")\n").split("=")[1]) for part in cost.split(","))
-    assert seconds > 0.3
+    seconds, cpu_seconds, memory = (float(part.rstrip(")\n").split("=")[1]) for part in cost.split(","))
+    assert seconds > 0.3 > cpu_seconds
     assert memory == pytest.approx(0.31, abs=0.02)
 
 

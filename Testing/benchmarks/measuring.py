@@ -31,10 +31,12 @@ class Cost:
     """What one run took.
 
     :param seconds: from start to exit of the process.
+    :param cpu_seconds: of all its threads and children; tells a slow program from a busy machine.
     :param memory_gb: peak of the resident memory of the process or of the largest of its children.
     """
 
     seconds: float
+    cpu_seconds: float
     memory_gb: float
 
 
@@ -54,7 +56,7 @@ def timed(command: list[str], threads: int | None = None, log: IO | None = None)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RunError(f"exit {process.returncode}: {' '.join(command)}")
-    return Cost(seconds, usage.ru_maxrss * 1024 / 1e9)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9)
 
 
 def table_row(path: Path, row: dict[str, object]) -> None:

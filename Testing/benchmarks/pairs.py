@@ -47,7 +47,7 @@ def main() -> None:
         print("  ".join(f"{name} {_shown(value)}" for name, value in rows[-1].items()), flush=True)
         if arguments.csv:
             table_row(arguments.csv, rows[-1])
-    names = (*FIGURES, "seconds", "memory_gb")
+    names = [name for name in rows[0] if name != "pair"]
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in names}
     print("mean  " + "  ".join(f"{name} {_shown(value)}" for name, value in mean.items()))
 

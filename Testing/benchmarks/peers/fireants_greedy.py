@@ -6,6 +6,7 @@ which FireANTs' authors register the brains of OASIS.
 
 import sys
 
+import numpy as np
 import torch
 from fireants.io import BatchedImages, Image
 from fireants.registration.affine import AffineRegistration
@@ -33,10 +34,21 @@ RECIPES = {
 }
 
 
+def load(path: str, is_scaled: bool) -> BatchedImages:
+    """One image; as its file has it, or scaled to 0 to 1 with the outermost half per cent clipped."""
+    image = Image.load_file(path, device="cpu")
+    if is_scaled:
+        low, high = np.quantile(image.array.numpy(), (0.005, 0.995))
+        image.array = ((image.array - low) / (high - low)).clamp(0.0, 1.0)
+    return BatchedImages([image])
+
+
 def main() -> None:
     """Run the three stages and write the field as ANTs would."""
     fixed_path, moving_path, output, loss, recipe = sys.argv[1:]
-    fixed, moving = (BatchedImages([Image.load_file(path, device="cpu")]) for path in (fixed_path, moving_path))
+    # The histogram of "mi" ends at 1, and the brains of the script for OASIS go from 0 to 1.
+    is_scaled = loss == "mi" or recipe == "oasis"
+    fixed, moving = (load(path, is_scaled) for path in (fixed_path, moving_path))
     moments = MomentsRegistration(4, fixed, moving, moments=1)
     moments.optimize()
     affine = AffineRegistration(
