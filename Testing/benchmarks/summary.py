@@ -133,28 +133,26 @@ def _mean_or_nothing(values: list[float] | None) -> str:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Dice against seconds, one point for each system; bars are the standard deviation over pairs."""
+    """Dice against seconds, one point for each system."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot(xscale="log", xlabel="seconds a pair, process start to exit", ylabel="Dice, all labels")
     for system, found in by_system(rows).items():
-        seconds, dice = fmean(pair_means(found, "seconds")), mean_and_spread(pair_means(found, "dice"))
+        point = [fmean(pair_means(found, column)) for column in ("seconds", "dice")]
         is_ours = SYSTEMS[system].script is None
-        style = {"color": OURS if is_ours else THEIRS, "marker": "D" if is_ours else "o"}
-        axes.errorbar(seconds, dice[0], dice[1], capsize=2, linewidth=0.8, **style)
-        axes.annotate(
-            SYSTEMS[system].title,
-            (seconds, dice[0]),
-            textcoords="offset points",
-            xytext=(7, 4),
-            fontsize=8,
-            color=style["color"],
-        )
-    axes.margins(x=0.2)
-    axes.grid(visible=True, which="both", linewidth=0.3)
+        colour = OURS if is_ours else THEIRS
+        axes.plot(*point, color=colour, marker="D" if is_ours else "o")
+        title = SYSTEMS[system].title
+        axes.annotate(title, point, textcoords="offset points", xytext=(7, -3), fontsize=7.5, color=colour)
+    axes.margins(x=0.2, y=0.1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(visible=True, linewidth=0.3)
     figure.savefig(path, dpi=150)
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     align(Greedy3D(), fixed, moving, str(matrix), options[1] if options else "WNCC 2x2x2")
     images = [sitk.ReadImage(path, sitk.sitkFloat32) for path in (fixed, moving)]
     aligned = sitk.Resample(images[1], images[0], greedy_affine(matrix), sitk.sitkLinear)
-    displacements = convex_adam_pt(images[0], aligned, dtype=torch.float32, device=torch.device("cpu"))
+    displacements = convex_adam_pt(images[0], aligned, dtype=torch.float32)
     np.save(Path(output) / "displacements.npy", displacements)
 
 

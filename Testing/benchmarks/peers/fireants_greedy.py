@@ -36,9 +36,9 @@ RECIPES = {
 
 def load(path: str, is_scaled: bool) -> BatchedImages:
     """One image; as its file has it, or scaled to 0 to 1 with the outermost half per cent clipped."""
-    image = Image.load_file(path, device="cpu")
+    image = Image.load_file(path, device="cuda" if torch.cuda.is_available() else "cpu")
     if is_scaled:
-        low, high = np.quantile(image.array.numpy(), (0.005, 0.995))
+        low, high = np.quantile(image.array.cpu().numpy(), (0.005, 0.995))
         image.array = ((image.array - low) / (high - low)).clamp(0.0, 1.0)
     return BatchedImages([image])
 
