@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The peers get an environment of their own, so that they cannot disturb the one we develop in.
+BENCH_VENV := .venv-bench
 # The build of PyTorch that we develop with; any from 2.1 on works.
 TORCH ?= torch==2.13.0
 
@@ -24,8 +26,10 @@ format: $(VENV)/test.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/test.installed
-	$(BIN)/python Testing/benchmarks/pairs.py
+# Hours, on two cores: our modes and the peers on ten pairs. It continues where it was stopped. For other runs:
+# make bench BENCH="--pairs 3 --systems slsfgr-standard,greedy", or BENCH="--contrast t2".
+bench: $(BENCH_VENV)/bench.installed
+	$(BENCH_VENV)/bin/python Testing/benchmarks/bench.py --output bench-output $(BENCH)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,5 +39,12 @@ $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@
 
+$(BENCH_VENV)/bench.installed: Testing/benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet "$(TORCH)"
+	$(BENCH_VENV)/bin/pip install --quiet --no-deps --requirement Testing/benchmarks/requirements.txt
+	$(BENCH_VENV)/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo-output build *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) demo-output build *.egg-info

@@ -1,23 +1,21 @@
 """Register the ten pairs of real brains and score them: ``python Testing/benchmarks/pairs.py``.
 
-Each pair is one process of the command, timed from start to exit, with the peak of its memory.
+Each pair is one process of the command, timed from start to exit, with the peak of its memory. ``bench.py`` does
+the same for our modes and the peers; this one is for trying options of ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import os
-import subprocess
 import sys
 import tempfile
-import time
+from dataclasses import asdict
 from pathlib import Path
 
-import SimpleITK as sitk
+from measuring import table_row, timed
+from score import FIGURES, score
 
-from SLSFGRLib.evaluation import evaluate
-
+# The first of each pair is fixed.
 PAIRS = (
     ("1000", "1001"),
     ("1002", "1006"),
@@ -31,7 +29,6 @@ PAIRS = (
     ("1006", "1007"),
 )
 BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
-FIGURES = ("dice", "surface_distance_95_mm", "folding_percent", "log_jacobian_deviation", "seconds", "memory_gb")
 
 
 def main() -> None:
@@ -42,17 +39,17 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="also write the figures to this file")
     parser.add_argument("options", nargs="*", help="passed on to slsfgr register, after --")
     arguments = parser.parse_args()
+    if arguments.csv:
+        arguments.csv.unlink(missing_ok=True)
     rows = []
     for fixed, moving in PAIRS[: arguments.pairs]:
         rows.append({"pair": f"{fixed}-{moving}"} | run_pair(arguments.brains, fixed, moving, arguments.options))
         print("  ".join(f"{name} {_shown(value)}" for name, value in rows[-1].items()), flush=True)
-    mean = {name: sum(row[name] for row in rows) / len(rows) for name in FIGURES}
+        if arguments.csv:
+            table_row(arguments.csv, rows[-1])
+    names = [name for name in rows[0] if name != "pair"]
+    mean = {name: sum(row[name] for row in rows) / len(rows) for name in names}
     print("mean  " + "  ".join(f"{name} {_shown(value)}" for name, value in mean.items()))
-    if arguments.csv:
-        with arguments.csv.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def run_pair(brains: Path, fixed: str, moving: str, options: list[str]) -> dict[str, float]:
@@ -60,28 +57,9 @@ def run_pair(brains: Path, fixed: str, moving: str, options: list[str]) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         images = [str(brains / f"{name}_t1.nii.gz") for name in (fixed, moving)]
         command = [sys.executable, "-m", "SLSFGRLib", "register", *images, "--output", folder, "--quiet", *options]
-        seconds, memory = timed(command)
-        labels = [sitk.ReadImage(str(brains / f"{name}_labels.nii.gz")) for name in (fixed, moving)]
-        found = evaluate(*labels, sitk.ReadTransform(str(Path(folder) / "transform.h5")))
-    figures = (
-        found.mean_dice,
-        found.mean_surface_distance_95,
-        found.folding_percent,
-        found.log_jacobian_deviation,
-        seconds,
-        memory,
-    )
-    return dict(zip(FIGURES, figures, strict=True))
-
-
-def timed(command: list[str]) -> tuple[float, float]:
-    """Seconds from start to exit of a process, and the peak of its memory in GB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"failed: {' '.join(command)}")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e9
+        cost = timed(command)
+        found = score("itk", Path(folder), brains, fixed, moving)
+    return {name: found[name] for name in FIGURES} | asdict(cost)
 
 
 def _shown(value: float | str) -> str:
