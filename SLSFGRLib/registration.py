@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import torch
 
 from .affine import align
+from .contrast import deform_across_contrasts
 from .coordinates import (
     Grid,
     affine_then_field,
@@ -21,7 +22,7 @@ from .coordinates import (
     voxel_to_millimetres,
     voxel_to_voxel,
 )
-from .deformation import COARSEST_FACTOR, AffineWarper, Level, deform
+from .deformation import COARSEST_FACTOR, AffineWarper, Level
 from .devices import choose_device, describe_device
 from .errors import InputError
 from .fields import downsample, invert, jacobian_determinant, resize_field
@@ -34,7 +35,7 @@ from .version import VERSION
 
 COARSE = (Level(spacing=4.0, iterations=30), Level(spacing=2.0, iterations=15))
 SCHEDULES = {
-    "fast": COARSE,
+    "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
     "standard": (*COARSE, Level(spacing=1.0, iterations=8)),
     "accurate": (*COARSE, Level(spacing=1.0, iterations=30)),
 }
@@ -104,7 +105,9 @@ def register(
         matrix = voxel_to_voxel(start, pair.fixed.grid, pair.moving.grid)
         stages.begin("Deforming")
         if model is None:
-            displacement = deform(pair.fixed, pair.moving, matrix, SCHEDULES[mode], update=stages.update)
+            displacement = deform_across_contrasts(
+                pair.fixed, pair.moving, matrix, SCHEDULES[mode], update=stages.update
+            )
         else:
             displacement = model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
         stages.begin("Inverting the transform")

@@ -1,0 +1,91 @@
+"""Images of different contrasts made alike, and registered."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_deformation import LEVELS, SHAPE, known_field, mean_length, prepared
+from test_deformation import texture as fine_texture
+
+from SLSFGRLib.contrast import BINS, brightness_map, deform_across_contrasts
+from SLSFGRLib.deformation import deform
+from SLSFGRLib.fields import smooth, warp
+
+
+def texture(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
+    """So coarse that few voxels lie between dark and bright."""
+    blurred = smooth(torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(0)), 3.0)
+    return (0.5 + 0.15 * blurred / blurred.std()).clamp(0, 1)
+
+
+def t2_like(image: torch.Tensor) -> torch.Tensor:
+    """Dark stays dark, what comes next is the brightest, and from there on it falls."""
+    values = np.interp(image.numpy(), (0.0, 0.4, 0.43, 1.0), (0.0, 0.15, 1.0, 0.3))
+    return torch.from_numpy(values).float()
+
+
+def relation(fixed: torch.Tensor, moving: torch.Tensor):
+    return brightness_map(prepared(fixed), prepared(moving), np.eye(4))
+
+
+def test_the_map_is_the_curve_that_made_the_contrast():
+    # Blocks of two voxels, so that halving the resolution mixes no brightnesses.
+    blocks = texture((20, 24, 28)).repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    found = relation(t2_like(blocks), blocks)
+    brightness = torch.linspace(0, 1, BINS)
+    common = (brightness > 0.5) & (brightness < 0.75)
+    assert (found.table - t2_like(brightness)).abs()[common].max() < 0.08
+    assert found.explained > 0.95
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.6, -1.0])
+def test_linear_relations_need_no_map(slope):
+    image = texture()
+    assert not relation(0.5 + slope * (image - 0.5), image).is_needed
+
+
+def test_unlike_contrasts_need_one():
+    found = relation(texture(), t2_like(texture()))
+    assert found.is_needed
+    assert found.explained > found.linear + 0.2
+
+
+def test_nothing_in_common_needs_none():
+    other = texture().flip(2).flip(3)
+    found = relation(texture(), other)
+    assert not found.is_needed
+    assert found.explained == pytest.approx(0.0, abs=0.05)
+
+
+def test_flat_image_is_no_trouble():
+    found = relation(torch.full((1, 1, 16, 16, 16), 0.5), torch.full((1, 1, 16, 16, 16), 0.5))
+    assert not found.is_needed
+    assert found.table.isfinite().all()
+
+
+def test_applied_map_brings_the_images_together():
+    image = texture()
+    other = prepared(t2_like(image))
+    mapped = relation(image, other.tensor).applied(other)
+    before, after = ((image - one).abs().mean() for one in (other.tensor, mapped.tensor))
+    assert after < 0.4 * before
+    np.testing.assert_array_equal(mapped.grid.matrix, other.grid.matrix)
+
+
+def test_known_field_is_recovered_between_contrasts():
+    moving, truth = fine_texture(), known_field(3.0)
+    fixed = prepared(warp(moving, truth))
+    other = prepared(t2_like(moving))
+    errors = [
+        mean_length(method(fixed, other, np.eye(4), LEVELS) - truth) for method in (deform_across_contrasts, deform)
+    ]
+    assert errors[0] < 0.6 * mean_length(truth)
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_images_of_one_contrast_are_left_as_they_are():
+    moving = texture()
+    fixed, other = prepared(warp(moving, known_field(2.0))), prepared(moving)
+    expected = deform(fixed, other, np.eye(4), LEVELS[:1])
+    torch.testing.assert_close(deform_across_contrasts(fixed, other, np.eye(4), LEVELS[:1]), expected)
