@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from .deformation import AffineWarper
 from .errors import InputError
@@ -131,13 +132,15 @@ class Model:
         warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
         network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
+        shape = images.shape[2:]
+        aligned, images = (_extended(image, network.size_multiple) for image in (aligned, images))
         if mode == "fast":
-            return resize_field(network(aligned, images)[-1], images.shape[2:])
+            return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
         settings = PairLearning(
             steps=round(EFFORT[mode] * self.settings.pair_steps),
             learning_rate=self.settings.pair_learning_rate,
         )
-        return learn_pair(network, aligned, images, self.settings.objective(), settings, update)[0]
+        return _cropped(learn_pair(network, aligned, images, self.settings.objective(), settings, update)[0], shape)
 
     def save(self, path: Path) -> None:
         """Write the settings and the weights to a file."""
@@ -154,6 +157,18 @@ def default_model() -> Model:
     if not path.is_file():
         raise InputError("this installation has no trained weights; train a model and give it with --model.")
     return load_model(str(path))
+
+
+def _extended(image: torch.Tensor, multiple: int) -> torch.Tensor:
+    """The image with its far edges continued, to sizes that a network takes."""
+    widths = [width for size in reversed(image.shape[2:]) for width in (0, -size % multiple)]
+    return functional.pad(image, widths, mode="replicate") if any(widths) else image
+
+
+def _cropped(field: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Undo :func:`_extended` for a field in voxels."""
+    depth, height, width = shape
+    return field[:, :, :depth, :height, :width]
 
 
 def load_model(name: str) -> Model:

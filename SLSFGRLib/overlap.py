@@ -40,7 +40,9 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, weight: torch.
     for number in range(len(logits)):
         rows, wanted = (_rows(tensor[number]) for tensor in (logits, target.detach()))
         weights = torch.ones_like(wanted[:, :1]) if weight is None else _rows(weight[number].detach())
-        losses.append(_CrossEntropyAndDice.apply(rows.float(), wanted.float(), weights))
+        # Sums over all voxels need every digit, also in mixed precision.
+        with torch.autocast(logits.device.type, enabled=False):
+            losses.append(_CrossEntropyAndDice.apply(rows.float(), wanted.float(), weights.float()))
     return torch.stack(losses).mean()
 
 

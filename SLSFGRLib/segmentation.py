@@ -15,7 +15,7 @@ from .fields import downsample, resize_image
 from .label_table import read_label_table
 from .labels import warp_labels
 from .models import Model, default_model
-from .networks.sl_sfgr import SIZE_MULTIPLE
+from .networks import SLSFGRNetwork
 from .preparation import PreparedImage, prepare
 from .progress import Progress, ProgressCallback
 
@@ -71,7 +71,7 @@ def prepare_for_network(image: sitk.Image, name: str) -> PreparedImage:
 
     :param name: what to call the image in an error.
     """
-    return prepare(image, name, margin=MARGIN_MM, multiple=2 * SIZE_MULTIPLE)
+    return prepare(image, name, margin=MARGIN_MM, multiple=2 * SLSFGRNetwork.size_multiple)
 
 
 def strongest_channels(

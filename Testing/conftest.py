@@ -22,6 +22,22 @@ HEAD_PARTS = (
 )
 SOFTNESS = 2.0  # mm over which one tissue turns into the next
 
+# The same for a head with FreeSurfer's numbers.
+NUMBERED_PARTS = (
+    (511, (0, 0, 0), (58, 74, 56)),
+    (515, (0, 0, 0), (54, 70, 52)),
+    (24, (0, 0, 0), (48, 64, 46)),
+    (3, (23, 0, 0), (22, 58, 42)),
+    (42, (-23, 0, 0), (22, 58, 42)),
+    (2, (23, 0, 0), (18, 50, 36)),
+    (41, (-23, 0, 0), (18, 50, 36)),
+    (4, (14, 0, 0), (6, 24, 10)),
+    (43, (-14, 0, 0), (6, 24, 10)),
+    (251, (3, 20, 0), (8, 8, 6)),
+    (17, (28, 12, -16), (7, 14, 6)),
+    (53, (-28, 12, -16), (7, 14, 6)),
+)
+
 
 def rotation_about(axis, degrees):
     """3x3 rotation about an axis (Rodrigues)."""
@@ -94,6 +110,22 @@ def head_image(image=None, matrix=None):
         points = points @ matrix[:3, :3].T + matrix[:3, 3]
     brightness, labels = head_at(points)
     return filled(image, brightness.astype(np.float32)), filled(image, labels)
+
+
+def numbers_image(size=(124, 156, 120), spacing=1.0, matrix=None):
+    """A head of nested ellipsoids with FreeSurfer's numbers, LPS, with a speck in the air beside it.
+
+    :param matrix: 4x4 on LPS points: the head as seen at ``matrix @ point``.
+    """
+    image = empty_image(size, [spacing] * 3, centre=(0.0, 0.0, 0.0))
+    points = positions(image)
+    if matrix is not None:
+        points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    array = np.zeros(points.shape[:-1], np.int32)
+    for number, centre, semi_axes in NUMBERED_PARTS:
+        array[(((points - centre) / semi_axes) ** 2).sum(-1) < 1] = number
+    array[2:4, 2:4, 2:4] = 24
+    return filled(image, array)
 
 
 def stored(image, order=(0, 1, 2), flips=(False, False, False)):

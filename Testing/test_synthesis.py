@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import STORAGES, stored
+from conftest import STORAGES, numbers_image, stored
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import jacobian_determinant, voxel_grid
@@ -25,33 +25,6 @@ SHARES = {name: 0.0 for name in ("t1_share", "t2_share", "pd_share", "flair_shar
 NOTHING = Synthesis(**({item.name: 0.0 for item in fields(Synthesis)} | {"t1_share": 1.0}))
 TISSUES = ("cerebral white matter", "cerebral cortex", "lateral ventricle")
 LANDMARKS = ("Left thalamus", "Right thalamus", "Brain stem", "Left cerebellar cortex", "Left accumbens")
-# FreeSurfer's number, centre and semi-axes in mm (LPS), the later ones inside the earlier.
-PARTS = (
-    (511, (0, 0, 0), (58, 74, 56)),
-    (515, (0, 0, 0), (54, 70, 52)),
-    (24, (0, 0, 0), (48, 64, 46)),
-    (3, (23, 0, 0), (22, 58, 42)),
-    (42, (-23, 0, 0), (22, 58, 42)),
-    (2, (23, 0, 0), (18, 50, 36)),
-    (41, (-23, 0, 0), (18, 50, 36)),
-    (4, (14, 0, 0), (6, 24, 10)),
-    (43, (-14, 0, 0), (6, 24, 10)),
-    (251, (3, 20, 0), (8, 8, 6)),
-    (17, (28, 12, -16), (7, 14, 6)),
-    (53, (-28, 12, -16), (7, 14, 6)),
-)
-
-
-def numbers_image(size=(124, 156, 120)):
-    """A head of nested ellipsoids with FreeSurfer's numbers, 1 mm, LPS, with a speck in the air beside it."""
-    axes = [np.arange(count) - (count - 1) / 2 for count in size]
-    z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
-    array = np.zeros(z.shape, np.int32)
-    for number, centre, semi_axes in PARTS:
-        inside = sum(((axis - c) / a) ** 2 for axis, c, a in zip((x, y, z), centre, semi_axes, strict=True)) < 1
-        array[inside] = number
-    array[2:4, 2:4, 2:4] = 24
-    return sitk.GetImageFromArray(array)
 
 
 @pytest.fixture(scope="module")

@@ -37,14 +37,19 @@ class SpectralGate(nn.Module):
         self.gains = nn.Sequential(nn.Linear(channels * bands, hidden), nn.LeakyReLU(LEAK), last, nn.Tanh())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) to the same shape, of any size; computed in float32."""
+        """(B, C, D, H, W) to the same shape, of any size; computed in float32, also in mixed precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self._scaled(features.float().contiguous()).to(features.dtype)
+
+    def _scaled(self, features: torch.Tensor) -> torch.Tensor:
         shape = features.shape[2:]
-        spectrum = torch.fft.rfftn(features.float().contiguous(), dim=(2, 3, 4), norm="ortho")
+        spectrum = torch.fft.rfftn(features, dim=(2, 3, 4), norm="ortho")
         bands = radial_bands(shape, self.bands, features.device)
-        energy = torch.log1p(torch.einsum("bcdhw,kdhw->bck", spectrum.abs(), bands) / bands.sum(dim=(1, 2, 3)))
-        gains = self.gains(energy.flatten(1)).view(*energy.shape)
+        # A few voxels a side have no frequency in some of the bands.
+        energy = torch.einsum("bcdhw,kdhw->bck", spectrum.abs(), bands) / bands.sum(dim=(1, 2, 3)).clamp(min=1e-6)
+        gains = self.gains(energy.log1p().flatten(1)).view(*energy.shape)
         scale = 1.0 + torch.einsum("bck,kdhw->bcdhw", gains, bands)
-        return torch.fft.irfftn(spectrum * scale, s=shape, dim=(2, 3, 4), norm="ortho").to(features.dtype)
+        return torch.fft.irfftn(spectrum * scale, s=shape, dim=(2, 3, 4), norm="ortho")
 
 
 class DualDomainBlock(nn.Module):

@@ -27,6 +27,9 @@ class LiFanNetwork(nn.Module):
     :param diffeomorphic: take the heads' output as stationary velocities and integrate them.
     """
 
+    # The sizes of the images must be multiples of this.
+    size_multiple = 4
+
     def __init__(self, channels: tuple[int, int, int] = (32, 64, 128), diffeomorphic: bool = False) -> None:
         super().__init__()
         fine, middle, coarse = channels
@@ -43,7 +46,7 @@ class LiFanNetwork(nn.Module):
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Regress the fields.
 
-        :param moving: (B, 1, D, H, W), sizes multiples of 4.
+        :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
         :returns: (B, 3, ...) fields at 1/4, 1/2 and 1 of the resolution, each in its own voxels.
         """

@@ -25,8 +25,6 @@ VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
 # How often each resolution, coarse to fine, improves the field.
 PASSES = (1, 2, 1)
-# The sizes of the images must be multiples of this.
-SIZE_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,9 @@ class SLSFGRNetwork(nn.Module):
     :param frequency: enhance the registration's features in the spatial and the frequency domain.
     """
 
+    # The sizes of the images must be multiples of this.
+    size_multiple = 8
+
     def __init__(
         self,
         structures: int,
@@ -62,6 +63,7 @@ class SLSFGRNetwork(nn.Module):
         frequency: bool = True,
     ) -> None:
         super().__init__()
+        self.structures = structures
         self.encoder = Encoder(channels)
         self.segmenter = SegmentationDecoder(channels, structures + 1) if segmentation else None
         coarse_to_fine = channels[:0:-1]
@@ -73,15 +75,16 @@ class SLSFGRNetwork(nn.Module):
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Register.
 
-        :param moving: (B, 1, D, H, W), sizes multiples of :data:`SIZE_MULTIPLE`.
+        :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
         :returns: (B, 3, ...) fields at 1/8, 1/4 and 1/2 of the resolution, each in its own voxels.
+        :raises ValueError: the sizes are no such multiples.
         """
         return self.match(self.describe(moving), self.describe(fixed))
 
     def describe(self, image: torch.Tensor) -> Description:
         """Features and segmentation of (B, 1, D, H, W) images, each by itself."""
-        encoded = self.encoder(image)
+        encoded = self._encoded(image)
         if self.segmenter is None:
             guides, logits = [None] * 3, None
         else:
@@ -96,18 +99,27 @@ class SLSFGRNetwork(nn.Module):
 
         :returns: (B, 1 + structures, D, H, W).
         """
-        return self.segmenter(self.encoder(image))[1]
+        return self.segmenter(self._encoded(image))[1]
+
+    def _encoded(self, image: torch.Tensor) -> list[torch.Tensor]:
+        # Of other sizes the coarse features would cover less than the image, and the fields would be shifted.
+        sizes = tuple(image.shape[2:])
+        if any(size % self.size_multiple for size in sizes):
+            raise ValueError(f"the sizes of an image, {sizes}, must be multiples of {self.size_multiple}.")
+        return self.encoder(image)
 
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
         """The fields that bring one described image to the other, from coarse to fine."""
-        field = torch.zeros_like(fixed.features[0][:, :3])
+        coarsest = fixed.features[0]
+        field = torch.zeros((len(coarsest), 3, *coarsest.shape[2:]), device=coarsest.device)
         fields = []
         for refinement, passes, of_moving, of_fixed in zip(
             self.refinements, PASSES, moving.features, fixed.features, strict=True
         ):
             field = resize_field(field, of_fixed.shape[2:])
             for _ in range(passes):
-                velocity = refinement(warp(of_moving, field), of_fixed)
+                # In mixed precision a field of half the digits would be rough.
+                velocity = refinement(warp(of_moving, field), of_fixed).float()
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
             fields.append(field)
         return fields

@@ -57,7 +57,8 @@ class Supervision:
 
     :param shape: of the grid on which images are made and learned, in voxels.
     :param label_fraction: the share of the training maps whose labels may be seen; of the others, images alone.
-    :param segmentation_steps: so many steps at the start learn the segmentation of single images only.
+    :param segmentation_steps: so many steps at the start learn the segmentation of single images only; they are
+        left out where there are no labels, or no segmentation branch.
     :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: over so many steps what is learned without labels comes to count in full.
     """

@@ -52,11 +52,13 @@ class SelfSupervised:
         rendered = render_images(
             maps, self.recipe.synthesis, self.spacing, torch.Generator().manual_seed(RENDERING_SEED)
         )
-        images = load_images(files + held_out, self.spacing, 4)
+        images = load_images(files + held_out, self.spacing, self.network.size_multiple)
         # The validation images last.
         images = images[: len(files)] + rendered + images[len(files) :]
-        together = aligned(images, update).to(self.device)
         count = len(images) - len(held_out)
+        if count < 2:
+            raise InputError("training needs at least two images; add more to the recipe's [data] training.")
+        together = aligned(images, update).to(self.device)
         self.training = together[:count]
         # A training image before the held-out ones, so that each of these has one to be registered to.
         self.validation = together[count - 1 :]

@@ -45,8 +45,9 @@ class SemiSupervised:
     def prepare(self, update: Callable[[float], None]) -> None:
         """Load label maps and images.
 
-        :raises InputError: there are too few, or one is in both sets.
+        :raises InputError: there are too few, or one is in both sets, or the network cannot learn from them.
         """
+        self._check()
         files, held_out = self.recipe.files("training_maps"), self.recipe.files("validation_maps")
         if len(files) < 2 or len(held_out) < 2:
             raise InputError("training needs at least two label maps in each of [data] training_maps, validation_maps.")
@@ -57,15 +58,15 @@ class SemiSupervised:
         maps = [heads.to(self.device) for heads in synthesis.in_one_frame(maps)]
         self.training, self.validation = maps[: len(files)], maps[len(files) :]
         if self.recipe.data.training and self.recipe.supervision.real_pairs > 0:
-            self.images = aligned(load_images(self.recipe.files("training"), self.spacing, 8), update).to(self.device)
+            images = load_images(self.recipe.files("training"), self.spacing, self.network.size_multiple)
+            self.images = aligned(images, update).to(self.device)
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """The losses of one random image or pair."""
-        settings = self.recipe.supervision
-        if step < settings.segmentation_steps:
+        if step < self._warm_up:
             return {"segmentation": self._segmentation(generator)}
         moving, fixed = self._pair(generator)
-        pseudo_weight = min(1.0, (step - settings.segmentation_steps) / max(1, settings.pseudo_steps))
+        pseudo_weight = min(1.0, (step - self._warm_up) / max(1, self.recipe.supervision.pseudo_steps))
         losses = pair_losses(self.network, moving, fixed, pseudo_weight)
         losses["roughness"] = self.recipe.model.roughness * losses["roughness"]
         return losses
@@ -85,7 +86,23 @@ class SemiSupervised:
     @property
     def _labelled(self) -> int:
         """How many of the maps, the first ones, have labels that may be seen."""
-        return max(1, round(self.recipe.supervision.label_fraction * len(self.training)))
+        fraction = self.recipe.supervision.label_fraction
+        return max(round(fraction * len(self.training)), 1 if fraction > 0 else 0)
+
+    @property
+    def _warm_up(self) -> int:
+        """How many steps learn the segmentation only."""
+        can_learn = self.network.segmenter is not None and self._labelled > 0
+        return self.recipe.supervision.segmentation_steps if can_learn else 0
+
+    def _check(self) -> None:
+        if not isinstance(self.network, SLSFGRNetwork):
+            raise InputError(f"network {self.recipe.model.network!r}: cannot learn from labels; use sl_sfgr.")
+        shape, multiple = self.recipe.supervision.shape, self.network.size_multiple
+        if len(shape) != 3 or any(size <= 0 or size % multiple for size in shape):
+            raise InputError(f"[supervision] shape: must be three multiples of {multiple}, not {list(shape)}.")
+        if self.network.segmenter is not None and self.network.structures != synthesis.CHANNELS - 1:
+            raise InputError(f"network_options: structures must be {synthesis.CHANNELS - 1}, as in the label table.")
 
     def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
         sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
