@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from SLSFGRLib.coordinates import Grid
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.fields import downsample, smooth
+from SLSFGRLib.fields import downsample, resize_field, smooth
 from SLSFGRLib.models import Model, ModelSettings, load_model
 from SLSFGRLib.preparation import PreparedImage
 
@@ -180,3 +181,28 @@ def test_further_learning_lowers_the_loss_of_the_pair(file):
         field = field_of(loaded, image(0), image(1), mode=mode)
         loss[mode] = float(SETTINGS.objective()([field] * 3, moving, fixed)["loss"])
     assert loss["standard"] < 0.97 * loss["fast"]
+
+
+@pytest.mark.parametrize("mode", ["fast", "standard"])
+def test_sizes_that_the_network_does_not_take_are_extended_and_cut_again(mode):
+    settings = replace(
+        SETTINGS,
+        network="sl_sfgr",
+        network_options={"structures": 2, "channels": [3, 4, 4, 4], "matching_channels": 4},
+        pair_steps=2,
+    )
+    torch.manual_seed(0)
+    network = settings.build()
+    for refinement in network.refinements:
+        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.2)
+    field = field_of(Model("test", settings, network, "some sum"), image(0), image(1), mode=mode)
+    assert field.shape == (1, 3, 12, 16, 20)
+    assert field.abs().max() > 0.1
+    if mode == "fast":
+        extended = [
+            torch.nn.functional.pad(downsample(image(seed).tensor, 2), (0, 4, 0, 0, 0, 4), mode="replicate")
+            for seed in (1, 0)
+        ]
+        with torch.no_grad():
+            expected = resize_field(network(*extended)[-1], (16, 16, 24))
+        torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import STORAGES, numbers_image, stored
+from conftest import STORAGES, affine_matrix, numbers_image, rotation_about, stored
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import jacobian_determinant, voxel_grid
 from SLSFGRLib.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.synthesis.appearance import in_slices, scaled
 from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
-from SLSFGRLib.synthesis.label_maps import label_map, load_label_maps
-from SLSFGRLib.synthesis.poses import random_pose
+from SLSFGRLib.synthesis.label_maps import in_one_frame, label_map, load_label_maps
+from SLSFGRLib.synthesis.poses import Pose, random_pose, residual_pose
 from SLSFGRLib.synthesis.samples import CHANNELS, draw_pair, draw_sample, fractions, reference
 from SLSFGRLib.synthesis.settings import Synthesis
 from SLSFGRLib.synthesis.shapes import random_positions, sample_classes
@@ -200,6 +200,70 @@ def test_rotations_keep_within_their_limits():
     )
     assert 5 < max(small) <= 10 * 3**0.5
     assert 40 < max(large) <= 60 * 3**0.5
+
+
+# --- pose ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pose_after_another_does_one_and_then_the_other():
+    generator = torch.Generator().manual_seed(0)
+    first, second = (random_pose(Synthesis(), generator) for _ in range(2))
+    places = 50.0 * torch.randn(1, 3, 2, 3, 4, generator=generator)
+    torch.testing.assert_close(second.after(first)(places), second(first(places)), atol=1e-3, rtol=0)
+    assert (second.after(first)(places) - first.after(second)(places)).abs().max() > 1.0
+    quarter = Pose(torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]), torch.tensor([1.0, 2.0, 3.0]))
+    place = torch.tensor([10.0, 20.0, 30.0]).view(1, 3, 1, 1, 1)
+    assert quarter(place).flatten().tolist() == [-19.0, 12.0, 63.0]
+
+
+def test_what_an_alignment_leaves_keeps_within_its_limits():
+    def drawn(**settings):
+        synthesis = replace(NOTHING, **settings)
+        return [residual_pose(synthesis, torch.Generator().manual_seed(seed)) for seed in range(30)]
+
+    shifts = torch.stack([pose.shift for pose in drawn(pair_shift_mm=2.0)])
+    assert 1.5 < shifts.abs().max() <= 2.0
+    assert all(torch.equal(pose.linear, torch.eye(3)) for pose in drawn(pair_shift_mm=2.0))
+    stretches = torch.stack([pose.linear for pose in drawn(pair_scale=0.03)])
+    assert not stretches.tril(-1).any()
+    assert 0.02 < (stretches - torch.eye(3)).abs().max() <= 0.03 * 1.03 + 1e-6
+    angles = []
+    for pose in drawn(pair_rotation_degrees=3.0):
+        torch.testing.assert_close(pose.linear @ pose.linear.T, torch.eye(3), atol=1e-5, rtol=0)
+        angles.append(np.degrees(np.arccos(min(1.0, (float(pose.linear.double().trace()) - 1) / 2))))
+    assert 2.0 < max(angles) <= 3.0 * 3**0.5
+
+
+def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(heads):
+    turned = affine_matrix(1.05 * rotation_about((1, 2, -1), 15), (4.0, -6.0, 3.0))
+    other = label_map(numbers_image((70, 86, 70), 2.0, turned))
+    drawn = [
+        draw_sample([each], SHAPE, NOTHING, torch.Generator().manual_seed(0), SPACING).anatomy
+        for each in (*in_one_frame([heads, other]), other)
+    ]
+    one, brought, alone = (fractions(anatomy)[0] for anatomy in drawn)
+    places = voxel_grid(SHAPE)[0]
+    for number in (one.sum(dim=(1, 2, 3)) > 0).nonzero().flatten()[1:]:
+        centres = [
+            SPACING * (part[number] * places).sum(dim=(1, 2, 3)) / part[number].sum() for part in (one, brought, alone)
+        ]
+        assert (centres[1] - centres[0]).norm() < 1.0
+    assert (drawn[0] == drawn[1]).float().mean() > 0.97 > (drawn[0] == drawn[2]).float().mean()
+
+
+def test_images_of_a_pair_lie_nearly_alike_wherever_the_head_lies(heads):
+    tilted = replace(NOTHING, rotation_degrees=30.0, shift_mm=10.0, pair_shift_mm=1.0)
+    poses, pair_distances = [], []
+    for seed in range(4):
+        pair = draw_pair([heads], SHAPE, tilted, torch.Generator().manual_seed(seed), SPACING)
+        middles = [
+            SPACING * (drawn.anatomy == channel("Left cerebral white matter")).nonzero()[:, 1:].float().mean(0)
+            for drawn in (pair.moving, pair.fixed)
+        ]
+        poses.append(middles[0])
+        pair_distances.append(float((middles[0] - middles[1]).norm()))
+    assert max(pair_distances) < 2.0 * 3**0.5
+    assert max(float((first - poses[0]).norm()) for first in poses) > 8.0
 
 
 # --- contrast -----------------------------------------------------------------------------------------------

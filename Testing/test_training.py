@@ -6,15 +6,18 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import affine_matrix, empty_image, head_image, rotation_about
+from conftest import affine_matrix, empty_image, head_image, numbers_image, rotation_about
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import smooth
+from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import load_model
 from SLSFGRLib.resources import resource_path
 from SLSFGRLib.similarity import GlobalCorrelation
+from SLSFGRLib.synthesis import Synthesis, draw_sample, fractions
+from SLSFGRLib.synthesis.label_maps import label_map
 from SLSFGRLib.training import self_supervised
-from SLSFGRLib.training.cases import aligned, changed, draw_pair, load_images
+from SLSFGRLib.training.cases import aligned, changed, draw_pair, load_images, render_images
 from SLSFGRLib.training.curves import draw_curve
 from SLSFGRLib.training.recipe import Augmentation, read_recipe
 from SLSFGRLib.training.trainer import Trainer
@@ -233,6 +236,43 @@ def test_training_with_a_stop_ends_as_training_without(recipe, tmp_path):
     assert (parts / "curve.csv").read_text() == (whole / "curve.csv").read_text()
     for name, weight in load_model(str(whole / "model.pt")).network.state_dict().items():
         assert torch.equal(load_model(str(parts / "model.pt")).network.state_dict()[name], weight), name
+
+
+def test_images_made_from_label_maps_lie_where_their_grid_says():
+    heads = label_map(numbers_image((62, 78, 60), 2.0))
+    plain = Synthesis(0, 0, 0, 0, 0, 0, 0, flip_chance=0, cut_chance=0, strip_chance=0)
+    first, second = render_images([heads, heads], plain, 4.0, generator(0))
+    assert not torch.equal(first.tensor, second.tensor)
+    expected = draw_sample([heads], first.grid.shape, plain, generator(0), 4.0)
+    assert torch.equal(first.tensor, expected.image)
+    assert first.grid.spacing.tolist() == [4.0, 4.0, 4.0]
+    assert [size % 8 for size in first.grid.shape] == [0, 0, 0]
+    # The left hippocampus of the head lies at (28, 12, -16) LPS from its middle.
+    parts = fractions(expected.anatomy)[0]
+    names = [structure.name for structure in read_label_table()]
+    share = parts[1 + names.index("Left hippocampus")].numpy()
+    voxel = [np.average(index, weights=share) for index in np.indices(share.shape)]
+    place = first.grid.matrix[:3, :3] @ voxel + first.grid.matrix[:3, 3] - first.grid.centre
+    assert np.linalg.norm(place - (28, 12, -16)) < 3.0
+
+
+def test_validation_images_come_last_behind_those_made_from_label_maps(recipe, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(self_supervised, "load_label_maps", lambda files, *_: seen.update(maps=files) or [7, 8])
+    monkeypatch.setattr(self_supervised, "render_images", lambda maps, *_: [10.0 * number for number in maps])
+    monkeypatch.setattr(self_supervised, "load_images", lambda files, *_: [float(n) for n in range(len(files))])
+    monkeypatch.setattr(self_supervised, "aligned", lambda images, update: torch.tensor(images))
+    task = Trainer(replace(recipe, data=replace(recipe.data, training_maps=("*.toml",))), tmp_path, "cpu").task
+    task.prepare(lambda fraction: None)
+    assert seen["maps"] == [recipe.folder / "recipe.toml"]
+    assert task.training.tolist() == [0.0, 1.0, 70.0, 80.0]
+    # The last of the training and the held-out one.
+    assert task.validation.tolist() == [80.0, 2.0]
+
+
+def test_one_training_image_is_too_few_whatever_is_held_out(recipe, tmp_path):
+    with pytest.raises(InputError, match="needs at least two images"):
+        Trainer(replace(recipe, data=replace(recipe.data, training=("head_a.nii.gz",))), tmp_path, "cpu").run()
 
 
 @pytest.fixture
