@@ -104,11 +104,6 @@ def test_gains_come_from_the_image_itself_and_not_from_its_batch():
     assert (gate(5.0 * image[:1]) - 5.0 * together[:1]).abs().max() > 0.1
 
 
-def test_gains_do_not_depend_on_the_size_of_the_same_texture():
-    gate, tile = learned(SpectralGate(2), 0.2), features((8, 8, 8), 1, 2)
-    torch.testing.assert_close(gate(tile.repeat(1, 1, 1, 1, 1)), gate(tile), atol=1e-6, rtol=0)
-
-
 @pytest.mark.parametrize("make", [SpectralGate, DualDomainBlock])
 def test_mixed_precision_leaves_the_spectrum_its_digits(make):
     block, image = learned(make(3), 0.2), features()

@@ -105,7 +105,7 @@ def test_pairs_with_any_labels_take_one_path(labelled):
         assert 0.0 < float(loss.detach()) < 10.0
     # Both ways count alike: which of the two is called the moving one is the same.
     for name, loss in pair_losses(network, fixed, moving, 1.0).items():
-        assert float(loss) == pytest.approx(float(losses[name]), rel=1e-5)
+        assert float(loss.detach()) == pytest.approx(float(losses[name].detach()), rel=1e-5)
 
 
 # --- labels that are carried over ---------------------------------------------------------------------------
