@@ -25,8 +25,9 @@ def random_logits(seed=0, count=2):
 
 def written_out(logits, target, weight):
     """The loss of one image in plain terms: (K, D, H, W) and (1, D, H, W)."""
-    probability = logits.softmax(0)
-    entropy = -(weight * target * probability.log()).sum() / weight.sum().clamp(min=FEW_VOXELS)
+    probability, volumes = logits.softmax(0), (weight * target).sum((1, 2, 3))
+    rarity = (volumes + FEW_VOXELS) ** -0.5 / (volumes * (volumes + FEW_VOXELS) ** -0.5).sum()
+    entropy = -(rarity[:, None, None, None] * weight * target * probability.log()).sum()
     losses = []
     for found, wanted in zip(probability[1:], target[1:], strict=True):
         if (wanted * weight).sum() > 0:
@@ -75,8 +76,9 @@ def test_segmentation_loss_is_that_of_hand_computed_numbers():
     entropy = -(math.log(0.8) + math.log(0.5)) / 2.0
     dice = (2.0 * 0.8 + 1.0) / (0.8 + 0.5 + 1.0 + 1.0)
     assert float(segmentation_loss(logits, target)) == pytest.approx(entropy + 1.0 - dice)
-    # The first voxel thrice as much as the second.
-    entropy = -(3.0 * math.log(0.8) + math.log(0.5)) / 4.0
+    # The first voxel thrice as much as the second: three voxels of the structure, each by 1 / sqrt(3 + 1), and one
+    # of background by 1 / sqrt(1 + 1).
+    entropy = -(1.5 * math.log(0.8) + math.sqrt(0.5) * math.log(0.5)) / (1.5 + math.sqrt(0.5))
     dice = (2.0 * 2.4 + 1.0) / (2.4 + 0.5 + 3.0 + 1.0)
     assert float(segmentation_loss(logits, target, volume(3.0, 1.0))) == pytest.approx(entropy + 1.0 - dice)
 
