@@ -59,9 +59,9 @@ SEARCH = (
     Stage(spacing=8.0, iterations=14, step=1.5, keep=3, rigid=True),
 )
 REFINEMENT = (
-    Stage(spacing=8.0, iterations=30, step=2.0, keep=1),
-    Stage(spacing=4.0, iterations=25, step=0.6, keep=1),
-    Stage(spacing=4.0, iterations=30, step=0.4, keep=1, local=True),
+    Stage(spacing=8.0, iterations=20, step=2.0, keep=1),
+    Stage(spacing=4.0, iterations=15, step=0.6, keep=1),
+    Stage(spacing=4.0, iterations=15, step=0.4, keep=1, local=True),
 )
 
 

@@ -24,6 +24,8 @@ from .version import VERSION
 
 FORMAT = 1
 NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
+# The network that is of use without training.
+LEARNS_ON_A_PAIR = "li_fan"
 SHIPPED = ("Models", "sl_sfgr.pt")
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
@@ -178,9 +180,9 @@ def load_model(name: str) -> Model:
     """
     path = Path(name)
     if not path.is_file():
-        if name in NETWORKS:
+        if name == LEARNS_ON_A_PAIR:
             return Model.untrained(name)
-        raise InputError(f"{name}: there is no such model file; give one, or {', '.join(NETWORKS)} to learn anew.")
+        raise InputError(f"{name}: there is no such model file; give one, or {LEARNS_ON_A_PAIR} to learn anew.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on a file of another kind torch's reader may stumble in any way
