@@ -1,4 +1,4 @@
-"""ITK transforms to VTK transforms: the same points in RAS instead of LPS, with nothing written to disk."""
+"""Transforms between ITK and Slicer: the same points in LPS and in RAS, with nothing written to disk."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -7,24 +7,48 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .volumes import RAS_FROM_LPS
+from .volumes import RAS_FROM_LPS, toWorld
 
 
-def transformNodeFromITK(transform):
-    """Make a transform node, which the caller names and adds to the scene.
+def reasonNotToStartFrom(transformNode, movingVolumeNode):
+    """Why a registration cannot start from a transform, in one sentence for the user; empty when it can."""
+    name = transformNode.GetName()
+    if not transformNode.IsTransformToWorldLinear():
+        return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
+    if _isBelow(movingVolumeNode, transformNode):
+        return _("The moving volume already is under {name}, which counts. Select no initial transform.").format(
+            name=name
+        )
+    return ""
+
+
+def _isBelow(transformableNode, transformNode):
+    parent = transformableNode.GetParentTransformNode()
+    while parent and parent is not transformNode:
+        parent = parent.GetParentTransformNode()
+    return parent is not None
+
+
+def initialTransformFromNode(transformNode):
+    """What a registration starts from: an ITK transform of fixed to moving points.
+
+    :param transformNode: linear; brings the moving volume near the fixed one when it is put under it.
+    """
+    fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(fixedToMoving_LPS[:3, :3].flatten().tolist())
+    transform.SetTranslation(fixedToMoving_LPS[:3, 3].tolist())
+    return transform
+
+
+def vtkTransformFromITK(transform):
+    """Convert a transform; one that is linear stays linear, so that Slicer shows it as a matrix.
 
     ITK's transform takes points of the image that is resampled onto to points of the image that is
     resampled: in Slicer's words it is the transform from the parent.
 
     :raises ValueError: the transform is neither linear nor a displacement field nor composed of such.
     """
-    node = slicer.vtkMRMLTransformNode()
-    node.SetAndObserveTransformFromParent(vtkTransformFromITK(transform))
-    return node
-
-
-def vtkTransformFromITK(transform):
-    """Convert a transform; one that is linear stays linear, so that Slicer shows it as a matrix."""
     if isinstance(transform, sitk.CompositeTransform):
         return _composite(transform)
     if transform.IsLinear():

@@ -1,0 +1,99 @@
+"""A job in a process of its own: Slicer stays responsive, and Cancel or a crash takes nothing else down."""
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from .engine import importLibrary, libraryFolder
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way to end a process
+PATIENCE_MS = 2000
+
+
+class JobProcess:
+    """Run a job of :mod:`SLSFGRLib.jobs`; the callbacks are called on the main thread.
+
+    :param onProgress: called with the fraction done and a sentence.
+    :param onLog: called with what the process writes to its log.
+    :param onEnd: called once, with the result or None, and with what went wrong, in one sentence; empty
+        after a cancel.
+    :param command: program and arguments, to which the folder of the job is added.
+    """
+
+    def __init__(self, job, onProgress, onLog, onEnd, command=None):
+        self._onProgress, self._onLog, self._onEnd = onProgress, onLog, onEnd
+        self._pid, self._problem, self._buffer = None, None, b""
+        self._folder = Path(tempfile.mkdtemp(prefix="SLSFGR-", dir=slicer.app.temporaryPath))
+        importLibrary("SLSFGRLib.jobs").save_job(job, self._folder / "job")
+        self._process = qt.QProcess()
+        self._process.connect("readyReadStandardOutput()", self._onOutput)
+        self._process.connect("readyReadStandardError()", self._onErrorOutput)
+        self._process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
+        self._process.connect("errorOccurred(QProcess::ProcessError)", self._onProcessError)
+        self._process.setWorkingDirectory(libraryFolder())
+        program, *arguments = command or [pythonProgram(), "-m", "SLSFGRLib.worker"]
+        self._process.start(program, [*arguments, str(self._folder)])
+
+    def cancel(self):
+        """End the process. ``onEnd`` is called as soon as it is gone."""
+        self._problem = ""
+        if self._pid is not None:
+            with contextlib.suppress(OSError):  # it may have ended by itself
+                os.kill(self._pid, KILL)
+        self._process.closeWriteChannel()  # ends it if it has not told its number yet, for which a launcher stands
+        self._process.kill()
+
+    def abandon(self):
+        """End the process, wait until it is gone, and call nobody any more."""
+        self._onEnd = lambda result, problem: None
+        self.cancel()
+        self._process.waitForFinished(PATIENCE_MS)
+
+    def _onOutput(self):
+        self._buffer += self._process.readAllStandardOutput().data()
+        *lines, self._buffer = self._buffer.split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            self._pid = message.get("pid", self._pid)
+            if "error" in message and self._problem is None:
+                self._problem = message["error"]
+            if "fraction" in message and self._problem is None:
+                self._onProgress(message["fraction"], message["message"])
+
+    def _onErrorOutput(self):
+        text = self._process.readAllStandardError().data().decode(errors="replace")
+        logging.debug("SLSFGR: %s", text)
+        self._onLog(text)
+
+    def _onProcessError(self, error):
+        if error == qt.QProcess.FailedToStart:
+            self._problem = _("Python could not be started: {error}.").format(error=self._process.errorString())
+            self._end(None)
+
+    def _onFinished(self, exitCode, exitStatus):
+        self._onOutput()
+        result = None
+        if self._problem is None and exitCode == 0 and (self._folder / "result").is_dir():
+            result = importLibrary("SLSFGRLib.jobs").JobResult.load(self._folder / "result")
+        elif self._problem is None:
+            self._problem = _("The computation ended unexpectedly. The log below tells more.")
+        self._end(result)
+
+    def _end(self, result):
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._onEnd(result, self._problem or "")
+
+
+def pythonProgram():
+    """Slicer's Python, or the one that runs us."""
+    return shutil.which("PythonSlicer") or sys.executable
