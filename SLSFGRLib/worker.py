@@ -1,6 +1,7 @@
 """Do one job in a process of its own: ``python -m SLSFGRLib.worker FOLDER``.
 
-Reads ``FOLDER/job``, writes ``FOLDER/result``. Standard output holds lines of JSON and nothing else:
+Loads torch, waits for ``FOLDER/job``, and writes ``FOLDER/result``. Who starts the process early need not wait for
+torch. Standard output holds lines of JSON and nothing else:
 
 - ``{"pid": 123}``: the first line. A launcher may stand between us and who started us; killing that would
   leave us running.
@@ -17,23 +18,29 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from .errors import InputError
 from .jobs import load_job
 
 FAILED = 1
+POLL_SECONDS = 0.01
 
 
 def main(folder: Path) -> int:
-    """Do the job in a folder.
+    """Do the job in a folder, as soon as there is one.
 
     :returns: the exit code: 0 done, 1 failed.
     """
     tell = _sole_writer_to_standard_output()
     tell(pid=os.getpid())
     threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    import_module(".registration", __package__)
+    while not (folder / "job").exists():
+        time.sleep(POLL_SECONDS)
     try:
         result = load_job(folder / "job").run(lambda fraction, message: tell(fraction=fraction, message=message))
         result.save(folder / "result")

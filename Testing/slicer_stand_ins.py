@@ -165,6 +165,12 @@ def new_scene():
     return slicer.mrmlScene
 
 
+def slice_views():
+    """The nodes that say which volumes the slice views show."""
+    count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
+    return [slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode") for index in range(count)]
+
+
 def _add_module(name, **contents):
     module = types.ModuleType(name)
     module.__dict__.update(contents)

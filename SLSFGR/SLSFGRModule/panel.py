@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 
 from .carrying import carry
 from .comparison import Comparison, canCompare
-from .engine import canSegment, offerTorch
+from .engine import canSegment, offerTorch, torchInstalled
 from .logic import SLSFGRLogic
 from .process import JobProcess
 from .publishing import RegistrationNodes
@@ -35,7 +35,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.workerCommand = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._process = None
+        self._process = self._standby = None
         self._comparison = Comparison()
 
     def setup(self):
@@ -60,9 +60,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """Leave nothing behind when the module is reloaded or Slicer ends."""
+        self.setParameterNode(None)
         self._abandonProcess()
         self._comparison.forget()
-        self.setParameterNode(None)
         self.removeObservers()
 
     def enter(self):
@@ -83,10 +83,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, caller, event):
         """End the run: the volumes that it was for are about to go."""
+        self.setParameterNode(None)
         self._abandonProcess()
         self._comparison.forget()
-        self.setParameterNode(None)
-        self.ui.resultLabel.text = ""
+        self._say()
 
     def onSceneEndClose(self, caller, event):
         """Begin anew if the panel is open."""
@@ -95,9 +95,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onNodeRemoved(self, caller, event):
         """End the run if one of its volumes has gone."""
-        if self._process and not all(slicer.mrmlScene.IsNodePresent(node) for node in self._inputs):
+        if self._process and not all(slicer.mrmlScene.IsNodePresent(node) for node in self._volumes if node):
             self._abandonProcess()
-            self._showProblem(_("A volume was removed from the scene, and the run with it."))
+            self._say(_("A volume was removed from the scene, and the run with it."))
 
     def initializeParameterNode(self):
         """Show what is chosen in this scene."""
@@ -109,7 +109,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
         self._parameterNode = parameterNode
-        if parameterNode:
+        if not parameterNode:
+            self._standBy(False)
+        else:
             self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
             self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
             self.updateButtons()
@@ -123,7 +125,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = self.reasonNotToRegister()
         self.ui.registerButton.text = _("Register")
         self._enable(self.ui.registerButton, reason, _("Align the moving volume with the fixed volume."))
-        self.ui.statusLabel.text = reason
+        self._say(reason, "" if reason else self.ui.resultLabel.text)
         reason = self.reasonNotToSegment()
         self._enable(self.ui.segmentButton, reason, _("Segment the selected volumes without registering them."))
         self.ui.segmentationNoteLabel.text = "" if canSegment() else self.reasonNotToSegment()
@@ -133,6 +135,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._enable(self.ui.carryButton, self.reasonNotToCarry(), _("Make copies of the checked nodes."))
         chosen = self._parameterNode
         self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
+        self._standBy(self.ui.registerButton.enabled)
 
     def _enable(self, button, reason, toolTip):
         button.enabled = not reason
@@ -200,18 +203,28 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The work could not be started."), waitCursor=True):
             if not self._torchIsThere():
                 return
+            job = prepare()
             self._volumes = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
-            self._inputs = [node for node in self._volumes if node]
             self._publish = publish
             self.ui.logTextEdit.clear()
-            self._process = JobProcess(prepare(), self.onProgress, self.onLog, self.onEnd, self.workerCommand)
-        self._showRunning(True)
+            self._standBy(True)
+            self._process, self._standby = self._standby, None
+            self._showRunning(True)
+            self._process.start(job, self.onProgress, self.onLog, self.onEnd)
+
+    def _standBy(self, ready):
+        """Have a process ready that has loaded torch already when a button is pressed, or none."""
+        if self._standby and not (ready and self._standby.isAlive()):
+            self._standby.abandon()
+            self._standby = None
+        if ready and not self._standby and torchInstalled():
+            self._standby = JobProcess(self.workerCommand)
 
     def _torchIsThere(self):
         try:
             return offerTorch()
         except RuntimeError as error:
-            self._showProblem(str(error))
+            self._say(str(error))
             return False
 
     def onProgress(self, fraction, message):
@@ -226,15 +239,20 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onEnd(self, result, problem):
         """Publish what came out, or say what went wrong."""
         self._process = None
-        self._showRunning(False)
+        try:
+            if result is not None:
+                self._publishAndShow(result)
+        finally:
+            self._showRunning(False)
         if result is None:
-            self._showProblem(problem or _("Cancelled."))
-            return
+            self._say(problem or _("Cancelled."))
+
+    def _publishAndShow(self, result):
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
             nodes = self._publish(result, *self._volumes, self._chosenOutputs())
-        self._chooseOutputs(nodes)
-        self.ui.resultLabel.text = resultLine(nodes.report)
-        self.showComparison()
+            self._chooseOutputs(nodes)
+            self.showComparison()
+            self._say(result=resultLine(nodes.report))
 
     def _abandonProcess(self):
         if self._process:
@@ -249,14 +267,16 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.progressBar.value = 0
         self.ui.progressBar.format = _("Starting")
         if running:
-            self.ui.statusLabel.text = self.ui.resultLabel.text = ""
+            self._say()
             self._enable(self.ui.segmentButton, _("Wait until the run ends, or cancel it."), "")
             self.ui.registerButton.text = _("Cancel")
             self._enable(self.ui.registerButton, "", _("Stop the run. Nothing is changed."))
         self.updateButtons()
 
-    def _showProblem(self, problem):
-        self.ui.statusLabel.text = problem
+    def _say(self, problem="", result=""):
+        for label, text in ((self.ui.statusLabel, problem), (self.ui.resultLabel, result)):
+            label.text = text
+            label.visible = bool(text)
 
     # Outputs ----------------------------------------------------------------------------------------------------
 
@@ -279,9 +299,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _chooseOutputs(self, nodes):
         """Choose what was made, so that a second run updates it."""
         chosen = self._choices()
-        for name, node in vars(nodes).items():
-            if name.endswith("Node") and node:
-                setattr(chosen, name.removesuffix("Node"), node)
+        with slicer.util.NodeModify(chosen.parameterNode):
+            for name, node in vars(nodes).items():
+                if name.endswith("Node") and node:
+                    setattr(chosen, name.removesuffix("Node"), node)
 
     def showComparison(self, value=None):
         """Show the fixed volume and the warped one as the slider and the switch say."""
@@ -299,4 +320,4 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             way = chosen.inverseTransform, chosen.transform, chosen.movingVolume
         with slicer.util.tryWithErrorDisplay(_("The nodes could not be carried over."), waitCursor=True):
             made = [carry(node, *way) for node in self.ui.carriedNodesSelector.checkedNodes()]
-        self.ui.resultLabel.text = _("Made: {names}").format(names=", ".join(node.GetName() for node in made))
+        self._say(result=_("Made: {names}").format(names=", ".join(node.GetName() for node in made)))

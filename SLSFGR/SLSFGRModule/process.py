@@ -21,20 +21,15 @@ PATIENCE_MS = 2000
 
 
 class JobProcess:
-    """Run a job of :mod:`SLSFGRLib.jobs`; the callbacks are called on the main thread.
+    """Does one job of :mod:`SLSFGRLib.jobs`. The process starts, and loads torch, before the job is given.
 
-    :param onProgress: called with the fraction done and a sentence.
-    :param onLog: called with what the process writes to its log.
-    :param onEnd: called once, with the result or None, and with what went wrong, in one sentence; empty
-        after a cancel.
     :param command: program and arguments, to which the folder of the job is added.
     """
 
-    def __init__(self, job, onProgress, onLog, onEnd, command=None):
-        self._onProgress, self._onLog, self._onEnd = onProgress, onLog, onEnd
+    def __init__(self, command=None):
+        self._onProgress = self._onLog = self._onEnd = None
         self._pid, self._problem, self._buffer = None, None, b""
         self._folder = Path(tempfile.mkdtemp(prefix="SLSFGR-", dir=slicer.app.temporaryPath))
-        importLibrary("SLSFGRLib.jobs").save_job(job, self._folder / "job")
         self._process = qt.QProcess()
         self._process.connect("readyReadStandardOutput()", self._onOutput)
         self._process.connect("readyReadStandardError()", self._onErrorOutput)
@@ -43,6 +38,25 @@ class JobProcess:
         self._process.setWorkingDirectory(libraryFolder())
         program, *arguments = command or [pythonProgram(), "-m", "SLSFGRLib.worker"]
         self._process.start(program, [*arguments, str(self._folder)])
+
+    def isAlive(self):
+        """Whether the process has not ended."""
+        return self._process.state() != qt.QProcess.NotRunning
+
+    def start(self, job, onProgress, onLog, onEnd):
+        """Do a job. The callbacks are called on the main thread.
+
+        :param onProgress: called with the fraction done and a sentence.
+        :param onLog: called with what the process writes to its log.
+        :param onEnd: called once, with the result or None, and with what went wrong, in one sentence; empty
+            after a cancel.
+        """
+        self._onProgress, self._onLog, self._onEnd = onProgress, onLog, onEnd
+        if not self.isAlive():
+            self._end(None)
+            return
+        importLibrary("SLSFGRLib.jobs").save_job(job, self._folder / "unfinished")
+        (self._folder / "unfinished").rename(self._folder / "job")
 
     def cancel(self):
         """End the process. ``onEnd`` is called as soon as it is gone."""
@@ -55,7 +69,7 @@ class JobProcess:
 
     def abandon(self):
         """End the process, wait until it is gone, and call nobody any more."""
-        self._onEnd = lambda result, problem: None
+        self._onEnd = None
         self.cancel()
         self._process.waitForFinished(PATIENCE_MS)
 
@@ -73,7 +87,8 @@ class JobProcess:
     def _onErrorOutput(self):
         text = self._process.readAllStandardError().data().decode(errors="replace")
         logging.debug("SLSFGR: %s", text)
-        self._onLog(text)
+        if self._onLog:
+            self._onLog(text)
 
     def _onProcessError(self, error):
         if error == qt.QProcess.FailedToStart:
@@ -83,15 +98,18 @@ class JobProcess:
     def _onFinished(self, exitCode, exitStatus):
         self._onOutput()
         result = None
-        if self._problem is None and exitCode == 0 and (self._folder / "result").is_dir():
-            result = importLibrary("SLSFGRLib.jobs").JobResult.load(self._folder / "result")
-        elif self._problem is None:
-            self._problem = _("The computation ended unexpectedly. The log below tells more.")
-        self._end(result)
+        try:
+            if self._problem is None and exitCode == 0:
+                result = importLibrary("SLSFGRLib.jobs").JobResult.load(self._folder / "result")
+        finally:
+            self._end(result)
 
     def _end(self, result):
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._onEnd(result, self._problem or "")
+        if result is None and self._problem is None:
+            self._problem = _("The computation ended unexpectedly. The log below tells more.")
+        if self._onEnd:
+            self._onEnd(result, self._problem)
 
 
 def pythonProgram():

@@ -1,8 +1,6 @@
-"""Results to nodes of the scene. Main thread only.
+"""Results to nodes of the scene: all of them, or none. Main thread only."""
 
-Whatever can fail is made before the scene is touched, so that an error leaves no node behind.
-"""
-
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import SimpleITK as sitk
@@ -42,6 +40,23 @@ class RegistrationNodes:
     report: dict = field(default_factory=dict)
 
 
+@contextmanager
+def _allOrNothing():
+    """Remove the nodes that were added to the scene if not all of the work can be done."""
+    before = {node.GetID() for node in _nodes()}
+    try:
+        yield
+    except Exception:
+        for node in [node for node in _nodes() if node.GetID() not in before]:
+            slicer.mrmlScene.RemoveNode(node)
+        raise
+
+
+def _nodes():
+    return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
+
+
+@_allOrNothing()
 def publishRegistration(result, fixedVolumeNode, movingVolumeNode, structures, into):
     """Put the result of a registration into the scene.
 
@@ -77,6 +92,7 @@ def publishRegistration(result, fixedVolumeNode, movingVolumeNode, structures, i
     return nodes
 
 
+@_allOrNothing()
 def publishSegmentations(result, fixedVolumeNode, movingVolumeNode, structures, into):
     """Put segmentations of one volume or of both into the scene; arguments as :func:`publishRegistration`."""
     segmentations = _segmentations(result, fixedVolumeNode, movingVolumeNode, structures)

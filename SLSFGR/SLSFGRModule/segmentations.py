@@ -1,6 +1,7 @@
 """Label maps to what a clinician uses: named, colored, coded segments, and a table of volumes."""
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -65,9 +66,10 @@ def _present(structures, labels):
     return [byNumber[number] for number in numbers if number]
 
 
-def _terminologyEntry(codes):
-    """Write SNOMED codes the way Slicer's segments keep them: category, type, modifier; the anatomic region empty."""
-    triples = ["^".join(code) for code in (codes.category, codes.type, codes.modifier or ("", "", ""))]
+def _terminologyEntry(terminology):
+    """Write SNOMED codes the way Slicer's segments keep them: category, type and side; no anatomic region."""
+    codes = (terminology.category, terminology.type, terminology.modifier)
+    triples = [f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^" for code in codes]
     return "~".join([TERMINOLOGY_CONTEXT, *triples, "", "^^", "^^"])
 
 
@@ -78,16 +80,22 @@ def fillVolumesTable(tableNode, imagesOfLabels, structures):
     """
     milliliters = {name: _milliliters(labels) for name, labels in imagesOfLabels.items()}
     listed = [structure for structure in structures if any(structure.number in found for found in milliliters.values())]
-    columns = [np.array([structure.name for structure in listed])]
-    columns += [np.array([found.get(structure.number, 0.0) for structure in listed]) for found in milliliters.values()]
-    names = [_("Structure"), *(_("{name} (mL)").format(name=name) for name in milliliters)]
-    slicer.util.updateTableFromArray(tableNode, columns, names)
+    tableNode.RemoveAllColumns()
+    _addColumn(tableNode, vtk.vtkStringArray(), _("Structure"), [structure.name for structure in listed])
+    for name, found in milliliters.items():
+        volumes = [found.get(structure.number, 0.0) for structure in listed]
+        _addColumn(tableNode, vtk.vtkDoubleArray(), _("{name} (mL)").format(name=name), volumes)
+
+
+def _addColumn(tableNode, column, title, values):
+    column.SetName(title)
+    for value in values:
+        column.InsertNextValue(value)
+    tableNode.AddColumn(column)
 
 
 def _milliliters(labels):
     """Volume by label number; numbers that are absent, and the background, are left out."""
-    import SimpleITK as sitk
-
     counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel())
     axes = np.reshape(labels.GetDirection(), (3, 3)) * labels.GetSpacing()
     voxel = abs(np.linalg.det(axes)) * MILLILITERS_PER_CUBIC_MILLIMETER
