@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from SLSFGRModule.engine import torchInstalled
 from SLSFGRModule.logic import SLSFGRLogic
 from SLSFGRModule.panel import SLSFGRWidget
 
@@ -66,7 +68,7 @@ class SLSFGRTest(ScriptedLoadableModuleTest):
         self.setUp()
         self.test_registerButtonAsksForVolumes()
         self.setUp()
-        self.test_results()
+        self.test_twoVolumesAreRegistered()
 
     def test_registerButtonAsksForVolumes(self):
         """An empty scene gives a panel that says what to do."""
@@ -74,3 +76,24 @@ class SLSFGRTest(ScriptedLoadableModuleTest):
         widget.enter()
         assert not widget.ui.registerButton.enabled
         assert widget.ui.registerButton.toolTip == _("Select a fixed and a moving volume.")
+
+    def test_twoVolumesAreRegistered(self):
+        """A ball that was moved is brought back, from the console, without the panel."""
+        fixedVolumeNode, movingVolumeNode = (addBall(center) for center in ((0, 0, 0), (12, -6, 8)))
+        if not torchInstalled():
+            with self.assertRaises(RuntimeError):
+                SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode)
+            return
+        nodes = SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode, mode="fast", device="cpu")
+        moved = nodes.transformNode.GetTransformFromParent().TransformPoint((0.0, 0.0, 0.0))
+        self.assertLess(max(abs(found - known) for found, known in zip(moved, (12, -6, 8), strict=True)), 2.0)
+
+
+def addBall(center):
+    """Add a volume with a bright ball of 50 mm with a darker core, at a point in RAS."""
+    k, j, i = np.ogrid[-100:104:4, -100:104:4, -100:104:4]
+    distance = np.sqrt((i - center[0]) ** 2 + (j - center[1]) ** 2 + (k - center[2]) ** 2)
+    array = (100.0 * (distance < 50) - 40.0 * (distance < 25)).astype(np.float32)
+    ijkToRAS = np.diag([4.0, 4.0, 4.0, 1.0])
+    ijkToRAS[:3, 3] = -100.0
+    return slicer.util.addVolumeFromArray(array, ijkToRAS, "ball")

@@ -75,7 +75,9 @@ class RegistrationJob:
         """
         register = (library or import_module(__package__)).register
         options = {"mode": self.mode, "initial_transform": self.initial_transform, "progress": progress}
-        result = _where_memory_lasts(self.device, lambda where: register(self.fixed, self.moving, device=where, **options))
+        result = _where_memory_lasts(
+            self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
+        )
         return JobResult(
             result.warped,
             result.transform,

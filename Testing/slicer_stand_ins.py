@@ -158,6 +158,10 @@ def _install():
 def new_scene():
     """Give Slicer an empty scene with three slice views and return it."""
     slicer.mrmlScene = slicer.vtkMRMLScene()
+    # Making the logic teaches Slicer's core what segments can be made of.
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
     for name in ("Red", "Yellow", "Green"):
         composite = slicer.vtkMRMLSliceCompositeNode()
         composite.SetLayoutName(name)

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
-
-import slicer_stand_ins
+import slicer_stand_ins  # first: it completes Slicer, or skips
 import vtk
-from test_slicer_transforms import add_volume, read_with_slicer
+from nodes import add_volume
+from test_slicer_transforms import read_with_slicer
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 

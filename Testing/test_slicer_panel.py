@@ -108,7 +108,9 @@ def worker_of(folder):
 
 
 def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
-    bound = [element.findtext("string") for element in UI.iter("property") if element.get("name") == "SlicerParameterName"]
+    bound = [
+        element.findtext("string") for element in UI.iter("property") if element.get("name") == "SlicerParameterName"
+    ]
     assert len(bound) == len(set(bound))
     kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
@@ -478,5 +480,3 @@ def test_without_the_pytorch_extension_the_way_to_it_is_told(without_torch, widg
     press(widget.ui.registerButton)
     assert widget.ui.statusLabel.text.startswith("PyTorch is not installed. Install the PyTorch extension")
     assert without_torch.asked == []
-
-

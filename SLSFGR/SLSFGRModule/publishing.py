@@ -110,9 +110,7 @@ def _segmentations(result, fixedVolumeNode, movingVolumeNode, structures):
     """Both segmentations before they are in the scene; None where there are no labels."""
     pairs = ((result.fixed_labels, fixedVolumeNode), (result.moving_labels, movingVolumeNode))
     return [
-        None
-        if labels is None
-        else segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
+        None if labels is None else segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
         for labels, volumeNode in pairs
     ]
 
@@ -145,9 +143,7 @@ def _publishSegmentation(segmentation, volumeNode, node):
 def _publishTable(result, volumeNodes, structures, node):
     labels = result.fixed_labels, result.moving_labels
     columns = {
-        volumeNode.GetName(): image
-        for volumeNode, image in zip(volumeNodes, labels, strict=True)
-        if image is not None
+        volumeNode.GetName(): image for volumeNode, image in zip(volumeNodes, labels, strict=True) if image is not None
     }
     node = node or _add("vtkMRMLTableNode", _("Volumes of {names}").format(names=", ".join(columns)))
     fillVolumesTable(node, columns, structures)
