@@ -36,7 +36,9 @@ def _saved(value: object, name: str, folder: Path) -> tuple[str, object]:
         sitk.WriteImage(value, str(folder / f"{name}.mha"))
         return "image", f"{name}.mha"
     if isinstance(value, sitk.Transform):
-        return "transform", [_saved(part, f"{name}-{number}", folder) for number, part in enumerate(_parts(value))]
+        return "transform", [
+            _saved(part, f"{name}-{number}", folder) for number, part in enumerate(transform_parts(value))
+        ]
     if isinstance(value, np.ndarray):
         return "matrix", value.tolist()
     return "plain", value
@@ -52,11 +54,15 @@ def _loaded(kind: str, content: object, folder: Path) -> object:
     return content
 
 
-def _parts(transform: sitk.Transform) -> list[np.ndarray | sitk.Image]:
-    """What a transform is composed of, in the order in which ITK keeps it: 3x4 matrices and displacement fields."""
+def transform_parts(transform: sitk.Transform) -> list[np.ndarray | sitk.Image]:
+    """What a transform is composed of, in the order in which ITK keeps it; the last is applied first.
+
+    :returns: 3x4 matrices on LPS points in mm, and displacement fields in LPS mm as vector images of 32-bit floats.
+    :raises TypeError: there is something else in it.
+    """
     if isinstance(transform, sitk.CompositeTransform):
         count = transform.GetNumberOfTransforms()
-        return [part for number in range(count) for part in _parts(transform.GetNthTransform(number))]
+        return [part for number in range(count) for part in transform_parts(transform.GetNthTransform(number))]
     if isinstance(transform, sitk.DisplacementFieldTransform):
         return [sitk.Cast(transform.GetDisplacementField(), sitk.sitkVectorFloat32)]
     if not transform.IsLinear():
@@ -67,7 +73,7 @@ def _parts(transform: sitk.Transform) -> list[np.ndarray | sitk.Image]:
 
 
 def _transform(part: np.ndarray | sitk.Image) -> sitk.Transform:
-    """Undo :func:`_parts` for one part."""
+    """Undo :func:`transform_parts` for one part."""
     if isinstance(part, sitk.Image):
         return sitk.DisplacementFieldTransform(sitk.Cast(part, sitk.sitkVectorFloat64))
     affine = sitk.AffineTransform(3)

@@ -264,8 +264,9 @@ def test_results_stand_beside_their_inputs_in_the_subject_hierarchy(axial_pair, 
         hierarchy.CreateItem(study, node)
     nodes = register(axial_pair)
     parent_of = lambda node: hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))  # noqa: E731
-    assert parent_of(nodes.fixedSegmentationNode) == studies[0]
-    for node in (nodes.warpedVolumeNode, nodes.transformNode, nodes.inverseTransformNode, nodes.movingSegmentationNode):
+    for node in (nodes.fixedSegmentationNode, nodes.volumesTableNode, nodes.inverseTransformNode):
+        assert parent_of(node) == studies[0]
+    for node in (nodes.warpedVolumeNode, nodes.transformNode, nodes.movingSegmentationNode):
         assert parent_of(node) == studies[1]
 
 
@@ -308,7 +309,7 @@ def test_all_of_it_survives_saving_and_reading_the_scene(pair, scene, tmp_path):
         slicer.util.getNode("before segmentation"), "Left hippocampus", before
     )
     np.testing.assert_array_equal(array > 0, sitk.GetArrayFromImage(labelled(image_of(before))) == 17)
-    assert slicer.util.getNode("Volumes of before, after").GetTable().GetNumberOfRows() == 3
+    assert slicer.util.getNode("before structure volumes").GetTable().GetNumberOfRows() == 3
     assert read.GetFirstNodeByName("SLSFGR checkerboard") is None
 
 
@@ -447,9 +448,9 @@ def test_a_folder_is_registered_file_by_file_and_a_bad_file_stops_nothing(axial_
     one, two = logic.registerFolder(fixed, scans, tmp_path / "results", mode="fast")
     assert (one.path.name, one.problem) == ("one.nii.gz", "")
     assert one.report["mode"] == "fast"
-    assert {"warped.nii.gz", "transform.h5", "report.json"} <= {path.name for path in one.outputFolder.iterdir()}
-    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(one.outputFolder / "warped.nii.gz")))
+    assert {"warped.nii.gz", "transform.h5", "report.json"} <= {path.name for path in one.output.iterdir()}
+    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(one.output / "warped.nii.gz")))
     np.testing.assert_allclose(warped[8:-8, 8:-8, 8:-8], slicer.util.arrayFromVolume(fixed)[8:-8, 8:-8, 8:-8], atol=25)
-    assert two.outputFolder is None
+    assert two.output is None
     assert "two.nii.gz: cannot be read" in two.problem
     assert not (tmp_path / "results" / "two").exists()

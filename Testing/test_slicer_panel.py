@@ -47,9 +47,9 @@ def open_panel(how="finish"):
 
 
 def use_worker(widget, how):
-    widget.setParameterNode(None)  # lets the one that stands by go
+    widget.exit()  # lets the one that stands by go
     widget.workerCommand = [sys.executable, str(FOLDER / "panel_workers.py"), how]
-    widget.initializeParameterNode()
+    widget.enter()
 
 
 def small_head(shift=0.0, spacing=7.0):
@@ -165,11 +165,11 @@ def test_an_initial_transform_must_be_linear_and_not_count_twice(widget):
     widget.ui.initialTransformSelector.setCurrentNode(start)
     assert widget.ui.registerButton.enabled
     moving.SetAndObserveTransformNodeID(start.GetID())
-    widget.updateButtons()
+    widget._updateButtons()
     assert "already is under by hand" in widget.ui.registerButton.toolTip
     moving.SetAndObserveTransformNodeID(None)
     start.SetAndObserveTransformFromParent(slicer.vtkOrientedBSplineTransform())
-    widget.updateButtons()
+    widget._updateButtons()
     assert "by hand bends space" in widget.ui.registerButton.toolTip
 
 
@@ -193,11 +193,11 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
     monkeypatch.setattr(panel, "canSegment", lambda: False)
     choose_volumes(widget)
     assert not widget.ui.segmentButton.enabled
-    assert "without segmenting" in widget.ui.segmentButton.toolTip
+    assert "registers only" in widget.ui.segmentButton.toolTip
     assert widget.ui.segmentationNoteLabel.text == widget.ui.segmentButton.toolTip
     assert not widget.ui.fixedSegmentationSelector.enabled
     monkeypatch.setattr(panel, "canSegment", lambda: True)
-    widget.updateButtons()
+    widget._updateButtons()
     assert widget.ui.segmentButton.enabled
     assert not widget.ui.segmentationNoteLabel.visible
 
@@ -209,8 +209,8 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
 def test_register_with_the_true_engine_aligns_the_volumes(widget):
     _, moving = choose_volumes(widget)
     widget.workerCommand = None
-    widget.setParameterNode(None)
-    widget.initializeParameterNode()
+    widget.exit()
+    widget.enter()
     widget.ui.modeComboBox.currentIndex = 0
     seen = set()
     press(widget.ui.registerButton)
@@ -286,7 +286,7 @@ def test_segment_only_segments_what_is_selected(widget, monkeypatch):
     fixed = add_volume(small_head(), "T1")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     run_to_the_end(widget, widget.ui.segmentButton)
-    assert nodes_of_scene() == {"T1", "T1 segmentation", "Volumes of T1"}
+    assert nodes_of_scene() == {"T1", "T1 segmentation", "T1 structure volumes"}
     assert widget.ui.fixedSegmentationSelector.currentNode().GetName() == "T1 segmentation"
 
 
@@ -331,7 +331,7 @@ def test_cancel_leaves_no_process_no_file_and_no_node(widget, tmp_path, how):
     assert widget.ui.statusLabel.text == "Cancelled."
     assert nodes_of_scene() == before
     assert widget.ui.registerButton.enabled
-    widget.setParameterNode(None)
+    widget.exit()
     assert list(tmp_path.iterdir()) == []
 
 

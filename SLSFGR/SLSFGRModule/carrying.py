@@ -6,14 +6,6 @@ from slicer.i18n import tr as _
 
 from .segmentations import binaryLabelmap
 
-NODE_TYPES = (
-    "vtkMRMLScalarVolumeNode",
-    "vtkMRMLLabelMapVolumeNode",
-    "vtkMRMLSegmentationNode",
-    "vtkMRMLMarkupsNode",
-    "vtkMRMLModelNode",
-)
-
 
 def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
     """Make a copy of a node that fits to the fixed volume; what is voxels gets the fixed volume's grid.
@@ -24,10 +16,10 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
     :param referenceVolumeNode: the fixed volume.
     """
     name = _("{node} warped to {fixed}").format(node=node.GetName(), fixed=referenceVolumeNode.GetName())
-    carried = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), slicer.mrmlScene.GenerateUniqueName(name))
-    given = carried.GetName()
+    name = slicer.mrmlScene.GenerateUniqueName(name)
+    carried = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), name)
     carried.CopyContent(node)
-    carried.SetName(given)
+    carried.SetName(name)
     if node.IsA("vtkMRMLVolumeNode"):
         _carryVolume(carried, node, transformNode, referenceVolumeNode)
     elif node.IsA("vtkMRMLSegmentationNode"):
@@ -36,18 +28,16 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
         carried.SetAndObserveTransformNodeID(node.GetTransformNodeID())
         carried.HardenTransform()
         carried.ApplyTransform(inverseTransformNode.GetTransformFromParent())
-    _copyDisplay(node, carried)
+    carried.CreateDefaultDisplayNodes()
+    if node.GetDisplayNode() and carried.GetDisplayNode():
+        carried.GetDisplayNode().CopyContent(node.GetDisplayNode())
     return carried
 
 
 def _carryVolume(carried, volumeNode, transformNode, referenceVolumeNode):
-    ijkToRAS = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(ijkToRAS)
-    isLabelmap = volumeNode.IsA("vtkMRMLLabelMapVolumeNode")
-    chain = _chain(transformNode, referenceVolumeNode, volumeNode, ijkToRAS)
-    background = 0 if isLabelmap else volumeNode.GetImageData().GetScalarRange()[0]
-    image = _resliced(volumeNode.GetImageData(), chain, referenceVolumeNode, isLabelmap, background)
-    carried.SetAndObserveImageData(image)
+    chain = _chain(transformNode, referenceVolumeNode, volumeNode, _ijkToRAS(volumeNode))
+    background = None if volumeNode.IsA("vtkMRMLLabelMapVolumeNode") else volumeNode.GetImageData().GetScalarRange()[0]
+    carried.SetAndObserveImageData(_resliced(volumeNode.GetImageData(), chain, referenceVolumeNode, background))
     carried.CopyOrientation(referenceVolumeNode)
     carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
 
@@ -57,65 +47,54 @@ def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolume
     segmentation = carried.GetSegmentation()
     segmentation.CreateRepresentation(binaryLabelmap())
     segmentation.SetSourceRepresentationName(binaryLabelmap())
-    ijkToRAS = vtk.vtkMatrix4x4()
-    referenceVolumeNode.GetIJKToRASMatrix(ijkToRAS)
-    layers = segmentation.GetNumberOfLayers()
-    segmentIDs = [segmentation.GetSegmentIDsForLayer(layer) for layer in range(layers)]
-    labelmaps = [segmentation.GetLayerDataObject(layer) for layer in range(layers)]
-    for labelmap, ids in zip(labelmaps, segmentIDs, strict=True):
-        moved = slicer.vtkOrientedImageData()
+    layers = range(segmentation.GetNumberOfLayers())
+    for labelmap, segmentIDs in [
+        (segmentation.GetLayerDataObject(layer), segmentation.GetSegmentIDsForLayer(layer)) for layer in layers
+    ]:
         toMoving = vtk.vtkMatrix4x4()
         labelmap.GetImageToWorldMatrix(toMoving)
+        voxels = vtk.vtkImageData()
+        voxels.SetExtent(labelmap.GetExtent())
+        voxels.GetPointData().SetScalars(labelmap.GetPointData().GetScalars())
         chain = _chain(transformNode, referenceVolumeNode, segmentationNode, toMoving)
-        moved.ShallowCopy(_resliced(_withoutPlace(labelmap), chain, referenceVolumeNode, True, 0))
-        moved.SetGeometryFromImageToWorldMatrix(ijkToRAS)
-        for segmentID in ids:
+        moved = slicer.vtkOrientedImageData()
+        moved.ShallowCopy(_resliced(voxels, chain, referenceVolumeNode, None))
+        moved.SetGeometryFromImageToWorldMatrix(_ijkToRAS(referenceVolumeNode))
+        for segmentID in segmentIDs:
             segmentation.GetSegment(segmentID).AddRepresentation(binaryLabelmap(), moved)
     carried.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolumeNode)
     carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
 
 
-def _withoutPlace(labelmap):
-    """Return the voxels of an oriented image, their extent kept."""
-    image = vtk.vtkImageData()
-    image.SetExtent(labelmap.GetExtent())
-    image.GetPointData().SetScalars(labelmap.GetPointData().GetScalars())
-    return image
+def _ijkToRAS(volumeNode):
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return matrix
 
 
 def _chain(transformNode, referenceVolumeNode, node, ijkToLocal):
     """The way from voxels of the reference through the transform to voxels of an image below a node's parents."""
-    ijkToReference, localToIJK = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    referenceVolumeNode.GetIJKToRASMatrix(ijkToReference)
+    localToIJK = vtk.vtkMatrix4x4()
     vtk.vtkMatrix4x4.Invert(ijkToLocal, localToIJK)
-    toWorld, toLocal = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
+    toWorld, toLocal, chain = (vtk.vtkGeneralTransform() for _number in range(3))
     between = slicer.vtkMRMLTransformNode.GetTransformBetweenNodes
     between(referenceVolumeNode.GetParentTransformNode(), None, toWorld)
     between(None, node.GetParentTransformNode(), toLocal)
-    chain = vtk.vtkGeneralTransform()
     chain.PostMultiply()
-    for part in (ijkToReference, toWorld, transformNode.GetTransformFromParent(), toLocal, localToIJK):
+    for part in (_ijkToRAS(referenceVolumeNode), toWorld, transformNode.GetTransformFromParent(), toLocal, localToIJK):
         chain.Concatenate(part)
     return chain
 
 
-def _resliced(image, chain, referenceVolumeNode, isLabelmap, background):
+def _resliced(image, chain, referenceVolumeNode, background):
+    """An image on the grid of the reference; of labels, for which the background is None, no new ones are made."""
     reslice = vtk.vtkImageReslice()
     reslice.SetInputData(image)
     reslice.SetResliceTransform(chain)
-    reslice.SetBackgroundLevel(background)
-    if isLabelmap:
-        reslice.SetInterpolationModeToNearestNeighbor()
-    else:
-        reslice.SetInterpolationModeToLinear()
+    reslice.SetBackgroundLevel(background or 0)
+    reslice.SetInterpolationMode(vtk.VTK_RESLICE_NEAREST if background is None else vtk.VTK_RESLICE_LINEAR)
     reslice.SetOutputSpacing(1.0, 1.0, 1.0)
     reslice.SetOutputOrigin(0.0, 0.0, 0.0)
     reslice.SetOutputExtent(referenceVolumeNode.GetImageData().GetExtent())
     reslice.Update()
     return reslice.GetOutput()
-
-
-def _copyDisplay(node, toNode):
-    toNode.CreateDefaultDisplayNodes()
-    if node.GetDisplayNode() and toNode.GetDisplayNode():
-        toNode.GetDisplayNode().CopyContent(node.GetDisplayNode())

@@ -1,6 +1,5 @@
 """What the panel, the Python console and scripts do alike."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from slicer.i18n import tr as _
@@ -8,26 +7,9 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from .engine import importLibrary, requireTorch
 from .parameters import SLSFGRParameterNode
-from .publishing import RegistrationNodes, publishRegistration, publishSegmentations
+from .publishing import RegistrationNodes, publish
 from .transforms import initialTransformFromNode, reasonNotToStartFrom
 from .volumes import imageFromVolumeNode, reasonNotToRegister, reasonNotUsable
-
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-
-
-@dataclass(frozen=True)
-class FolderCase:
-    """What became of one image of a folder.
-
-    :param path: the moving image.
-    :param outputFolder: where its results are; None if it could not be registered.
-    :param problem: why not, in one sentence.
-    """
-
-    path: Path
-    outputFolder: Path | None
-    report: dict
-    problem: str = ""
 
 
 class SLSFGRLogic(ScriptedLoadableModuleLogic):
@@ -62,45 +44,30 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :raises RuntimeError: PyTorch is not installed.
         """
         job = self.prepareRegistration(fixedVolumeNode, movingVolumeNode, **options)
-        return self.publishRegistration(self._run(job, progress), fixedVolumeNode, movingVolumeNode, into)
+        return self.publish(self._run(job.run, progress), fixedVolumeNode, movingVolumeNode, into)
 
     def segment(self, volumeNode, device="auto", progress=None, into=None):
         """Segment one volume.
 
-        :param into: :class:`RegistrationNodes` of which ``fixedSegmentationNode`` and ``volumesTableNode`` are filled.
+        :param into: :class:`RegistrationNodes` with the ``fixedSegmentationNode`` and ``volumesTableNode`` to fill.
         :returns: :class:`RegistrationNodes` with these two.
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
         job = self.prepareSegmentation(volumeNode, None, device)
-        return self.publishSegmentations(self._run(job, progress), volumeNode, None, into)
+        return self.publish(self._run(job.run, progress), volumeNode, None, into)
 
     def registerFolder(self, fixedVolumeNode, inputFolder, outputFolder, progress=None, **options):
         """Register every image file of a folder to one volume, from file to file.
 
-        Each image gets a folder of its own, with the files that ``slsfgr register`` writes. One that cannot be
-        registered does not stop the others.
-
-        :param options: as :meth:`prepareRegistration`.
-        :returns: list of :class:`FolderCase`.
+        :param options: ``mode`` and ``device`` as :meth:`prepareRegistration`.
+        :returns: list of :class:`SLSFGRLib.folders.FolderCase`, bad files with the reason.
         """
         reason = reasonNotUsable(fixedVolumeNode)
         if reason:
             raise ValueError(reason)
-        paths = sorted(path for path in Path(inputFolder).iterdir() if path.name.endswith(IMAGE_ENDINGS))
-        fixed = imageFromVolumeNode(fixedVolumeNode)
-        return [self._registerFile(fixed, path, Path(outputFolder), progress, options) for path in paths]
-
-    def _registerFile(self, fixed, path, outputFolder, progress, options):
-        inputError = importLibrary().InputError
-        folder = outputFolder / path.name.partition(".")[0]
-        try:
-            moving = importLibrary("SLSFGRLib.images").read_image(path)
-            result = self._run(importLibrary("SLSFGRLib.jobs").RegistrationJob(fixed, moving, **options), progress)
-            with importLibrary("SLSFGRLib.commands.outputs").staged_folder(folder) as scratch:
-                importLibrary("SLSFGRLib.commands.register").write_results(result, fixed, moving, scratch)
-        except inputError as error:
-            return FolderCase(path, None, {}, str(error))
-        return FolderCase(path, folder, result.report)
+        image = imageFromVolumeNode(fixedVolumeNode)
+        registerFolder = importLibrary("SLSFGRLib.folders").register_folder
+        return self._run(registerFolder, image, Path(inputFolder), Path(outputFolder), progress, **options)
 
     def prepareRegistration(self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, **options):
         """Copy the volumes out of the scene, as a job of :mod:`SLSFGRLib.jobs`.
@@ -124,31 +91,27 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
 
         :raises ValueError: there is none, or one cannot be used; the message says why.
         """
-        volumeNodes = [node for node in (fixedVolumeNode, movingVolumeNode) if node]
-        reasons = [reasonNotUsable(node) for node in volumeNodes] or [_("Select a volume to segment.")]
-        if any(reasons):
-            raise ValueError(next(filter(None, reasons)))
-        images = [imageFromVolumeNode(node) if node else None for node in (fixedVolumeNode, movingVolumeNode)]
+        reason = reasonNotToSegment(fixedVolumeNode, movingVolumeNode)
+        if reason:
+            raise ValueError(reason)
+        images = [node and imageFromVolumeNode(node) for node in (fixedVolumeNode, movingVolumeNode)]
         return importLibrary("SLSFGRLib.jobs").SegmentationJob(*images, device=device)
 
-    def publishRegistration(self, result, fixedVolumeNode, movingVolumeNode, into=None):
-        """Put the result of a registration into the scene; return :class:`RegistrationNodes`."""
-        into = into or RegistrationNodes()
-        return publishRegistration(result, fixedVolumeNode, movingVolumeNode, self._table(result), into)
+    def publish(self, result, fixedVolumeNode, movingVolumeNode, into=None):
+        """Put the result of a job into the scene; return :class:`RegistrationNodes`."""
+        structures = self._structures
+        if structures is None and not (result.fixed_labels is None and result.moving_labels is None):
+            structures = importLibrary("SLSFGRLib.label_table").read_label_table()
+        return publish(result, fixedVolumeNode, movingVolumeNode, structures, into or RegistrationNodes())
 
-    def publishSegmentations(self, result, fixedVolumeNode, movingVolumeNode, into=None):
-        """Put segmentations into the scene; return :class:`RegistrationNodes`."""
-        into = into or RegistrationNodes()
-        return publishSegmentations(result, fixedVolumeNode, movingVolumeNode, self._table(result), into)
-
-    def _run(self, job, progress):
+    def _run(self, work, *arguments, **options):
         """Work in this process, where the library keeps its network between runs. Touches neither MRML nor Qt."""
         if self._library is None:
             requireTorch()
-        return job.run(progress, self._library)
+        return work(*arguments, library=self._library, **options)
 
-    def _table(self, result):
-        """Return the label table; without labels there is no need for one."""
-        if result.fixed_labels is None and result.moving_labels is None:
-            return ()
-        return self._structures or importLibrary("SLSFGRLib.label_table").read_label_table()
+
+def reasonNotToSegment(*volumeNodes):
+    """Why volumes, of which some may be None, cannot be segmented; empty when they can."""
+    chosen = [node for node in volumeNodes if node]
+    return next(filter(None, map(reasonNotUsable, chosen)), "" if chosen else _("Select a volume to segment."))

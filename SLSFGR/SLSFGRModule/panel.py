@@ -12,12 +12,11 @@ from slicer.util import VTKObservationMixin
 from .carrying import carry
 from .comparison import Comparison, canCompare
 from .engine import canSegment, offerTorch, torchInstalled
-from .logic import SLSFGRLogic
+from .logic import SLSFGRLogic, reasonNotToSegment
 from .process import JobProcess
 from .publishing import RegistrationNodes
-from .resultline import resultLine
 from .transforms import reasonNotToStartFrom
-from .volumes import reasonNotToRegister, reasonNotUsable
+from .volumes import reasonNotToRegister
 
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
 
@@ -31,11 +30,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.workerCommand = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
-        self._process = self._standby = None
+        self.workerCommand = self._parameterNode = self._process = self._standby = None
         self._comparison = Comparison()
 
     def setup(self):
@@ -47,31 +42,31 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
         self.logic = SLSFGRLogic()
 
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self.onNodeRemoved)
-        self.ui.registerButton.connect("clicked(bool)", self.onRegisterButton)
-        self.ui.segmentButton.connect("clicked(bool)", self.onSegmentButton)
-        self.ui.carryButton.connect("clicked(bool)", self.onCarryButton)
-        self.ui.carriedNodesSelector.connect("checkedNodesChanged()", self.updateButtons)
-        self.ui.fadeSlider.connect("valueChanged(int)", self.showComparison)
-        self.ui.checkerboardCheckBox.connect("toggled(bool)", self.showComparison)
-        self.initializeParameterNode()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._onNodeRemoved)
+        self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
+        self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
+        self.ui.carryButton.connect("clicked(bool)", self._onCarryButton)
+        self.ui.carriedNodesSelector.connect("checkedNodesChanged()", self._updateButtons)
+        self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
+        self.ui.checkerboardCheckBox.connect("toggled(bool)", self._showComparison)
+        self.enter()
 
     def cleanup(self):
         """Leave nothing behind when the module is reloaded or Slicer ends."""
-        self.setParameterNode(None)
+        self.exit()
         self._abandonProcess()
         self._comparison.forget()
         self.removeObservers()
 
     def enter(self):
-        """Look again when the user comes back."""
-        self.initializeParameterNode()
+        """Show what is chosen in this scene."""
+        self._setParameterNode(self.logic.getParameterNode())
 
     def exit(self):
         """Let go of the choices while another module is open; a run goes on."""
-        self.setParameterNode(None)
+        self._setParameterNode(None)
 
     def onReload(self):
         """Reload this module with all that it is made of."""
@@ -81,68 +76,54 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         importlib.invalidate_caches()
         ScriptedLoadableModuleWidget.onReload(self)
 
-    def onSceneStartClose(self, caller, event):
-        """End the run: the volumes that it was for are about to go."""
-        self.setParameterNode(None)
+    def _setParameterNode(self, parameterNode):
+        if self._parameterNode:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateButtons)
+            self._standBy(False)
+        self._parameterNode = parameterNode
+        if self._parameterNode:
+            self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateButtons)
+            self._updateButtons()
+
+    def _onSceneStartClose(self, caller, event):
+        self.exit()
         self._abandonProcess()
         self._comparison.forget()
         self._say()
 
-    def onSceneEndClose(self, caller, event):
-        """Begin anew if the panel is open."""
+    def _onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
-            self.initializeParameterNode()
+            self.enter()
 
-    def onNodeRemoved(self, caller, event):
-        """End the run if one of its volumes has gone."""
+    def _onNodeRemoved(self, caller, event):
         if self._process and not all(slicer.mrmlScene.IsNodePresent(node) for node in self._volumes if node):
             self._abandonProcess()
             self._say(_("A volume was removed from the scene, and the run with it."))
 
-    def initializeParameterNode(self):
-        """Show what is chosen in this scene."""
-        self.setParameterNode(self.logic.getParameterNode())
-
-    def setParameterNode(self, parameterNode):
-        """Show other choices, or none."""
-        if self._parameterNode:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
-        self._parameterNode = parameterNode
-        if not parameterNode:
-            self._standBy(False)
-        else:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self.updateButtons)
-            self.updateButtons()
-
     # What can be done now ---------------------------------------------------------------------------------------
 
-    def updateButtons(self, caller=None, event=None):
+    def _updateButtons(self, caller=None, event=None):
         """Enable each button, or say why it is not enabled."""
-        if not self._parameterNode or self._process:
+        chosen = self._parameterNode
+        if not chosen or self._process:
             return
-        reason = self.reasonNotToRegister()
+        reason = self._reasonNotToRegister()
         self.ui.registerButton.text = _("Register")
         self._enable(self.ui.registerButton, reason, _("Align the moving volume with the fixed volume."))
         self._say(reason, "" if reason else self.ui.resultLabel.text)
-        reason = self.reasonNotToSegment()
+        network = "" if canSegment() else _("This version registers only: the network that segments is not installed.")
+        reason = network or reasonNotToSegment(chosen.fixedVolume, chosen.movingVolume)
         self._enable(self.ui.segmentButton, reason, _("Segment the selected volumes without registering them."))
-        self.ui.segmentationNoteLabel.text = "" if canSegment() else self.reasonNotToSegment()
-        self.ui.segmentationNoteLabel.visible = not canSegment()
-        for widget in ("fixedSegmentationSelector", "movingSegmentationSelector", "startFromSegmentationCheckBox"):
-            getattr(self.ui, widget).enabled = canSegment()
-        self._enable(self.ui.carryButton, self.reasonNotToCarry(), _("Make copies of the checked nodes."))
-        chosen = self._parameterNode
+        self._show(self.ui.segmentationNoteLabel, network)
+        for name in ("fixedSegmentationSelector", "movingSegmentationSelector", "startFromSegmentationCheckBox"):
+            getattr(self.ui, name).enabled = not network
+        self._enable(self.ui.carryButton, self._reasonNotToCarry(), _("Make copies of the checked nodes."))
         self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
         self._standBy(self.ui.registerButton.enabled)
 
-    def _enable(self, button, reason, toolTip):
-        button.enabled = not reason
-        button.toolTip = reason or toolTip
-
-    def reasonNotToRegister(self):
-        """Why Register cannot be pressed; empty when it can."""
+    def _reasonNotToRegister(self):
         chosen = self._parameterNode
         reason = reasonNotToRegister(chosen.fixedVolume, chosen.movingVolume)
         if reason:
@@ -155,15 +136,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return _("The two segmentations cannot be one node. Select another output, or none.")
         return reasonNotToStartFrom(chosen.initialTransform, chosen.movingVolume) if chosen.initialTransform else ""
 
-    def reasonNotToSegment(self):
-        """Why Segment only cannot be pressed; empty when it can."""
-        if not canSegment():
-            return _("This version registers without segmenting: the network for it is not installed.")
-        volumes = [node for node in (self._parameterNode.fixedVolume, self._parameterNode.movingVolume) if node]
-        return next(filter(None, map(reasonNotUsable, volumes)), "" if volumes else _("Select a volume to segment."))
-
-    def reasonNotToCarry(self):
-        """Why Apply cannot be pressed; empty when it can."""
+    def _reasonNotToCarry(self):
         chosen = self._parameterNode
         if not all((chosen.transform, chosen.inverseTransform, chosen.fixedVolume, chosen.movingVolume)):
             return _("Register first, or select the volumes and both transforms above.")
@@ -171,46 +144,40 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # Runs -------------------------------------------------------------------------------------------------------
 
-    def onRegisterButton(self):
-        """Register, or cancel what runs."""
-        if self._process:
-            self.ui.registerButton.enabled = False
-            self.ui.registerButton.text = _("Cancelling...")
-            self._process.cancel()
+    def _onRegisterButton(self):
+        if not self._process:
+            self._start(self._prepareRegistration)
             return
-        chosen = self._parameterNode
-        self._start(
-            lambda: self.logic.prepareRegistration(
-                chosen.fixedVolume,
-                chosen.movingVolume,
-                chosen.initialTransform,
-                mode=chosen.mode.value,
-                device=chosen.device.value,
-                jacobian=chosen.makeJacobian,
-            ),
-            self.logic.publishRegistration,
-        )
+        self.ui.registerButton.enabled = False
+        self.ui.registerButton.text = _("Cancelling...")
+        self._process.cancel()
 
-    def onSegmentButton(self):
-        """Segment the selected volumes."""
-        chosen = self._parameterNode
-        self._start(
-            lambda: self.logic.prepareSegmentation(chosen.fixedVolume, chosen.movingVolume, chosen.device.value),
-            self.logic.publishSegmentations,
-        )
+    def _onSegmentButton(self):
+        self._start(self.logic.prepareSegmentation, device=self._parameterNode.device.value)
 
-    def _start(self, prepare, publish):
+    def _prepareRegistration(self, *volumeNodes):
+        chosen = self._parameterNode
+        options = {"mode": chosen.mode.value, "device": chosen.device.value, "jacobian": chosen.makeJacobian}
+        return self.logic.prepareRegistration(*volumeNodes, chosen.initialTransform, **options)
+
+    def _start(self, prepare, **options):
         with slicer.util.tryWithErrorDisplay(_("The work could not be started."), waitCursor=True):
             if not self._torchIsThere():
                 return
-            job = prepare()
             self._volumes = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
-            self._publish = publish
+            job = prepare(*self._volumes, **options)
             self.ui.logTextEdit.clear()
             self._standBy(True)
             self._process, self._standby = self._standby, None
             self._showRunning(True)
-            self._process.start(job, self.onProgress, self.onLog, self.onEnd)
+            self._process.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
+
+    def _torchIsThere(self):
+        try:
+            return offerTorch()
+        except RuntimeError as error:
+            self._say(str(error))
+            return False
 
     def _standBy(self, ready):
         """Have a process ready that has loaded torch already when a button is pressed, or none."""
@@ -220,45 +187,40 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if ready and not self._standby and torchInstalled():
             self._standby = JobProcess(self.workerCommand)
 
-    def _torchIsThere(self):
-        try:
-            return offerTorch()
-        except RuntimeError as error:
-            self._say(str(error))
-            return False
-
-    def onProgress(self, fraction, message):
-        """Show how far the run has come."""
+    def _onProgress(self, fraction, message):
         self.ui.progressBar.value = round(100 * fraction)
         self.ui.progressBar.format = f"{message}  %p %"
 
-    def onLog(self, text):
-        """Keep what the run reports."""
-        self.ui.logTextEdit.appendPlainText(text.rstrip())
-
-    def onEnd(self, result, problem):
-        """Publish what came out, or say what went wrong."""
+    def _onEnd(self, result, problem):
         self._process = None
         try:
             if result is not None:
-                self._publishAndShow(result)
+                self._publish(result)
         finally:
             self._showRunning(False)
         if result is None:
             self._say(problem or _("Cancelled."))
 
-    def _publishAndShow(self, result):
+    def _publish(self, result):
+        chosen = self._choices()
+        outputs = [name for name in vars(RegistrationNodes()) if name.endswith("Node")]
+        into = RegistrationNodes(**{name: getattr(chosen, name.removesuffix("Node")) for name in outputs})
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
-            nodes = self._publish(result, *self._volumes, self._chosenOutputs())
-            self._chooseOutputs(nodes)
-            self.showComparison()
+            nodes = self.logic.publish(result, *self._volumes, into)
+            with slicer.util.NodeModify(chosen.parameterNode):
+                for name in outputs:
+                    if getattr(nodes, name):
+                        setattr(chosen, name.removesuffix("Node"), getattr(nodes, name))
+            self._showComparison()
             self._say(result=resultLine(nodes.report))
 
     def _abandonProcess(self):
         if self._process:
-            process, self._process = self._process, None
-            process.abandon()
+            self._process.abandon()
+            self._process = None
             self._showRunning(False)
+
+    # What is shown ----------------------------------------------------------------------------------------------
 
     def _showRunning(self, running):
         for section in SECTIONS:
@@ -271,49 +233,32 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._enable(self.ui.segmentButton, _("Wait until the run ends, or cancel it."), "")
             self.ui.registerButton.text = _("Cancel")
             self._enable(self.ui.registerButton, "", _("Stop the run. Nothing is changed."))
-        self.updateButtons()
+        self._updateButtons()
 
     def _say(self, problem="", result=""):
-        for label, text in ((self.ui.statusLabel, problem), (self.ui.resultLabel, result)):
-            label.text = text
-            label.visible = bool(text)
+        self._show(self.ui.statusLabel, problem)
+        self._show(self.ui.resultLabel, result)
 
-    # Outputs ----------------------------------------------------------------------------------------------------
+    def _show(self, label, text):
+        label.text = text
+        label.visible = bool(text)
+
+    def _enable(self, button, reason, toolTip):
+        button.enabled = not reason
+        button.toolTip = reason or toolTip
 
     def _choices(self):
         """What is chosen, even while another module is open."""
         return self._parameterNode or self.logic.getParameterNode()
 
-    def _chosenOutputs(self):
-        chosen = self._choices()
-        return RegistrationNodes(
-            chosen.warpedVolume,
-            chosen.transform,
-            chosen.inverseTransform,
-            chosen.fixedSegmentation,
-            chosen.movingSegmentation,
-            chosen.volumesTable,
-            chosen.jacobianVolume,
-        )
-
-    def _chooseOutputs(self, nodes):
-        """Choose what was made, so that a second run updates it."""
-        chosen = self._choices()
-        with slicer.util.NodeModify(chosen.parameterNode):
-            for name, node in vars(nodes).items():
-                if name.endswith("Node") and node:
-                    setattr(chosen, name.removesuffix("Node"), node)
-
-    def showComparison(self, value=None):
-        """Show the fixed volume and the warped one as the slider and the switch say."""
+    def _showComparison(self, value=None):
         chosen = self._choices()
         if canCompare(chosen.fixedVolume, chosen.warpedVolume):
             opacity, asCheckerboard = self.ui.fadeSlider.value / 100.0, self.ui.checkerboardCheckBox.checked
             self._comparison.show(chosen.fixedVolume, chosen.warpedVolume, opacity, asCheckerboard)
             self.ui.fadeSlider.enabled = not asCheckerboard
 
-    def onCarryButton(self):
-        """Carry the checked nodes through the transform."""
+    def _onCarryButton(self):
         chosen = self._parameterNode
         way = chosen.transform, chosen.inverseTransform, chosen.fixedVolume
         if self.ui.directionComboBox.currentIndex == 1:
@@ -321,3 +266,17 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The nodes could not be carried over."), waitCursor=True):
             made = [carry(node, *way) for node in self.ui.carriedNodesSelector.checkedNodes()]
         self._say(result=_("Made: {names}").format(names=", ".join(node.GetName() for node in made)))
+
+
+def resultLine(report):
+    """Say how good a result is and what it took: likeness before and after, folding, seconds, device."""
+    parts = []
+    if report.get("dice_after") is not None:
+        parts.append(_("Dice {dice_before:.2f} → {dice_after:.2f}"))
+    elif "similarity_after" in report:
+        parts.append(_("Similarity {similarity_before:.2f} → {similarity_after:.2f}"))
+    if "folding_percent" in report:
+        parts.append(_("folding {folding_percent:.2g} %"))
+    if "seconds" in report:
+        parts.append(_("{seconds[total]:.1f} s"))
+    return " · ".join([*parts, "{device}"]).format(**report)

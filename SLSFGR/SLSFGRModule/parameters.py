@@ -2,12 +2,7 @@
 
 from enum import Enum
 
-from slicer import (
-    vtkMRMLScalarVolumeNode,
-    vtkMRMLSegmentationNode,
-    vtkMRMLTableNode,
-    vtkMRMLTransformNode,
-)
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTransformNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
@@ -21,11 +16,7 @@ class Mode(Enum):
 
     def label(self):
         """Text for the panel."""
-        return {
-            Mode.FAST: _("Fast"),
-            Mode.STANDARD: _("Standard"),
-            Mode.ACCURATE: _("Accurate"),
-        }[self]
+        return {"fast": _("Fast"), "standard": _("Standard"), "accurate": _("Accurate")}[self.value]
 
 
 class Device(Enum):
@@ -37,11 +28,7 @@ class Device(Enum):
 
     def label(self):
         """Text for the panel."""
-        return {
-            Device.AUTO: _("Automatic"),
-            Device.GPU: _("Graphics card (CUDA)"),
-            Device.CPU: _("Processor (CPU)"),
-        }[self]
+        return {"auto": _("Automatic"), "cuda": _("Graphics card (CUDA)"), "cpu": _("Processor (CPU)")}[self.value]
 
 
 @parameterNodeWrapper

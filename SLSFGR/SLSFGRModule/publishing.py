@@ -11,14 +11,12 @@ from .segmentations import fillVolumesTable, segmentationFromLabels
 from .transforms import vtkTransformFromITK
 from .volumes import fillLike
 
-JACOBIAN_RANGE = (0.5, 1.5)  # half and half as much again: what a glance should tell apart
+JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
 
 
 @dataclass(frozen=True)
 class RegistrationNodes:
     """What a registration or a segmentation puts into the scene; None where there is nothing.
-
-    Given to :func:`publishRegistration` and :func:`publishSegmentations`, the nodes to put it into.
 
     :param warpedVolumeNode: the moving volume on the grid of the fixed volume.
     :param transformNode: takes the moving volume to the fixed one, when the moving volume is put under it.
@@ -40,6 +38,38 @@ class RegistrationNodes:
     report: dict = field(default_factory=dict)
 
 
+def publish(result, fixedVolumeNode, movingVolumeNode, structures, into):
+    """Put the result of a registration, or of segmentations alone, into the scene.
+
+    :param result: as :class:`SLSFGRLib.jobs.JobResult`.
+    :param movingVolumeNode: None if only the fixed volume was segmented.
+    :param structures: the label table.
+    :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
+    :returns: :class:`RegistrationNodes`.
+    """
+    pair = fixedVolumeNode, movingVolumeNode
+    with _allOrNothing():
+        nodes = RegistrationNodes(
+            fixedSegmentationNode=_segmentation(
+                result.fixed_labels, fixedVolumeNode, structures, into.fixedSegmentationNode
+            ),
+            movingSegmentationNode=_segmentation(
+                result.moving_labels, movingVolumeNode, structures, into.movingSegmentationNode
+            ),
+            volumesTableNode=_table(result, *pair, structures, into.volumesTableNode),
+            transformNode=_transform(result.transform, *pair, into.transformNode),
+            inverseTransformNode=_transform(result.inverse_transform, *pair[::-1], into.inverseTransformNode),
+            jacobianVolumeNode=_jacobian(result.jacobian, *pair, into.jacobianVolumeNode),
+            warpedVolumeNode=_warped(result.warped, *pair, into.warpedVolumeNode),
+            report=result.report,
+        )
+        _describe(nodes)
+    if nodes.warpedVolumeNode and nodes.movingSegmentationNode:
+        # Over the fixed and the warped volume, the segments of the moving volume where it was are in the way.
+        nodes.movingSegmentationNode.GetDisplayNode().SetVisibility(False)
+    return nodes
+
+
 @contextmanager
 def _allOrNothing():
     """Remove the nodes that were added to the scene if not all of the work can be done."""
@@ -56,82 +86,11 @@ def _nodes():
     return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
 
 
-@_allOrNothing()
-def publishRegistration(result, fixedVolumeNode, movingVolumeNode, structures, into):
-    """Put the result of a registration into the scene.
-
-    :param result: as :class:`SLSFGRLib.jobs.JobResult`.
-    :param structures: the label table.
-    :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
-    :returns: :class:`RegistrationNodes`.
-    """
-    transforms = vtkTransformFromITK(result.transform), vtkTransformFromITK(result.inverse_transform)
-    segmentations = _segmentations(result, fixedVolumeNode, movingVolumeNode, structures)
-    names = {"fixed": fixedVolumeNode.GetName(), "moving": movingVolumeNode.GetName()}
-
-    warped = into.warpedVolumeNode or _add("vtkMRMLScalarVolumeNode", _("{moving} warped to {fixed}").format(**names))
-    fillLike(warped, sitk.GetArrayViewFromImage(result.warped), fixedVolumeNode)
-    _copyDisplay(movingVolumeNode, warped)
-    transform = into.transformNode or _add("vtkMRMLTransformNode", _("Transform {moving} to {fixed}").format(**names))
-    inverse = into.inverseTransformNode or _add(
-        "vtkMRMLTransformNode", _("Transform {fixed} to {moving}").format(**names)
-    )
-    _fillTransform(transform, transforms[0], fixedVolumeNode, movingVolumeNode)
-    _fillTransform(inverse, transforms[1], movingVolumeNode, fixedVolumeNode)
-    nodes = RegistrationNodes(
-        warped,
-        transform,
-        inverse,
-        *_publishSegmentations(result, segmentations, fixedVolumeNode, movingVolumeNode, structures, into),
-        _publishJacobian(result, fixedVolumeNode, into, names),
-        result.report,
-    )
-    for node in (warped, transform, inverse):
-        _placeBeside(node, movingVolumeNode)
-    _describeAll(nodes)
-    return nodes
-
-
-@_allOrNothing()
-def publishSegmentations(result, fixedVolumeNode, movingVolumeNode, structures, into):
-    """Put segmentations of one volume or of both into the scene; arguments as :func:`publishRegistration`."""
-    segmentations = _segmentations(result, fixedVolumeNode, movingVolumeNode, structures)
-    fixed, moving, table = _publishSegmentations(
-        result, segmentations, fixedVolumeNode, movingVolumeNode, structures, into
-    )
-    nodes = RegistrationNodes(
-        fixedSegmentationNode=fixed, movingSegmentationNode=moving, volumesTableNode=table, report=result.report
-    )
-    _describeAll(nodes)
-    return nodes
-
-
-def _segmentations(result, fixedVolumeNode, movingVolumeNode, structures):
-    """Both segmentations before they are in the scene; None where there are no labels."""
-    pairs = ((result.fixed_labels, fixedVolumeNode), (result.moving_labels, movingVolumeNode))
-    return [
-        None if labels is None else segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
-        for labels, volumeNode in pairs
-    ]
-
-
-def _publishSegmentations(result, segmentations, fixedVolumeNode, movingVolumeNode, structures, into):
-    """Return the nodes of the fixed segmentation, the moving segmentation and the table of volumes."""
-    chosen = into.fixedSegmentationNode, into.movingSegmentationNode
-    volumeNodes = fixedVolumeNode, movingVolumeNode
-    fixed, moving = map(_publishSegmentation, segmentations, volumeNodes, chosen)
-    if not fixed and not moving:
-        return None, None, None
-    if fixed and moving:
-        # Over the fixed and the warped volume, the segments of the moving volume where it was are in the way.
-        moving.GetDisplayNode().SetVisibility(False)
-    return fixed, moving, _publishTable(result, volumeNodes, structures, into.volumesTableNode)
-
-
-def _publishSegmentation(segmentation, volumeNode, node):
-    if segmentation is None:
+def _segmentation(labels, volumeNode, structures, node):
+    if labels is None:
         return None
-    node = node or _add("vtkMRMLSegmentationNode", _("{volume} segmentation").format(volume=volumeNode.GetName()))
+    segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
+    node = node or _add("vtkMRMLSegmentationNode", _("{volume} segmentation"), volume=volumeNode)
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -140,51 +99,64 @@ def _publishSegmentation(segmentation, volumeNode, node):
     return node
 
 
-def _publishTable(result, volumeNodes, structures, node):
-    labels = result.fixed_labels, result.moving_labels
-    columns = {
-        volumeNode.GetName(): image for volumeNode, image in zip(volumeNodes, labels, strict=True) if image is not None
-    }
-    node = node or _add("vtkMRMLTableNode", _("Volumes of {names}").format(names=", ".join(columns)))
-    fillVolumesTable(node, columns, structures)
-    _placeBeside(node, next(volumeNode for volumeNode in volumeNodes if volumeNode))
+def _table(result, fixedVolumeNode, movingVolumeNode, structures, node):
+    pairs = ((fixedVolumeNode, result.fixed_labels), (movingVolumeNode, result.moving_labels))
+    columns = [(volumeNode, labels) for volumeNode, labels in pairs if labels is not None]
+    if not columns:
+        return None
+    node = node or _add("vtkMRMLTableNode", _("{volume} structure volumes"), volume=columns[0][0])
+    fillVolumesTable(node, {volumeNode.GetName(): labels for volumeNode, labels in columns}, structures)
+    _placeBeside(node, columns[0][0])
     return node
 
 
-def _publishJacobian(result, fixedVolumeNode, into, names):
-    if result.jacobian is None:
+def _transform(transform, fixedVolumeNode, movingVolumeNode, node):
+    """Fill a node, and note in it which volume it takes to which, as Slicer's other registration modules do."""
+    if transform is None:
         return None
-    node = into.jacobianVolumeNode or _add(
-        "vtkMRMLScalarVolumeNode", _("Jacobian determinant {fixed} to {moving}").format(**names)
-    )
-    fillLike(node, sitk.GetArrayViewFromImage(result.jacobian), fixedVolumeNode)
-    display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileDivergingBlueRed.txt")
+    fromParent = vtkTransformFromITK(transform)
+    name = _("Transform {moving} to {fixed}")
+    node = node or _add("vtkMRMLTransformNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    node.SetAndObserveTransformNodeID(None)
+    node.SetAndObserveTransformFromParent(fromParent)
+    node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), fixedVolumeNode.GetID())
+    node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), movingVolumeNode.GetID())
+    _placeBeside(node, movingVolumeNode)
+    return node
+
+
+def _warped(warped, fixedVolumeNode, movingVolumeNode, node):
+    """Show the warped volume as the moving one is shown: window, level and colors."""
+    if warped is None:
+        return None
+    name = _("{moving} warped to {fixed}")
+    node = node or _add("vtkMRMLScalarVolumeNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode)
+    movingVolumeNode.CreateDefaultDisplayNodes()
+    shown, display = movingVolumeNode.GetDisplayNode(), node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(*JACOBIAN_RANGE)
+    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
+    _placeBeside(node, movingVolumeNode)
+    return node
+
+
+def _jacobian(jacobian, fixedVolumeNode, movingVolumeNode, node):
+    if jacobian is None:
+        return None
+    name = _("Jacobian determinant {fixed} to {moving}")
+    node = node or _add("vtkMRMLScalarVolumeNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode)
+    node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileDivergingBlueRed.txt")
+    node.GetDisplayNode().AutoWindowLevelOff()
+    node.GetDisplayNode().SetWindowLevelMinMax(*JACOBIAN_RANGE)
     _placeBeside(node, fixedVolumeNode)
     return node
 
 
-def _add(className, name):
+def _add(className, name, **volumeNodes):
+    name = name.format(**{role: node.GetName() for role, node in volumeNodes.items()})
     return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
-
-
-def _fillTransform(transformNode, fromParent, fixedVolumeNode, movingVolumeNode):
-    """Fill a node, and note in it which volume it takes to which, as Slicer's other registration modules do."""
-    transformNode.SetAndObserveTransformNodeID(None)
-    transformNode.SetAndObserveTransformFromParent(fromParent)
-    transformNode.SetNodeReferenceID(transformNode.GetFixedNodeReferenceRole(), fixedVolumeNode.GetID())
-    transformNode.SetNodeReferenceID(transformNode.GetMovingNodeReferenceRole(), movingVolumeNode.GetID())
-
-
-def _copyDisplay(volumeNode, toVolumeNode):
-    """Show a volume as another one is shown: window, level and colors."""
-    volumeNode.CreateDefaultDisplayNodes()
-    shown, display = volumeNode.GetDisplayNode(), toVolumeNode.GetDisplayNode()
-    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
 
 
 def _placeBeside(node, inputNode):
@@ -195,7 +167,7 @@ def _placeBeside(node, inputNode):
         hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves it where there already is one
 
 
-def _describeAll(nodes):
+def _describe(nodes):
     """Note in each node how it came about; the notes are saved with the scene."""
     report = nodes.report
     model = report.get("model") or {}

@@ -7,6 +7,7 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
+from .engine import importLibrary
 from .volumes import RAS_FROM_LPS, toWorld
 
 
@@ -15,18 +16,12 @@ def reasonNotToStartFrom(transformNode, movingVolumeNode):
     name = transformNode.GetName()
     if not transformNode.IsTransformToWorldLinear():
         return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
-    if _isBelow(movingVolumeNode, transformNode):
-        return _("The moving volume already is under {name}, which counts. Select no initial transform.").format(
-            name=name
-        )
-    return ""
-
-
-def _isBelow(transformableNode, transformNode):
-    parent = transformableNode.GetParentTransformNode()
+    parent = movingVolumeNode.GetParentTransformNode()
     while parent and parent is not transformNode:
         parent = parent.GetParentTransformNode()
-    return parent is not None
+    if parent:
+        return _("The moving volume already is under {name}. Select no initial transform.").format(name=name)
+    return ""
 
 
 def initialTransformFromNode(transformNode):
@@ -47,36 +42,22 @@ def vtkTransformFromITK(transform):
     ITK's transform takes points of the image that is resampled onto to points of the image that is
     resampled: in Slicer's words it is the transform from the parent.
 
-    :raises ValueError: the transform is neither linear nor a displacement field nor composed of such.
+    :raises TypeError: the transform is neither linear nor a displacement field nor composed of such.
     """
-    if isinstance(transform, sitk.CompositeTransform):
-        return _composite(transform)
-    if transform.IsLinear():
-        return _linear(transform)
-    if isinstance(transform, sitk.DisplacementFieldTransform):
-        return _grid(transform.GetDisplacementField())
-    raise ValueError(_("A transform of type {type} cannot be shown.").format(type=transform.GetName()))
-
-
-def _composite(transform):
-    count = transform.GetNumberOfTransforms()
-    parts = [vtkTransformFromITK(transform.GetNthTransform(index)) for index in range(count)]
-    if len(parts) == 1:
-        return parts[0]
+    parts = importLibrary("SLSFGRLib.exchange").transform_parts(transform)
+    converted = [_grid(part) if isinstance(part, sitk.Image) else _linear(part) for part in parts]
+    if len(converted) == 1:
+        return converted[0]
     composite = vtk.vtkGeneralTransform()
-    for part in parts:  # ITK and VTK alike apply first what was added last
+    for part in converted:  # ITK and VTK alike apply first what was added last
         composite.Concatenate(part)
     return composite
 
 
-def _linear(transform):
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    matrix_LPS = np.eye(4)
-    matrix_LPS[:3, 3] = origin
-    for axis in range(3):
-        matrix_LPS[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
+def _linear(matrix_LPS):
     linear = vtk.vtkTransform()
-    linear.SetMatrix(slicer.util.vtkMatrixFromArray(RAS_FROM_LPS @ matrix_LPS @ RAS_FROM_LPS))
+    matrix = RAS_FROM_LPS @ np.vstack([matrix_LPS, [0, 0, 0, 1]]) @ RAS_FROM_LPS
+    linear.SetMatrix(slicer.util.vtkMatrixFromArray(matrix))
     return linear
 
 
@@ -87,7 +68,7 @@ def _grid(field):
     image.SetDimensions(field.GetSize())
     image.SetSpacing(field.GetSpacing())
     image.SetOrigin(RAS_FROM_LPS[:3, :3] @ field.GetOrigin())
-    image.GetPointData().SetScalars(numpy_to_vtk(displacements_RAS.astype(np.float32), deep=True))
+    image.GetPointData().SetScalars(numpy_to_vtk(displacements_RAS, deep=True))
     direction_RAS = np.eye(4)
     direction_RAS[:3, :3] = RAS_FROM_LPS[:3, :3] @ np.reshape(field.GetDirection(), (3, 3))
     grid = slicer.vtkOrientedGridTransform()
