@@ -81,12 +81,10 @@ class SLSFGRTest(ScriptedLoadableModuleTest):
         """A ball that was moved is brought back, from the console, without the panel."""
         fixedVolumeNode, movingVolumeNode = (addBall(center) for center in ((0, 0, 0), (12, -6, 8)))
         if not torchInstalled():
-            with self.assertRaises(RuntimeError):
-                SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode)
-            return
+            return  # the panel offers it; nothing can be registered before
         nodes = SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode, mode="fast", device="cpu")
         moved = nodes.transformNode.GetTransformFromParent().TransformPoint((0.0, 0.0, 0.0))
-        self.assertLess(max(abs(found - known) for found, known in zip(moved, (12, -6, 8), strict=True)), 2.0)
+        assert np.abs(np.array(moved) - (12, -6, 8)).max() < 2.0
 
 
 def addBall(center):

@@ -17,7 +17,8 @@ def parameterNodeWrapper(cls):
         default = getattr(cls, name, None)
         setattr(cls, name, property(_reader(name, kind, default), _writer(name, kind)))
     cls.allParameters = hints
-    for method in (__init__, connectGui, disconnectGui, AddObserver, RemoveObserver):
+    cls.__init__ = _initialize
+    for method in (connectGui, disconnectGui, AddObserver, RemoveObserver):
         setattr(cls, method.__name__, method)
     return cls
 
@@ -50,7 +51,7 @@ def _writer(name, kind):
     return write
 
 
-def __init__(self, parameterNode):
+def _initialize(self, parameterNode):
     self.parameterNode = parameterNode
     self._guis, self._updating = {}, False
 

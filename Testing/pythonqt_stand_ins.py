@@ -3,7 +3,6 @@
 What PythonQt would refuse, or worse, ignore, is refused here: a property, signal or slot that does not exist,
 a property that cannot be written, a value of the wrong type.
 """
-# ruff: noqa: N802 - the names are Qt's
 
 import inspect
 import types

@@ -1,7 +1,6 @@
 """Slicer's and CTK's widgets that the panel uses, drawn plainly and refusing what the real ones would refuse."""
-# ruff: noqa: N802, N801 - the names are Slicer's
+# ruff: noqa: N801, N802, N815 - the names are Slicer's
 
-import vtk
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QPainter, QPalette, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QWidget
@@ -66,6 +65,18 @@ class ctkCollapsibleButton(QWidget):
         painter.drawText(8, 0, self.width(), HEADER_HEIGHT - 4, Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._text}")
 
 
+def _flag(name):
+    return Property(bool, lambda self: self._flags[name], lambda self, value: self._flags.__setitem__(name, value))
+
+
+def _text(name):
+    def store(self, value):
+        self._texts[name] = value
+        self.refresh()
+
+    return Property(str, lambda self: self._texts[name], store)
+
+
 class _NodeList(QComboBox):
     """What both node selectors share: the scene and the kinds of nodes to list."""
 
@@ -105,24 +116,14 @@ class _NodeList(QComboBox):
         self._types = list(kinds)
         self.refresh()
 
-    def _flag(name):
-        return Property(bool, lambda self: self._flags[name], lambda self, value: self._flags.__setitem__(name, value))
-
-    def _text(name):
-        def store(self, value):
-            self._texts[name] = value
-            self.refresh()
-
-        return Property(str, lambda self: self._texts[name], store)
-
     nodeTypes = Property("QStringList", lambda self: self._types, _set_types)
-    showChildNodeTypes, noneEnabled, addEnabled = (
-        _flag("showChildNodeTypes"),
-        _flag("noneEnabled"),
-        _flag("addEnabled"),
-    )
-    removeEnabled, renameEnabled = _flag("removeEnabled"), _flag("renameEnabled")
-    noneDisplay, baseName = _text("noneDisplay"), _text("baseName")
+    showChildNodeTypes = _flag("showChildNodeTypes")
+    noneEnabled = _flag("noneEnabled")
+    addEnabled = _flag("addEnabled")
+    removeEnabled = _flag("removeEnabled")
+    renameEnabled = _flag("renameEnabled")
+    noneDisplay = _text("noneDisplay")
+    baseName = _text("baseName")
 
 
 class qMRMLNodeComboBox(_NodeList):
@@ -211,5 +212,3 @@ class qMRMLCheckableNodeComboBox(_NodeList):
 
 SLICER_WIDGETS = (qMRMLWidget, qMRMLNodeComboBox, qMRMLCheckableNodeComboBox)
 CTK_WIDGETS = (ctkCollapsibleButton,)
-
-assert vtk  # nodes in signals are VTK's

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import slicer_stand_ins  # first: it completes Slicer, or skips
+
+pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+
 import slicer
+import slicer_stand_ins
 from conftest import affine_matrix, empty_image, head_image
 from nodes import CODED_TABLE, add_volume
 from PySide6.QtCore import Qt
@@ -441,7 +444,7 @@ def without_torch(monkeypatch):
     state = SimpleNamespace(installed=False, extension=True, asked=[], agrees=True)
 
     class PyTorchUtilsLogic:
-        def installTorch(self, askConfirmation, torchVersionRequirement):
+        def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802 - the name is the extension's
             assert (askConfirmation, torchVersionRequirement) == (False, ">=2.1")
             state.installed = True
 

@@ -61,7 +61,7 @@ class JobProcess:
     def cancel(self):
         """End the process. ``onEnd`` is called as soon as it is gone."""
         self._problem = ""
-        if self._pid is not None:
+        if self._pid is not None and self.isAlive():
             with contextlib.suppress(OSError):  # it may have ended by itself
                 os.kill(self._pid, KILL)
         self._process.closeWriteChannel()  # ends it if it has not told its number yet, for which a launcher stands
@@ -85,7 +85,7 @@ class JobProcess:
                 self._onProgress(message["fraction"], message["message"])
 
     def _onErrorOutput(self):
-        text = self._process.readAllStandardError().data().decode(errors="replace")
+        text = self._process.readAllStandardError().data().decode(errors="replace").rstrip()
         logging.debug("SLSFGR: %s", text)
         if self._onLog:
             self._onLog(text)
@@ -105,11 +105,15 @@ class JobProcess:
             self._end(result)
 
     def _end(self, result):
+        qt.QTimer.singleShot(0, self._outliveSignal)
         shutil.rmtree(self._folder, ignore_errors=True)
         if result is None and self._problem is None:
             self._problem = _("The computation ended unexpectedly. The log below tells more.")
         if self._onEnd:
             self._onEnd(result, self._problem)
+
+    def _outliveSignal(self):
+        """Do nothing, later: until then the timer keeps us, and Qt's process is not deleted inside its own signal."""
 
 
 def pythonProgram():
