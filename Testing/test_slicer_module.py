@@ -47,7 +47,8 @@ def test_panel_opens_at_once_where_torch_cannot_be_imported():
     program = (
         "import sys, time; sys.modules['torch'] = None\n"
         "import slicer_stand_ins; module = slicer_stand_ins.load('SLSFGR')\n"
-        "start = time.perf_counter(); module.SLSFGRWidget().setup(); print(time.perf_counter() - start)"
+        # Of the processor, so that other programs on this machine do not count.
+        "start = time.process_time(); module.SLSFGRWidget().setup(); print(time.process_time() - start)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
