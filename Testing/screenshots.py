@@ -18,8 +18,8 @@ from vtk.util.numpy_support import vtk_to_numpy
 module = slicer_stand_ins.load("SLSFGR")
 
 FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "Screenshots"
-PANEL = (400, 640)
-SLICE = 310
+PANEL = (400, 670)
+SLICE = 216
 GAP = 10
 ORIENTATIONS = {"Axial": 10.0, "Coronal": -20.0, "Sagittal": 12.0}  # offset of each slice in mm, RAS
 
@@ -32,6 +32,7 @@ def main():
     scene = slicer_stand_ins.new_scene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
     widget = module.SLSFGRWidget()
     widget.setup()
     widget.parent.window.resize(*PANEL)
@@ -51,13 +52,16 @@ def main():
     states.append(picture_of(widget))
     print(widget.ui.resultLabel.text or widget.ui.statusLabel.text)
 
-    faded = slices(scene)
+    columns = [before]
+    for faded in (0, 100):
+        widget.ui.fadeSlider.value = faded
+        columns.append(slices(scene))
     widget.ui.checkerboardCheckBox.checked = True
-    checkerboard = slices(scene)
-    widget.cleanup()
-    save(beside([states[2], above(faded)]), "SLSFGR.png")
+    columns.append(slices(scene))
+    save(beside([picture_of(widget), above(columns[-1])]), "SLSFGR.png")
     save(beside(states), "panel.png")
-    save(above([beside(row) for row in (before, faded, checkerboard)]), "compare.png")
+    save(beside([above(column) for column in columns]), "compare.png")
+    widget.cleanup()
 
 
 def wait_until(condition):
