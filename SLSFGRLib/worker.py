@@ -9,13 +9,14 @@ torch. Standard output holds lines of JSON and nothing else:
 - ``{"done": true}``, or ``{"error": "what went wrong, for the user"}``: the last line.
 
 Logs and tracebacks go to standard error. When standard input is closed, because whoever started us has ended
-or lost interest, the process ends at once.
+or lost interest, the process removes the folder and ends at once.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -37,7 +38,7 @@ def main(folder: Path) -> int:
     """
     tell = _sole_writer_to_standard_output()
     tell(pid=os.getpid())
-    threading.Thread(target=_end_with_standard_input, daemon=True).start()
+    threading.Thread(target=_end_with_standard_input, args=(folder,), daemon=True).start()
     import_module(".registration", __package__)
     while not (folder / "job").exists():
         time.sleep(POLL_SECONDS)
@@ -66,10 +67,11 @@ def _sole_writer_to_standard_output() -> Callable[..., None]:
     return tell
 
 
-def _end_with_standard_input() -> None:
+def _end_with_standard_input(folder: Path) -> None:
     # Read past Python's own buffer, whose lock would be held when the interpreter ends.
     while os.read(0, 1024):
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(FAILED)
 
 

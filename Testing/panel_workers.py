@@ -62,7 +62,7 @@ def main(how, folder):
     if how == "endless":
         time.sleep(600)
     elif how == "orphan":
-        _end_with_standard_input()
+        _end_with_standard_input(folder)
     elif how == "refuse":
         tell(error="the moving image: every voxel has the value 0; there is nothing to register.")
         sys.exit(1)

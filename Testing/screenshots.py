@@ -40,7 +40,7 @@ def main():
     states = [picture_of(widget)]
 
     pair = make_pair()
-    fixed, moving = add_volume(pair.fixed, "T1 template"), add_volume(pair.moving, "T2 of a patient")
+    fixed, moving = add_volume(pair.fixed, "T1 template"), add_volume(pair.moving, "T2-like, deformed")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     widget.ui.movingVolumeSelector.setCurrentNode(moving)
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)

@@ -146,9 +146,12 @@ def test_worker_tells_bad_input_in_one_sentence(tmp_path, pair):
 
 
 def test_worker_ends_when_nobody_listens_any_more(tmp_path):
-    process = start(tmp_path)
+    folder = tmp_path / "SLSFGR-1"
+    folder.mkdir()
+    process = start(folder)
     process.stdout.readline()
     process.stdin.close()
     begin = time.perf_counter()
     process.wait(5)
     assert time.perf_counter() - begin < 1.0
+    assert not folder.exists()

@@ -348,6 +348,7 @@ def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
         pass
     process.stdin.close()  # what the end of Slicer does
     process.wait(1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
