@@ -1,17 +1,24 @@
-"""Brain Registration (SLSFGR): the scripted module, its panel and its logic."""
+"""Brain Registration (SLSFGR): the scripted module that Slicer loads."""
 
+from pathlib import Path
+
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.ScriptedLoadableModule import (
-    ScriptedLoadableModule,
-    ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+from SLSFGRModule.engine import torchInstalled
+from SLSFGRModule.logic import SLSFGRLogic
+from SLSFGRModule.panel import SLSFGRWidget
+
+__all__ = ["SLSFGR", "SLSFGRLogic", "SLSFGRTest", "SLSFGRWidget"]
+
+# The pair of Slicer's own registration tutorials: one patient at two dates. File, name, SHA-256.
+SAMPLE_PAIR = (
+    ("RegLib_C01_1.nrrd", "MRBrainTumor1", "998cb522173839c78657f4bc0ea907cea09fd04e44601f17c82ea27927937b95"),
+    ("RegLib_C01_2.nrrd", "MRBrainTumor2", "1a64f3f422eb3d1c9b093d1a18da354b13bcf307907c66317e2463ee530b7a97"),
 )
-from SLSFGRModule.engine import registerWithLibrary
-from SLSFGRModule.publishing import publish
-from SLSFGRModule.volumes import imageFromVolumeNode, reasonNotToRegister
+SAMPLE_URL = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
 
 
 class SLSFGR(ScriptedLoadableModule):
@@ -21,107 +28,32 @@ class SLSFGR(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Brain Registration (SLSFGR)")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        self.parent.dependencies = []
         self.parent.contributors = ["SLSFGR contributors"]
         self.parent.helpText = _(
-            "Aligns a moving brain MRI with a fixed one. "
-            "Gives the warped volume, the transform and its inverse. "
+            "Aligns a moving brain MRI with a fixed one at the press of one button. "
+            "Gives the warped volume, the transform, its inverse and, where the network for it is installed, "
+            "segmentations of both brains. For research only. "
             'See the <a href="https://github.com/slsfgr/SlicerSLSFGR">tutorial and documentation</a>.'
         )
         self.parent.acknowledgementText = _("Built with 3D Slicer, SimpleITK and PyTorch.")
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class SLSFGRWidget(ScriptedLoadableModuleWidget):
-    """The panel: two volumes and one button."""
+def registerSampleData():
+    """Offer a pair of brain MRI in the module Sample Data."""
+    import SampleData
 
-    def setup(self):
-        """Build the panel. Needs no PyTorch, so that the panel is never blank."""
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/SLSFGR.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = SLSFGRLogic()
-
-        for selector in (self.ui.fixedVolumeSelector, self.ui.movingVolumeSelector):
-            selector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateRegisterButton)
-        self.ui.registerButton.connect("clicked(bool)", self.onRegister)
-        self.updateRegisterButton()
-
-    def enter(self):
-        """Look again when the user comes back: the volumes may have changed meanwhile."""
-        self.updateRegisterButton()
-
-    def updateRegisterButton(self):
-        """Enable the button, or say why it is not enabled."""
-        reason = reasonNotToRegister(*self.selectedVolumeNodes())
-        self.ui.registerButton.enabled = not reason
-        self.ui.registerButton.toolTip = reason or _("Align the moving volume with the fixed volume.")
-        self.ui.statusLabel.text = reason
-
-    def selectedVolumeNodes(self):
-        """Return the fixed and the moving volume; None where none is selected."""
-        return self.ui.fixedVolumeSelector.currentNode(), self.ui.movingVolumeSelector.currentNode()
-
-    def onRegister(self):
-        """Register, and lay the warped volume over the fixed one in the slice views."""
-        with slicer.util.tryWithErrorDisplay(_("Registration failed."), waitCursor=True):
-            self.ui.statusLabel.text = _("Registering...")
-            slicer.app.processEvents()
-            try:
-                self._registerSelectedVolumes()
-            except Exception:
-                self.ui.statusLabel.text = _("Registration failed.")
-                raise
-
-    def _registerSelectedVolumes(self):
-        fixedVolumeNode, movingVolumeNode = self.selectedVolumeNodes()
-        warpedVolumeNode = self.logic.register(fixedVolumeNode, movingVolumeNode).warpedVolumeNode
-        slicer.util.setSliceViewerLayers(background=fixedVolumeNode, foreground=warpedVolumeNode, foregroundOpacity=0.5)
-        self.ui.statusLabel.text = _("Done: {name}").format(name=warpedVolumeNode.GetName())
-
-
-class SLSFGRLogic(ScriptedLoadableModuleLogic):
-    """Registers volume nodes, from the panel, the Python console or a script.
-
-    >>> nodes = SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode)
-    >>> segmentationOfMovingVolume.SetAndObserveTransformNodeID(nodes.transformNode.GetID())
-
-    :param engine: what registers two SimpleITK images; called as ``SLSFGRLib.register``.
-    """
-
-    def __init__(self, engine=registerWithLibrary):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self.engine = engine
-
-    def register(self, fixedVolumeNode, movingVolumeNode, mode="standard", device="auto", progress=None):
-        """Register and return the new nodes. Main thread only; opens no dialog.
-
-        Parent transforms of the inputs are respected: the results fit to what the views show.
-
-        :param mode: ``fast``, ``standard`` or ``accurate``.
-        :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        :param progress: called with a fraction and a message; may raise to cancel.
-        :returns: :class:`SLSFGRModule.publishing.RegistrationNodes`.
-        :raises ValueError: the volumes cannot be registered; the message says why.
-        """
-        images = self.prepare(fixedVolumeNode, movingVolumeNode)
-        result = self.run(*images, mode=mode, device=device, progress=progress)
-        return self.publish(result, fixedVolumeNode, movingVolumeNode)
-
-    def prepare(self, fixedVolumeNode, movingVolumeNode):
-        """Copy the volumes out of the scene. Main thread only."""
-        reason = reasonNotToRegister(fixedVolumeNode, movingVolumeNode)
-        if reason:
-            raise ValueError(reason)
-        return imageFromVolumeNode(fixedVolumeNode), imageFromVolumeNode(movingVolumeNode)
-
-    def run(self, fixedImage, movingImage, **options):
-        """Register the copies. Thread-safe: touches neither MRML nor Qt."""
-        return self.engine(fixedImage, movingImage, **options)
-
-    def publish(self, result, fixedVolumeNode, movingVolumeNode):
-        """Put the result into the scene. Main thread only."""
-        return publish(result, fixedVolumeNode, movingVolumeNode)
+    files, names, checksums = zip(*SAMPLE_PAIR, strict=True)
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=_("Brain Registration (SLSFGR)"),
+        sampleName="SLSFGRBrainPair",
+        thumbnailFileName=str(Path(__file__).parent / "Resources/Icons/SLSFGR.png"),
+        uris=[SAMPLE_URL + checksum for checksum in checksums],
+        fileNames=list(files),
+        nodeNames=list(names),
+        checksums=[f"SHA256:{checksum}" for checksum in checksums],
+    )
 
 
 class SLSFGRTest(ScriptedLoadableModuleTest):
@@ -131,9 +63,35 @@ class SLSFGRTest(ScriptedLoadableModuleTest):
         """Begin with an empty scene."""
         slicer.mrmlScene.Clear()
 
+    def runTest(self):
+        """Run all of it."""
+        self.setUp()
+        self.test_registerButtonAsksForVolumes()
+        self.setUp()
+        self.test_twoVolumesAreRegistered()
+
     def test_registerButtonAsksForVolumes(self):
         """An empty scene gives a panel that says what to do."""
         widget = slicer.util.getModuleWidget("SLSFGR")
         widget.enter()
         assert not widget.ui.registerButton.enabled
         assert widget.ui.registerButton.toolTip == _("Select a fixed and a moving volume.")
+
+    def test_twoVolumesAreRegistered(self):
+        """A ball that was moved is brought back, from the console, without the panel."""
+        fixedVolumeNode, movingVolumeNode = (addBall(center) for center in ((0, 0, 0), (12, -6, 8)))
+        if not torchInstalled():
+            return  # the panel offers it; nothing can be registered before
+        nodes = SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode, mode="fast", device="cpu")
+        moved = nodes.transformNode.GetTransformFromParent().TransformPoint((0.0, 0.0, 0.0))
+        assert np.abs(np.array(moved) - (12, -6, 8)).max() < 2.0
+
+
+def addBall(center):
+    """Add a volume with a bright ball of 50 mm with a darker core, at a point in RAS."""
+    k, j, i = np.ogrid[-100:104:4, -100:104:4, -100:104:4]
+    distance = np.sqrt((i - center[0]) ** 2 + (j - center[1]) ** 2 + (k - center[2]) ** 2)
+    array = (100.0 * (distance < 50) - 40.0 * (distance < 25)).astype(np.float32)
+    ijkToRAS = np.diag([4.0, 4.0, 4.0, 1.0])
+    ijkToRAS[:3, 3] = -100.0
+    return slicer.util.addVolumeFromArray(array, ijkToRAS, "ball")

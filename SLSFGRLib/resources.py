@@ -13,3 +13,8 @@ def resource_path(*parts: str) -> Path:
     here = Path(__file__).resolve().parent
     inside = here / "Resources"
     return (inside if inside.is_dir() else here.parent / "Resources").joinpath(*parts)
+
+
+def can_segment() -> bool:
+    """Whether the weights of the network that segments are installed. Needs no torch."""
+    return any(resource_path("Models").glob("sl_sfgr*"))

@@ -71,9 +71,9 @@ def empty_image(size=(20, 24, 18), spacing=(2.0, 2.0, 2.0), direction=None, orig
     return image
 
 
-def filled(image, array):
+def filled(image, array, vector=False):
     """An array with the header of an image."""
-    result = sitk.GetImageFromArray(array)
+    result = sitk.GetImageFromArray(array, isVector=vector)
     result.CopyInformation(image)
     return result
 

@@ -1,37 +1,30 @@
 """What the slicer-core wheel lacks of Slicer, as little of it as the module needs.
 
-MRML, VTK and ``slicer.util`` are Slicer's own. The panel is not drawn, but built from its .ui file, and the
-stand-ins refuse what Slicer would refuse: a widget class, property or signal that does not exist, a file that
-is missing, a node in a selector that was never given the scene.
+MRML, VTK and ``slicer.util`` are Slicer's own; the panel is drawn by Qt, without a screen, from its own .ui file.
 """
 # ruff: noqa: N802 - the names are Slicer's
 
 import importlib
+import os
 import sys
+import tempfile
 import types
 import unittest
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 and the system's OpenGL", exc_type=ImportError)
+
 import slicer
+from parameter_node_stand_in import parameterNodeWrapper
+from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
+from pythonqt_stand_ins import QtModule, ui_loader, wrap, wrapper_class
+from slicer_widget_stand_ins import CTK_WIDGETS, SLICER_WIDGETS
 
 MODULE_FOLDER = Path(__file__).resolve().parents[1] / "SLSFGR"
-
-WIDGET = {"enabled", "toolTip", "visible", "minimumWidth", "geometry"}
-PROPERTIES = {
-    "QLabel": WIDGET | {"text", "wordWrap"},
-    "QPushButton": WIDGET | {"text", "checkable", "checked"},
-    "ctkCollapsibleButton": WIDGET | {"text", "collapsed"},
-    "qMRMLNodeComboBox": WIDGET
-    | {"nodeTypes", "showChildNodeTypes", "noneEnabled", "noneDisplay", "addEnabled", "removeEnabled"},
-    "qMRMLWidget": WIDGET,
-}
-SIGNALS = {
-    "QPushButton": {"clicked()", "clicked(bool)"},
-    "ctkCollapsibleButton": {"clicked()", "clicked(bool)", "contentsCollapsed(bool)"},
-    "qMRMLNodeComboBox": {"currentNodeChanged(vtkMRMLNode*)", "currentNodeChanged(bool)"},
-    "qMRMLWidget": {"mrmlSceneChanged(vtkMRMLScene*)"},
-}
 PARENT_PROPERTIES = {
     "title",
     "categories",
@@ -42,100 +35,6 @@ PARENT_PROPERTIES = {
     "icon",
     "hidden",
 }
-
-
-class Widget:
-    """A Qt widget of which only the properties and signals are there."""
-
-    def __init__(self, class_name, name):
-        if class_name not in PROPERTIES:
-            raise RuntimeError(f"{class_name} is no widget that the stand-ins know; add it to PROPERTIES.")
-        slots = {"class_name": class_name, "name": name, "values": {}, "callbacks": {}, "contents": []}
-        self.__dict__.update(slots, scene=None, scene_receivers=[], node=None)
-
-    def __setattr__(self, name, value):
-        if name not in PROPERTIES[self.class_name]:
-            raise AttributeError(f"{self.class_name} {self.name} has no property {name}.")
-        self.values[name] = value
-
-    def __getattr__(self, name):
-        if name not in PROPERTIES[self.class_name]:
-            raise AttributeError(f"{self.class_name} {self.name} has no property {name}.")
-        return self.values[name]
-
-    def children(self):
-        return self.contents
-
-    def connect(self, signal, callback):
-        if signal not in SIGNALS.get(self.class_name, ()):
-            raise ValueError(f"{self.class_name} {self.name} has no signal {signal}.")
-        self.callbacks.setdefault(signal, []).append(callback)
-
-    def emit(self, signal):
-        for callback in self.callbacks.get(signal, []):
-            callback()
-
-    def click(self):
-        if self.enabled:
-            self.emit("clicked(bool)")
-
-    def setMRMLScene(self, scene):
-        self.__dict__["scene"] = scene
-        for receiver in self.scene_receivers:
-            receiver.setMRMLScene(scene)
-
-    def currentNode(self):
-        return self.node
-
-    def setCurrentNode(self, node):
-        if node is not None and self.scene is not node.GetScene():
-            raise RuntimeError(f"{self.name} was not given the scene; connect it to mrmlSceneChanged.")
-        if node is not None and node.GetClassName() not in self.nodeTypes:
-            raise RuntimeError(f"{self.name} does not list nodes of class {node.GetClassName()}.")
-        self.__dict__["node"] = node
-        self.emit("currentNodeChanged(vtkMRMLNode*)")
-
-
-class Layout:
-    """The layout of the place where Slicer shows the panel."""
-
-    def __init__(self):
-        self.widgets = []
-
-    def addWidget(self, widget):
-        if not isinstance(widget, Widget):
-            raise TypeError(f"{widget!r} is no widget.")
-        self.widgets.append(widget)
-
-
-def loadUI(path):
-    """Build the widgets of a .ui file, with the connections that hand on the scene."""
-    root = ElementTree.parse(path).getroot()
-    widgets = {}
-    top = _widget(root.find("widget"), widgets)
-    for connection in root.iter("connection"):
-        sender, receiver = (widgets[connection.findtext(end)] for end in ("sender", "receiver"))
-        if connection.findtext("slot") == "setMRMLScene(vtkMRMLScene*)":
-            sender.scene_receivers.append(receiver)
-    return top
-
-
-def _widget(element, widgets):
-    widget = Widget(element.get("class"), element.get("name"))
-    widgets[widget.name] = widget
-    for found in element.findall("property"):
-        setattr(widget, found.get("name"), _value(found[0]))
-    for item in element.findall("layout/item/widget"):
-        widget.contents.append(_widget(item, widgets))
-    return widget
-
-
-def _value(element):
-    if element.tag == "bool":
-        return element.text == "true"
-    if element.tag == "stringlist":
-        return [string.text for string in element]
-    return element.text or ""
 
 
 class ModuleParent:
@@ -152,12 +51,29 @@ class ScriptedLoadableModule:
         self.parent = parent
 
 
+class PanelParent:
+    """The place where Slicer shows the panel."""
+
+    def __init__(self):
+        self.window = QWidget()
+        self.isEntered = True
+        self._layout = QVBoxLayout(self.window)
+
+    def layout(self):
+        return wrap(self._layout)
+
+
 class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
-        self.layout = Layout()
+        super().__init__()
+        self.parent = parent or PanelParent()
+        self.layout = self.parent.layout()
 
     def setup(self):
         pass
+
+    def onReload(self):
+        self.cleanup()
 
     def resourcePath(self, file_name):
         path = MODULE_FOLDER / "Resources" / file_name
@@ -168,7 +84,17 @@ class ScriptedLoadableModuleWidget:
 
 class ScriptedLoadableModuleLogic:
     def __init__(self, parent=None):
-        pass
+        super().__init__()
+
+    def getParameterNode(self):
+        node = slicer.mrmlScene.GetSingletonNode("SLSFGR", "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.vtkMRMLScriptedModuleNode()
+            node.SetSingletonTag("SLSFGR")
+            node.SetAttribute("ModuleName", "SLSFGR")
+            node.SetName("SLSFGR")
+            node = slicer.mrmlScene.AddNode(node)
+        return node
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
@@ -176,17 +102,28 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 
 class Application:
+    """As much of ``slicer.app`` as is asked of it."""
+
+    def __init__(self):
+        self.temporaryPath = tempfile.gettempdir()
+        self.connections = {}
+
     def testingEnabled(self):
         return True
 
     def processEvents(self):
-        pass
+        QApplication.processEvents()
 
     def setOverrideCursor(self, cursor):
         pass
 
     def restoreOverrideCursor(self):
         pass
+
+    def connect(self, signal, callback):
+        if signal not in ("startupCompleted()", "aboutToQuit()"):
+            raise ValueError(f"The application has no signal {signal}.")
+        self.connections[signal] = callback
 
 
 def load(name):
@@ -197,7 +134,14 @@ def load(name):
 
 
 def _install():
-    _add_module("qt", Qt=types.SimpleNamespace(WaitCursor=3))
+    slicer.app = Application()
+    slicer.app.qt = QApplication.instance() or QApplication([])
+    qt = QtModule("qt")
+    qt.QUiLoader = ui_loader(SLICER_WIDGETS + CTK_WIDGETS)
+    sys.modules["qt"] = qt
+    _add_module("ctk", **{widget.__name__: wrapper_class(widget) for widget in CTK_WIDGETS})
+    for widget in SLICER_WIDGETS:
+        setattr(slicer, widget.__name__, wrapper_class(widget))
     _add_module("slicer.i18n", tr=lambda text: text, translate=lambda context, text: text)
     bases = (
         ScriptedLoadableModule,
@@ -206,16 +150,29 @@ def _install():
         ScriptedLoadableModuleTest,
     )
     _add_module("slicer.ScriptedLoadableModule", **{base.__name__: base for base in bases})
-    slicer.app = Application()
-    slicer.util.loadUI = loadUI
+    _add_module("slicer.parameterNodeWrapper", parameterNodeWrapper=parameterNodeWrapper)
     new_scene()
     sys.path.append(str(MODULE_FOLDER))  # as Slicer does with the folder of a scripted module
 
 
 def new_scene():
-    """Give Slicer an empty scene and return it."""
+    """Give Slicer an empty scene with three slice views and return it."""
     slicer.mrmlScene = slicer.vtkMRMLScene()
+    # Making the logic teaches Slicer's core what segments can be made of.
+    logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    logic.SetMRMLScene(slicer.mrmlScene)
+    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
+    for name in ("Red", "Yellow", "Green"):
+        composite = slicer.vtkMRMLSliceCompositeNode()
+        composite.SetLayoutName(name)
+        slicer.mrmlScene.AddNode(composite)
     return slicer.mrmlScene
+
+
+def slice_views():
+    """The nodes that say which volumes the slice views show."""
+    count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
+    return [slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode") for index in range(count)]
 
 
 def _add_module(name, **contents):

@@ -1,5 +1,6 @@
 """The extension as it is installed: CMake's own run, against as much of Slicer's macros as it calls."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -94,7 +95,7 @@ def without_build_files(files):
 
 def test_every_file_of_the_module_is_installed_and_no_other_lies_beside_it(installed):
     expected = without_build_files(files_in_git("SLSFGR"))
-    assert Path("SLSFGRModule/engine.py") in expected
+    assert Path("SLSFGRModule/panel.py") in expected
     assert {path for path in files_below(installed) if path.parts[0] != "SLSFGRLib"} == expected
 
 
@@ -124,3 +125,27 @@ def test_metadata_is_what_the_extensions_index_looks_for():
     assert icon.startswith(raw)
     assert (REPOSITORY / icon.removeprefix(raw)).read_bytes()[:4] == b"\x89PNG"
     assert all(url.startswith(raw) for url in metadata["SCREENSHOTURLS"].split())
+
+
+def test_catalog_entry_agrees_with_the_metadata_and_the_schema():
+    content = (REPOSITORY / "SLSFGR.json").read_bytes()
+    assert b"\r" not in content
+    entry = json.loads(content)
+    # The schema allows no other keys, and needs the first three.
+    assert {"$schema", "category", "scm_url"} <= entry.keys()
+    assert entry.keys() <= {
+        *("$schema", "category", "scm_url", "scm_revision", "scm_type"),
+        *("build_dependencies", "build_subdirectory", "enabled", "tier"),
+    }
+    text = (REPOSITORY / "CMakeLists.txt").read_text()
+    assert f'set(EXTENSION_HOMEPAGE "{entry["scm_url"]}")' in text
+    assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in text
+    assert f'set(EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}")' in text
+
+
+def test_pictures_of_the_store_and_the_docs_are_there_and_small():
+    text = "".join((REPOSITORY / name).read_text() for name in ("CMakeLists.txt", "docs/slicer.md"))
+    names = set(re.findall(r"Resources/Screenshots/([\w.-]+\.png)", text))
+    assert "SLSFGR.png" in names
+    for name in names:
+        assert (REPOSITORY / "Resources/Screenshots" / name).stat().st_size < 400_000

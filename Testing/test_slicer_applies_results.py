@@ -11,7 +11,8 @@ pytest.importorskip("slicer", reason="needs the slicer-core wheel")
 
 import slicer_stand_ins
 import vtk
-from test_slicer_transforms import add_volume, read_with_slicer
+from nodes import add_volume
+from test_slicer_transforms import read_with_slicer
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 

@@ -1,7 +1,9 @@
 """The scripted module: loads without torch, and its panel keeps what its .ui file promises."""
 
+import ast
 import importlib.machinery
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -9,8 +11,8 @@ import sys
 import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 pytest.importorskip("slicer", reason="needs the slicer-core wheel")
@@ -20,11 +22,12 @@ import slicer_stand_ins
 
 module = slicer_stand_ins.load("SLSFGR")
 engine = slicer_stand_ins.load("SLSFGRModule.engine")
-publishing = slicer_stand_ins.load("SLSFGRModule.publishing")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UI = ElementTree.parse(REPOSITORY / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
-DISPLAY_ONLY = {"QLabel", "QWidget", "QProgressBar", "qMRMLWidget"}
+# Names that others gave.
+NOT_FOR_USERS = {"Segmentation category and type - DICOM master list", "SLSFGR contributors"}
+DISPLAY_ONLY = {"QLabel", "qMRMLWidget"}
 
 
 @pytest.fixture
@@ -36,27 +39,23 @@ def scene():
 def widget(scene):
     widget = module.SLSFGRWidget()
     widget.setup()
-    return widget
+    yield widget
+    widget.cleanup()
 
 
-def add_volume(name):
-    return slicer.util.addVolumeFromArray(np.ones((4, 5, 6), np.float32), name=name)
-
-
-def select_two_volumes(widget):
-    widget.ui.fixedVolumeSelector.setCurrentNode(add_volume("fixed"))
-    widget.ui.movingVolumeSelector.setCurrentNode(add_volume("moving"))
-
-
-def test_panel_opens_where_torch_cannot_be_imported_and_imports_no_library():
+def test_panel_opens_at_once_where_torch_cannot_be_imported():
     program = (
-        "import sys; sys.modules['torch'] = None\n"
-        "import slicer_stand_ins; slicer_stand_ins.load('SLSFGR').SLSFGRWidget().setup()\n"
-        "print([name for name in sys.modules if name.startswith('SLSFGRLib')])"
+        "import sys, time; sys.modules['torch'] = None\n"
+        "import slicer_stand_ins; module = slicer_stand_ins.load('SLSFGR')\n"
+        # Of the processor, so that other programs on this machine do not count.
+        "start = time.process_time(); module.SLSFGRWidget().setup(); print(time.process_time() - start)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY / "Testing", capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY / "Testing", env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"
+    assert float(done.stdout) < 0.3
 
 
 def test_module_says_what_it_is_in_the_registration_category():
@@ -65,6 +64,45 @@ def test_module_says_what_it_is_in_the_registration_category():
     assert parent.title == "Brain Registration (SLSFGR)"
     assert parent.categories == ["Registration"]
     assert "moving brain MRI" in parent.helpText
+    assert slicer.app.connections["startupCompleted()"] is module.registerSampleData
+
+
+def test_sample_data_are_the_pair_of_the_tutorial_by_name_and_checksum(monkeypatch):
+    registered = []
+    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: registered.append(source))
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
+    module.registerSampleData()
+    (source,) = registered
+    assert source["nodeNames"] == ["MRBrainTumor1", "MRBrainTumor2"]
+    assert len(source["uris"]) == len(source["fileNames"]) == len(source["checksums"]) == 2
+    for uri, checksum in zip(source["uris"], source["checksums"], strict=True):
+        assert re.fullmatch("SHA256:[0-9a-f]{64}", checksum)
+        assert uri.endswith("SHA256/" + checksum.removeprefix("SHA256:"))
+    assert Path(source["thumbnailFileName"]).is_file()
+
+
+def test_texts_for_the_user_are_translatable():
+    """Every sentence, which is what has a blank, goes through the translation; f-strings cannot."""
+    for path in (REPOSITORY / "SLSFGR").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        translated = {
+            id(part)
+            for call in ast.walk(tree)
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") in ("_", "translate")
+            for part in ast.walk(call)
+        }
+        documented = {
+            id(node.body[0].value)
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node)
+        }
+        for text in ast.walk(tree):
+            if (
+                isinstance(text, ast.Constant)
+                and isinstance(text.value, str)
+                and id(text) not in translated | documented
+            ):
+                assert not re.search(r"[A-Za-z]{2,} [a-z]{2,}", text.value) or text.value in NOT_FOR_USERS, text.value
 
 
 def test_every_mrml_widget_is_given_the_scene():
@@ -104,49 +142,6 @@ def test_every_custom_widget_class_is_declared():
     assert used == {element.findtext("class") for element in UI.iter("customwidget")}
 
 
-def test_button_is_disabled_and_says_why_until_two_volumes_are_selected(widget):
-    button = widget.ui.registerButton
-    assert (button.enabled, button.toolTip) == (False, "Select a fixed and a moving volume.")
-    volume = add_volume("T1")
-    widget.ui.fixedVolumeSelector.setCurrentNode(volume)
-    widget.ui.movingVolumeSelector.setCurrentNode(volume)
-    assert not button.enabled
-    assert "the same" in button.toolTip
-    assert widget.ui.statusLabel.text == button.toolTip
-    widget.ui.movingVolumeSelector.setCurrentNode(add_volume("T2"))
-    assert (button.enabled, button.toolTip) == (True, "Align the moving volume with the fixed volume.")
-    assert widget.ui.statusLabel.text == ""
-
-
-def test_register_button_registers_the_selected_volumes_and_shows_the_result(widget, monkeypatch):
-    calls, layers = [], {}
-    select_two_volumes(widget)
-    warped = add_volume("warped")
-
-    def register(*volumes):
-        calls.append([volume.GetName() for volume in volumes])
-        return publishing.RegistrationNodes(warped, None, None, {})
-
-    monkeypatch.setattr(widget.logic, "register", register)
-    monkeypatch.setattr(slicer.util, "setSliceViewerLayers", lambda **given: layers.update(given))
-    widget.ui.registerButton.click()
-    assert calls == [["fixed", "moving"]]
-    assert layers["background"].GetName() == "fixed"
-    assert layers["foreground"] is warped
-    assert widget.ui.statusLabel.text == "Done: warped"
-
-
-def test_panel_says_that_a_registration_failed(widget, monkeypatch):
-    def fail(*volumes):
-        raise RuntimeError("no memory")
-
-    select_two_volumes(widget)
-    monkeypatch.setattr(widget.logic, "register", fail)
-    with pytest.raises(RuntimeError, match="no memory"):
-        widget.ui.registerButton.click()
-    assert widget.ui.statusLabel.text == "Registration failed."
-
-
 def test_tests_for_inside_slicer_pass(widget, monkeypatch):
     monkeypatch.setattr(slicer.util, "getModuleWidget", lambda name: widget, raising=True)
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(module.SLSFGRTest)
@@ -159,7 +154,7 @@ def test_tests_for_inside_slicer_pass(widget, monkeypatch):
 def test_missing_torch_is_told_with_the_way_to_get_it(monkeypatch):
     monkeypatch.setattr(engine, "find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match="Install the PyTorch extension"):
-        engine.registerWithLibrary(None, None)
+        engine.requireTorch()
 
 
 def test_library_is_found_in_a_source_checkout_without_getting_before_others(tmp_path, monkeypatch):

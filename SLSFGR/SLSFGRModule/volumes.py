@@ -15,10 +15,11 @@ def reasonNotToRegister(fixedVolumeNode, movingVolumeNode):
         return _("Select a fixed and a moving volume.")
     if fixedVolumeNode is movingVolumeNode:
         return _("The fixed and the moving volume are the same. Select two different volumes.")
-    return _reasonNotUsable(fixedVolumeNode) or _reasonNotUsable(movingVolumeNode)
+    return reasonNotUsable(fixedVolumeNode) or reasonNotUsable(movingVolumeNode)
 
 
-def _reasonNotUsable(volumeNode):
+def reasonNotUsable(volumeNode):
+    """Why no image can be taken from a volume, in one sentence for the user; empty when it can."""
     name = volumeNode.GetName()
     imageData = volumeNode.GetImageData()
     if not imageData or not imageData.GetNumberOfPoints():
@@ -36,7 +37,7 @@ def _reasonNotUsable(volumeNode):
 def imageFromVolumeNode(volumeNode):
     """Copy a volume into an image that lies where Slicer shows it, its linear parent transforms included."""
     image = sitk.GetImageFromArray(slicer.util.arrayFromVolume(volumeNode))
-    ijkToLPS = RAS_FROM_LPS @ _ijkToWorld(volumeNode)
+    ijkToLPS = RAS_FROM_LPS @ ijkToWorld(volumeNode)
     spacing = np.linalg.norm(ijkToLPS[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(ijkToLPS[:3, 3].tolist())
@@ -44,20 +45,26 @@ def imageFromVolumeNode(volumeNode):
     return image
 
 
-def _ijkToWorld(volumeNode):
+def ijkToWorld(volumeNode):
+    """Where Slicer shows the voxels of a volume under linear transforms: 4x4, to RAS."""
     ijkToLocal = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToLocal)
-    localToWorld = vtk.vtkMatrix4x4()
-    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volumeNode.GetParentTransformNode(), None, localToWorld)
-    return slicer.util.arrayFromVTKMatrix(localToWorld) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
+    return toWorld(volumeNode.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
 
 
-def volumeNodeFromImage(image):
-    """Copy an image into a volume node, which the caller names and adds to the scene."""
-    ijkToLPS = np.eye(4)
-    ijkToLPS[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    ijkToLPS[:3, 3] = image.GetOrigin()
-    volumeNode = slicer.vtkMRMLScalarVolumeNode()
-    slicer.util.updateVolumeFromArray(volumeNode, sitk.GetArrayViewFromImage(image))
-    volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_FROM_LPS @ ijkToLPS))
-    return volumeNode
+def toWorld(transformNode):
+    """The 4x4 matrix of a linear transform node together with its parents; of None, the identity."""
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transformNode, None, matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def fillLike(volumeNode, array, referenceVolumeNode):
+    """Give a volume node an array and the place of another volume, parent transform included.
+
+    :param array: KJI, of the size of the other volume.
+    """
+    slicer.util.updateVolumeFromArray(volumeNode, array)
+    volumeNode.CopyOrientation(referenceVolumeNode)
+    volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
+    volumeNode.CreateDefaultDisplayNodes()

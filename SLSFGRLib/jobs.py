@@ -1,0 +1,160 @@
+"""Work that can be done here or handed to another process: a registration, or segmentations.
+
+Making, saving and loading a job needs no torch; running it does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar, TypeVar
+
+import SimpleITK as sitk
+
+from .errors import InputError
+from .exchange import load_values, save_values
+from .progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job gives; None stands for what it was not asked for or could not give.
+
+    :param warped: the moving image on the fixed image's grid.
+    :param transform: points of the fixed image to points of the moving image, LPS mm.
+    :param inverse_transform: the way back.
+    :param fixed_labels: label map on the fixed image's grid.
+    :param moving_labels: label map on the moving image's grid.
+    :param jacobian: determinant of the transform's Jacobian at each fixed voxel.
+    :param report: figures, as in ``report.json``.
+    """
+
+    warped: sitk.Image | None = None
+    transform: sitk.Transform | None = None
+    inverse_transform: sitk.Transform | None = None
+    fixed_labels: sitk.Image | None = None
+    moving_labels: sitk.Image | None = None
+    jacobian: sitk.Image | None = None
+    report: dict = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write the result into a folder, which is made."""
+        save_values(vars(self), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> JobResult:
+        """Read what :meth:`save` wrote."""
+        return cls(**load_values(folder))
+
+
+@dataclass(frozen=True)
+class RegistrationJob:
+    """Register a pair; the fields are arguments of :func:`SLSFGRLib.register`.
+
+    :param jacobian: also make an image of the Jacobian determinant.
+    """
+
+    TASK: ClassVar[str] = "register"
+    fixed: sitk.Image
+    moving: sitk.Image
+    mode: str = "standard"
+    device: str = "auto"
+    initial_transform: sitk.Transform | None = None
+    jacobian: bool = False
+
+    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+        """Register.
+
+        :param library: what has ``register``; by default this library.
+        :raises InputError: as :func:`SLSFGRLib.register`.
+        """
+        register = (library or import_module(__package__)).register
+        options = {"mode": self.mode, "initial_transform": self.initial_transform, "progress": progress}
+        result = _where_memory_lasts(
+            self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
+        )
+        return JobResult(
+            result.warped,
+            result.transform,
+            result.inverse_transform,
+            result.fixed_labels,
+            result.moving_labels,
+            self._jacobian_image(result.transform) if self.jacobian else None,
+            result.report,
+        )
+
+    def _jacobian_image(self, transform: sitk.Transform) -> sitk.Image:
+        from .coordinates import grid_of_image, image_from_array
+        from .evaluation import jacobian_determinants
+
+        grid = grid_of_image(self.fixed)
+        return image_from_array(jacobian_determinants(transform, grid).astype("float32"), grid)
+
+
+@dataclass(frozen=True)
+class SegmentationJob:
+    """Segment one image or both of a pair."""
+
+    TASK: ClassVar[str] = "segment"
+    fixed: sitk.Image | None = None
+    moving: sitk.Image | None = None
+    device: str = "auto"
+
+    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+        """Segment what is there.
+
+        :param library: what has ``segment``; by default this library.
+        :raises InputError: as :func:`SLSFGRLib.segment`.
+        """
+        segment = (library or import_module(__package__)).segment
+        images = {name: image for name, image in (("fixed", self.fixed), ("moving", self.moving)) if image is not None}
+        labels = {}
+        for number, (name, image) in enumerate(images.items()):
+            work = partial(segment, image, progress=_part_of(progress, number, len(images)))
+            labels[f"{name}_labels"] = _where_memory_lasts(self.device, lambda where, work=work: work(device=where))
+        return JobResult(**labels, report={"device": self.device})
+
+
+T = TypeVar("T")
+Job = RegistrationJob | SegmentationJob
+
+
+def save_job(job: Job, folder: Path) -> None:
+    """Write a job into a folder, which is made."""
+    save_values(vars(job) | {"task": job.TASK}, folder)
+
+
+def load_job(folder: Path) -> Job:
+    """Read what :func:`save_job` wrote."""
+    values = load_values(folder)
+    kinds = {kind.TASK: kind for kind in (RegistrationJob, SegmentationJob)}
+    return kinds[values.pop("task")](**values)
+
+
+def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
+    """Progress of one of several equal parts."""
+    if progress is None:
+        return None
+    return lambda fraction, message: progress((number + fraction) / count, message)
+
+
+def _where_memory_lasts(device: str, work: Callable[[str], T]) -> T:
+    """Work on a device; ``auto`` goes on to the CPU when the graphics card's memory is not enough.
+
+    :raises InputError: it is not enough on a card that was asked for by name.
+    """
+    import torch
+
+    try:
+        return work(device)
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        if device != "auto":
+            raise InputError(f"device {device!r}: its memory is not enough; use auto or cpu.") from error
+    logging.getLogger(__name__).warning("The graphics card's memory is not enough; going on with the CPU.")
+    return work("cpu")

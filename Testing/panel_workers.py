@@ -1,0 +1,76 @@
+"""Stands for ``SLSFGRLib.worker`` where a test needs a result at once, or a run that goes wrong in a known way.
+
+``python panel_workers.py HOW FOLDER`` behaves as HOW says, and speaks as the worker does.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import SimpleITK as sitk
+
+from SLSFGRLib.jobs import JobResult, RegistrationJob, load_job
+from SLSFGRLib.worker import _end_with_standard_input, _sole_writer_to_standard_output
+
+REPORT = {
+    "mode": "standard",
+    "device": "cpu (2 threads)",
+    "seconds": {"total": 14.2, "stages": {}},
+    "dice_before": 0.614,
+    "dice_after": 0.842,
+    "folding_percent": 0.0,
+    "model": {"name": "sl_sfgr", "version": "1", "sha256": "abc"},
+    "versions": {"slsfgr": "0.1.0"},
+}
+
+
+def result_of(job):
+    """Moves the moving image 5 mm to the left, and finds three structures by brightness."""
+    labels = [None if image is None else labelled(image) for image in (job.fixed, job.moving)]
+    if not isinstance(job, RegistrationJob):
+        return JobResult(fixed_labels=labels[0], moving_labels=labels[1], report={"device": "cpu (2 threads)"})
+    forward, backward = (sitk.TranslationTransform(3, (shift, 0.0, 0.0)) for shift in (-5.0, 5.0))
+    warped = sitk.Resample(job.moving, job.fixed, forward, sitk.sitkLinear, 0.0, job.moving.GetPixelID())
+    jacobian = sitk.Cast(job.fixed, sitk.sitkFloat32) * 0 + 1 if job.jacobian else None
+    report = REPORT | {"mode": job.mode}
+    return JobResult(warped, forward, backward, *labels, jacobian, report)
+
+
+def labelled(image):
+    """Labels 2, 17 and 53 from the dark to the bright; 0 where there is next to nothing."""
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    top = float(sitk.GetArrayViewFromImage(image).max())
+    bands = ((0.2, 0.5, 2), (0.5, 0.8, 17), (0.8, 1.01, 53))
+    parts = [sitk.BinaryThreshold(image, low * top, high * top - 1e-3, number) for low, high, number in bands]
+    return sitk.Cast(parts[0] + parts[1] + parts[2], sitk.sitkUInt16)
+
+
+def main(how, folder):
+    if how == "launched":  # as Slicer's launcher does, which stands between the panel and the process that works
+        sys.exit(subprocess.call([sys.executable, __file__, "endless", str(folder)]))
+    tell = _sole_writer_to_standard_output()
+    tell(pid=os.getpid())
+    (folder / "pid").write_text(str(os.getpid()))
+    while not (folder / "job").exists():
+        time.sleep(0.005)
+    tell(fraction=0.42, message="Deforming")
+    print("a warning of some library")
+    if how == "endless":
+        time.sleep(600)
+    elif how == "orphan":
+        _end_with_standard_input(folder)
+    elif how == "refuse":
+        tell(error="the moving image: every voxel has the value 0; there is nothing to register.")
+        sys.exit(1)
+    elif how == "crash":
+        os.abort()
+    result_of(load_job(folder / "job")).save(folder / "result")
+    tell(done=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,139 @@
+"""As much of ``slicer.parameterNodeWrapper`` as the module uses: typed access to a node, and binding to widgets."""
+# ruff: noqa: N802 - the names are Slicer's
+
+import enum
+import typing
+
+import slicer
+import vtk
+
+PROPERTY = "SlicerParameterName"
+
+
+def parameterNodeWrapper(cls):
+    """Make the annotated names of a class properties that live in a parameter node."""
+    hints = typing.get_type_hints(cls)
+    for name, kind in hints.items():
+        default = getattr(cls, name, None)
+        setattr(cls, name, property(_reader(name, kind, default), _writer(name, kind)))
+    cls.allParameters = hints
+    cls.__init__ = _initialize
+    for method in (connectGui, disconnectGui, AddObserver, RemoveObserver):
+        setattr(cls, method.__name__, method)
+    return cls
+
+
+def _is_node(kind):
+    return issubclass(kind, slicer.vtkMRMLNode)
+
+
+def _reader(name, kind, default):
+    def read(self):
+        if _is_node(kind):
+            return self.parameterNode.GetNodeReference(name)
+        text = self.parameterNode.GetParameter(name)
+        if not text:
+            return default
+        return kind[text] if issubclass(kind, enum.Enum) else text == "True"
+
+    return read
+
+
+def _writer(name, kind):
+    def write(self, value):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} is a {kind.__name__}, not {value!r}.")
+        if _is_node(kind):
+            self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
+        else:
+            self.parameterNode.SetParameter(name, value.name if isinstance(value, enum.Enum) else str(value))
+
+    return write
+
+
+def _initialize(self, parameterNode):
+    self.parameterNode = parameterNode
+    self._guis, self._updating = {}, False
+
+
+def connectGui(self, ui):
+    """Bind every widget that bears the name of a parameter; return a tag for :func:`disconnectGui`."""
+    bound = {
+        widget.property(PROPERTY): widget
+        for widget in vars(ui).values()
+        if hasattr(widget, "property") and widget.property(PROPERTY)
+    }
+    unknown = bound.keys() - self.allParameters.keys()
+    if unknown:
+        raise ValueError(f"Cannot find parameters {unknown}.")
+    connectors = [_Connector(self, name, self.allParameters[name], widget) for name, widget in bound.items()]
+    tag = len(self._guis)
+    observer = self.parameterNode.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: _show(self))
+    self._guis[tag] = connectors, observer
+    return tag
+
+
+def disconnectGui(self, tag):
+    connectors, observer = self._guis.pop(tag)
+    self.parameterNode.RemoveObserver(observer)
+    for connector in connectors:
+        connector.signal.disconnect(connector.changed)
+
+
+def _show(self):
+    if self._updating:
+        return
+    self._updating = True
+    try:
+        for connectors, _ in list(self._guis.values()):
+            for connector in connectors:
+                connector.show()
+    finally:
+        self._updating = False
+
+
+def AddObserver(self, event, callback, priority=0.0):
+    return self.parameterNode.AddObserver(event, callback, priority)
+
+
+def RemoveObserver(self, tag):
+    self.parameterNode.RemoveObserver(tag)
+
+
+class _Connector:
+    """Keeps a parameter and a widget alike."""
+
+    def __init__(self, parameters, name, kind, widget):
+        self.parameters, self.name, self.kind, self.widget = parameters, name, kind, widget
+        if _is_node(kind):
+            widget.nodeTypes = [kind.__name__]
+            self.signal = widget.currentNodeChanged
+        elif issubclass(kind, enum.Enum):
+            widget.clear()
+            for member in kind:
+                widget.addItem(member.label())
+            self.signal = widget.currentIndexChanged
+        else:
+            self.signal = widget.stateChanged
+        self.show()
+        self.signal.connect(self.changed)
+
+    def show(self):
+        value = getattr(self.parameters, self.name)
+        if _is_node(self.kind):
+            self.widget.setCurrentNode(value)
+        elif issubclass(self.kind, enum.Enum):
+            self.widget.currentIndex = list(self.kind).index(value)
+        else:
+            self.widget.checked = value
+
+    def changed(self):
+        if self.parameters._updating:
+            return
+        if _is_node(self.kind):
+            value = self.widget.currentNode()
+        elif issubclass(self.kind, enum.Enum):
+            value = list(self.kind)[self.widget.currentIndex]
+        else:
+            value = self.widget.checked
+        setattr(self.parameters, self.name, value)

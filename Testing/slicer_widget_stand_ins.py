@@ -1,0 +1,214 @@
+"""Slicer's and CTK's widgets that the panel uses, drawn plainly and refusing what the real ones would refuse."""
+# ruff: noqa: N801, N802, N815 - the names are Slicer's
+
+from PySide6.QtCore import Property, Qt, Signal
+from PySide6.QtGui import QPainter, QPalette, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QComboBox, QWidget
+
+HEADER_HEIGHT = 26
+
+
+class qMRMLWidget(QWidget):
+    """Hands the scene on to those widgets that the .ui file connects."""
+
+    SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}  # noqa: RUF012
+    mrmlSceneChanged = Signal(object)
+
+    def setMRMLScene(self, scene):
+        self.mrmlSceneChanged.emit(scene)
+
+    def connect_scene(self, signal, receiver, slot):
+        if (signal, slot) != ("mrmlSceneChanged(vtkMRMLScene*)", "setMRMLScene(vtkMRMLScene*)"):
+            raise ValueError(f"the stand-ins do not know the connection of {signal} to {slot}.")
+        self.mrmlSceneChanged.connect(receiver.setMRMLScene)
+
+
+class ctkCollapsibleButton(QWidget):
+    """A section with a title that can be closed."""
+
+    SIGNALS = {"contentsCollapsed(bool)": "contentsCollapsed"}  # noqa: RUF012
+    contentsCollapsed = Signal(bool)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._text, self._collapsed, self._hidden = "", False, []
+        self.setContentsMargins(0, HEADER_HEIGHT, 0, 0)
+
+    def _set_text(self, text):
+        self._text = text
+        self.update()
+
+    def _set_collapsed(self, collapsed):
+        self._collapsed = collapsed
+        self._apply()
+        self.contentsCollapsed.emit(collapsed)
+
+    text = Property(str, lambda self: self._text, _set_text)
+    collapsed = Property(bool, lambda self: self._collapsed, _set_collapsed)
+
+    def showEvent(self, event):
+        self._apply()
+
+    def _apply(self):
+        contents = [child for child in self.children() if isinstance(child, QWidget)]
+        if self._collapsed:
+            self._hidden = [child for child in contents if not child.isHidden()] or self._hidden
+        for child in self._hidden if not self._collapsed else contents:
+            child.setVisible(not self._collapsed)
+        self.setMaximumHeight(HEADER_HEIGHT if self._collapsed else 16777215)
+
+    def paintEvent(self, event):
+        painter = QPainter(self)
+        painter.fillRect(0, 0, self.width(), HEADER_HEIGHT - 4, self.palette().color(QPalette.ColorRole.Midlight))
+        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        arrow = "▸" if self._collapsed else "▾"
+        painter.drawText(8, 0, self.width(), HEADER_HEIGHT - 4, Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._text}")
+
+
+def _flag(name):
+    return Property(bool, lambda self: self._flags[name], lambda self, value: self._flags.__setitem__(name, value))
+
+
+def _text(name):
+    def store(self, value):
+        self._texts[name] = value
+        self.refresh()
+
+    return Property(str, lambda self: self._texts[name], store)
+
+
+class _NodeList(QComboBox):
+    """What both node selectors share: the scene and the kinds of nodes to list."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._scene, self._types, self._observers = None, [], []
+        self._flags = {"showChildNodeTypes": True, "noneEnabled": False, "addEnabled": True}
+        self._flags |= {"removeEnabled": True, "renameEnabled": False}
+        self._texts = {"noneDisplay": "None", "baseName": ""}
+
+    def setMRMLScene(self, scene):
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._scene = scene
+        events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent)
+        self._observers = [scene.AddObserver(event, self._on_scene) for event in events]
+        self.refresh()
+
+    def _on_scene(self, caller, event):
+        self.refresh()
+
+    def listed(self):
+        """The nodes of the scene that the selector offers."""
+        if self._scene is None:
+            return []
+        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        return [node for node in nodes if self.accepts(node)]
+
+    def accepts(self, node):
+        if node.GetHideFromEditors():
+            return False
+        if self._flags["showChildNodeTypes"]:
+            return any(node.IsA(kind) for kind in self._types)
+        return node.GetClassName() in self._types
+
+    def _set_types(self, kinds):
+        self._types = list(kinds)
+        self.refresh()
+
+    nodeTypes = Property("QStringList", lambda self: self._types, _set_types)
+    showChildNodeTypes = _flag("showChildNodeTypes")
+    noneEnabled = _flag("noneEnabled")
+    addEnabled = _flag("addEnabled")
+    removeEnabled = _flag("removeEnabled")
+    renameEnabled = _flag("renameEnabled")
+    noneDisplay = _text("noneDisplay")
+    baseName = _text("baseName")
+
+
+class qMRMLNodeComboBox(_NodeList):
+    """Selects one node or none."""
+
+    SIGNALS = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}  # noqa: RUF012
+    currentNodeChanged = Signal(object)
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._node = None
+        self.activated.connect(self._on_activated)
+
+    def currentNode(self):
+        return self._node
+
+    def setCurrentNode(self, node):
+        if node is not None and self._scene is not node.GetScene():
+            raise RuntimeError(f"{self.objectName()} was not given the scene; connect it to mrmlSceneChanged.")
+        if node is not None and not self.accepts(node):
+            raise RuntimeError(f"{self.objectName()} does not list nodes of class {node.GetClassName()}.")
+        changed, self._node = node is not self._node, node
+        self.refresh()
+        if changed:
+            self.currentNodeChanged.emit(node)
+
+    def addNode(self):
+        """What the entry "Create new ..." does."""
+        if not self._flags["addEnabled"]:
+            raise RuntimeError(f"{self.objectName()} does not create nodes.")
+        name = self._scene.GenerateUniqueName(self._texts["baseName"] or "Node")
+        self.setCurrentNode(self._scene.AddNewNodeByClass(self._types[0], name))
+
+    def _on_activated(self, index):
+        self.setCurrentNode(self._listed[index])
+
+    def refresh(self):
+        nodes = self.listed()
+        self._listed = [None, *nodes] if self._flags["noneEnabled"] else nodes
+        self.clear()
+        self.addItems([node.GetName() if node else self._texts["noneDisplay"] for node in self._listed])
+        gone = self._node is not None and self._node not in nodes
+        if gone:
+            self._node = None
+        if self._node in self._listed:
+            self.setCurrentIndex(self._listed.index(self._node))
+        if gone:
+            self.currentNodeChanged.emit(None)
+
+
+class qMRMLCheckableNodeComboBox(_NodeList):
+    """Checks any number of nodes."""
+
+    SIGNALS = {"checkedNodesChanged()": "checkedNodesChanged"}  # noqa: RUF012
+    checkedNodesChanged = Signal()
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._checked = []
+
+    def checkedNodes(self):
+        return list(self._checked)
+
+    def setCheckState(self, node, state):
+        if node not in self.listed():
+            raise RuntimeError(f"{self.objectName()} does not list {node.GetName()}.")
+        self._checked = [checked for checked in self._checked if checked is not node]
+        if state == Qt.CheckState.Checked:
+            self._checked.append(node)
+        self.refresh()
+        self.checkedNodesChanged.emit()
+
+    def refresh(self):
+        nodes = self.listed()
+        self._checked = [node for node in self._checked if node in nodes]
+        model = QStandardItemModel(self)
+        for node in nodes:
+            item = QStandardItem(node.GetName())
+            item.setCheckable(True)
+            item.setCheckState(Qt.CheckState.Checked if node in self._checked else Qt.CheckState.Unchecked)
+            model.appendRow(item)
+        self.setModel(model)
+        self.setPlaceholderText(", ".join(node.GetName() for node in self._checked) or "None")
+        self.setCurrentIndex(-1)
+
+
+SLICER_WIDGETS = (qMRMLWidget, qMRMLNodeComboBox, qMRMLCheckableNodeComboBox)
+CTK_WIDGETS = (ctkCollapsibleButton,)

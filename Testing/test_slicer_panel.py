@@ -1,0 +1,486 @@
+"""The panel as a user drives it: the real .ui and widget, drawn by Qt without a screen, and true child processes."""
+
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+
+import slicer
+import slicer_stand_ins
+from conftest import affine_matrix, empty_image, head_image
+from nodes import CODED_TABLE, add_volume
+from PySide6.QtCore import Qt
+
+module = slicer_stand_ins.load("SLSFGR")
+engine = slicer_stand_ins.load("SLSFGRModule.engine")
+panel = slicer_stand_ins.load("SLSFGRModule.panel")
+
+FOLDER = Path(__file__).resolve().parent
+UI = ElementTree.parse(FOLDER.parent / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
+    return slicer_stand_ins.new_scene()
+
+
+@pytest.fixture
+def widget(scene):
+    widget = open_panel()
+    yield widget
+    widget.cleanup()
+
+
+def open_panel(how="finish"):
+    widget = module.SLSFGRWidget()
+    widget.workerCommand = [sys.executable, str(FOLDER / "panel_workers.py"), how]
+    widget.setup()
+    widget.logic = module.SLSFGRLogic(structures=CODED_TABLE)
+    widget.parent.window.resize(420, 760)
+    widget.parent.window.show()
+    return widget
+
+
+def use_worker(widget, how):
+    widget.exit()  # lets the one that stands by go
+    widget.workerCommand = [sys.executable, str(FOLDER / "panel_workers.py"), how]
+    widget.enter()
+
+
+def small_head(shift=0.0, spacing=7.0):
+    image = empty_image((24, 28, 26), spacing=(spacing,) * 3, centre=(3, -4, 5))
+    return head_image(image, affine_matrix(shift=(shift, 0.0, 0.0)))[0]
+
+
+def choose_volumes(widget):
+    volumes = add_volume(small_head(), "T1 2024"), add_volume(small_head(-5.0), "T1 2026")
+    widget.ui.fixedVolumeSelector.setCurrentNode(volumes[0])
+    widget.ui.movingVolumeSelector.setCurrentNode(volumes[1])
+    return volumes
+
+
+def press(button):
+    """As the mouse does: a button that is disabled or hidden does nothing."""
+    assert button.visible
+    button._object.click()
+
+
+def wait_until(condition, seconds=60):
+    end = time.perf_counter() + seconds
+    while not condition():
+        assert time.perf_counter() < end, "waited in vain"
+        slicer.app.processEvents()
+        time.sleep(0.005)
+
+
+def run_to_the_end(widget, button=None):
+    press(button or widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+
+
+def begin(widget):
+    press(widget.ui.registerButton)
+    wait_until(lambda: "Deforming" in widget.ui.progressBar.format)
+
+
+def nodes_of_scene():
+    nodes = (slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes()))
+    return {node.GetName() for node in nodes if node.IsA("vtkMRMLDisplayableNode") or node.IsA("vtkMRMLTableNode")}
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def worker_of(folder):
+    return int(next(Path(folder).glob("SLSFGR-*/pid")).read_text())
+
+
+# What the .ui file promises ---------------------------------------------------------------------------------------
+
+
+def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
+    bound = [
+        element.findtext("string") for element in UI.iter("property") if element.get("name") == "SlicerParameterName"
+    ]
+    assert len(bound) == len(set(bound))
+    kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
+    assert set(bound) <= set(kinds)
+    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume"}
+
+
+def test_every_selector_lists_the_class_of_its_parameter():
+    kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
+    for element in UI.iter("widget"):
+        if element.get("class") == "qMRMLNodeComboBox":
+            values = {found.get("name"): found for found in element.findall("property")}
+            kind = kinds[values["SlicerParameterName"].findtext("string")]
+            assert [item.text for item in values["nodeTypes"][0]] == [kind.__name__]
+
+
+def test_every_label_belongs_to_the_control_beside_it():
+    names = {element.get("name") for element in UI.iter("widget")}
+    buddies = [found.findtext("cstring") for found in UI.iter("property") if found.get("name") == "buddy"]
+    assert len(buddies) >= 12
+    assert set(buddies) <= names
+
+
+# Choosing -----------------------------------------------------------------------------------------------------------
+
+
+def test_register_says_what_is_missing_until_it_can_be_pressed(widget):
+    button = widget.ui.registerButton
+    assert (button.enabled, button.toolTip) == (False, "Select a fixed and a moving volume.")
+    fixed, _ = choose_volumes(widget)
+    assert button.enabled
+    assert not widget.ui.statusLabel.visible
+    widget.ui.movingVolumeSelector.setCurrentNode(fixed)
+    assert not button.enabled
+    assert "the same" in button.toolTip
+    assert widget.ui.statusLabel.text == button.toolTip
+
+
+def test_outputs_that_would_destroy_an_input_or_each_other_are_refused(widget):
+    fixed, _ = choose_volumes(widget)
+    widget.ui.warpedVolumeSelector.setCurrentNode(fixed)
+    assert "would overwrite an input" in widget.ui.statusLabel.text
+    widget.ui.warpedVolumeSelector.setCurrentNode(None)
+    widget.ui.transformSelector._object.addNode()
+    widget.ui.inverseTransformSelector.setCurrentNode(widget.ui.transformSelector.currentNode())
+    assert "cannot be one node" in widget.ui.registerButton.toolTip
+    assert not widget.ui.registerButton.enabled
+
+
+def test_an_initial_transform_must_be_linear_and_not_count_twice(widget):
+    _, moving = choose_volumes(widget)
+    start = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "by hand")
+    widget.ui.initialTransformSelector.setCurrentNode(start)
+    assert widget.ui.registerButton.enabled
+    moving.SetAndObserveTransformNodeID(start.GetID())
+    widget._updateButtons()
+    assert "already is under by hand" in widget.ui.registerButton.toolTip
+    moving.SetAndObserveTransformNodeID(None)
+    start.SetAndObserveTransformFromParent(slicer.vtkOrientedBSplineTransform())
+    widget._updateButtons()
+    assert "by hand bends space" in widget.ui.registerButton.toolTip
+
+
+def test_choices_are_kept_in_the_scene_and_come_back(widget, tmp_path):
+    choose_volumes(widget)
+    widget.ui.modeComboBox.currentIndex = 2
+    widget.ui.deviceComboBox.currentIndex = 2
+    widget.ui.jacobianCheckBox.checked = True
+    widget.exit()
+    assert slicer.mrmlScene.Commit(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.Import()
+    widget.enter()
+    assert widget.ui.fixedVolumeSelector.currentNode().GetName() == "T1 2024"
+    assert widget.ui.modeComboBox.currentText == "Accurate"
+    assert widget.ui.deviceComboBox.currentText == "Processor (CPU)"
+    assert widget.ui.jacobianCheckBox.checked
+
+
+def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, monkeypatch):
+    monkeypatch.setattr(panel, "canSegment", lambda: False)
+    choose_volumes(widget)
+    assert not widget.ui.segmentButton.enabled
+    assert "registers only" in widget.ui.segmentButton.toolTip
+    assert widget.ui.segmentationNoteLabel.text == widget.ui.segmentButton.toolTip
+    assert not widget.ui.fixedSegmentationSelector.enabled
+    monkeypatch.setattr(panel, "canSegment", lambda: True)
+    widget._updateButtons()
+    assert widget.ui.segmentButton.enabled
+    assert not widget.ui.segmentationNoteLabel.visible
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_register_with_the_true_engine_aligns_the_volumes(widget):
+    _, moving = choose_volumes(widget)
+    widget.workerCommand = None
+    widget.exit()
+    widget.enter()
+    widget.ui.modeComboBox.currentIndex = 0
+    seen = set()
+    press(widget.ui.registerButton)
+    while widget.ui.registerButton.text != "Register":
+        slicer.app.processEvents()
+        time.sleep(0.01)
+        seen.add(widget.ui.progressBar.format.partition("  ")[0])
+    assert {"Preparing the images", "Aligning the heads", "Deforming"} <= seen
+    chosen = widget.logic.getParameterNode()
+    moved = np.array(chosen.transform.GetTransformFromParent().TransformPoint((10.0, 0.0, 5.0)))
+    np.testing.assert_allclose(moved, (5.0, 0.0, 5.0), atol=2.0)
+    assert chosen.warpedVolume.GetName() == "T1 2026 warped to T1 2024"
+    assert "folding 0 %" in widget.ui.resultLabel.text
+    assert moving.GetParentTransformNode() is None
+
+
+def test_register_shows_progress_then_the_result_over_the_fixed_volume(widget):
+    fixed, _ = choose_volumes(widget)
+    begin(widget)
+    assert widget.ui.progressBar.visible
+    assert widget.ui.progressBar.value == 42
+    assert widget.ui.registerButton.text == "Cancel"
+    assert not widget.ui.inputsCollapsibleButton.enabled
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+    assert not widget.ui.progressBar.visible
+    assert widget.ui.resultLabel.text == "Dice 0.61 → 0.84 · folding 0 % · 14.2 s · cpu (2 threads)"
+    assert "a warning of some library" in widget.ui.logTextEdit.plainText
+    warped = widget.logic.getParameterNode().warpedVolume
+    for view in slicer_stand_ins.slice_views():
+        assert view.GetBackgroundVolumeID() == fixed.GetID()
+        assert view.GetForegroundVolumeID() == warped.GetID()
+        assert view.GetForegroundOpacity() == 0.5
+
+
+def test_slider_fades_and_switch_shows_a_checkerboard_that_is_not_saved(widget):
+    fixed, _ = choose_volumes(widget)
+    run_to_the_end(widget)
+    widget.ui.fadeSlider.value = 80
+    red = slicer_stand_ins.slice_views()[0]
+    assert red.GetForegroundOpacity() == pytest.approx(0.8)
+    widget.ui.checkerboardCheckBox.checked = True
+    board = slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID())
+    assert board.GetName() == "SLSFGR checkerboard"
+    assert not board.GetSaveWithScene()
+    assert red.GetForegroundVolumeID() is None
+    widget.ui.checkerboardCheckBox.checked = False
+    assert red.GetBackgroundVolumeID() == fixed.GetID()
+    assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
+
+
+def test_second_run_updates_the_nodes_of_the_first(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    first, warped = nodes_of_scene(), widget.logic.getParameterNode().warpedVolume
+    slicer.util.arrayFromVolume(warped)[:] = 0
+    run_to_the_end(widget)
+    assert nodes_of_scene() == first
+    assert slicer.util.arrayFromVolume(widget.logic.getParameterNode().warpedVolume).max() > 100
+    assert widget.logic.getParameterNode().warpedVolume is warped
+
+
+def test_jacobian_is_made_on_request_only(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert widget.logic.getParameterNode().jacobianVolume is None
+    widget.ui.jacobianCheckBox.checked = True
+    run_to_the_end(widget)
+    assert "Jacobian determinant T1 2024 to T1 2026" in nodes_of_scene()
+
+
+def test_segment_only_segments_what_is_selected(widget, monkeypatch):
+    monkeypatch.setattr(panel, "canSegment", lambda: True)
+    fixed = add_volume(small_head(), "T1")
+    widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
+    run_to_the_end(widget, widget.ui.segmentButton)
+    assert nodes_of_scene() == {"T1", "T1 segmentation", "T1 structure volumes"}
+    assert widget.ui.fixedSegmentationSelector.currentNode().GetName() == "T1 segmentation"
+
+
+def test_apply_carries_the_checked_nodes_over(widget):
+    choose_volumes(widget)
+    assert "Register first" in widget.ui.carryButton.toolTip
+    run_to_the_end(widget)
+    assert "Check the nodes" in widget.ui.carryButton.toolTip
+    widget.ui.applyCollapsibleButton.collapsed = False
+    points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "tips")
+    points.AddControlPoint((10.0, 20.0, 30.0))
+    widget.ui.carriedNodesSelector.setCheckState(points, Qt.CheckState.Checked)
+    press(widget.ui.carryButton)
+    carried = slicer.util.getNode("tips warped to T1 2024")
+    # The transform takes fixed points 5 mm to the left, to the moving ones: RAS +5 on the first axis.
+    np.testing.assert_allclose(carried.GetNthControlPointPosition(0), (5.0, 20.0, 30.0), atol=1e-6)
+    np.testing.assert_allclose(points.GetNthControlPointPosition(0), (10.0, 20.0, 30.0))
+    widget.ui.directionComboBox.currentIndex = 1
+    press(widget.ui.carryButton)
+    np.testing.assert_allclose(
+        slicer.util.getNode("tips warped to T1 2026").GetNthControlPointPosition(0), (15.0, 20.0, 30.0), atol=1e-6
+    )
+    assert widget.ui.resultLabel.text == "Made: tips warped to T1 2026"
+
+
+# Going wrong --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["endless", "launched"])
+def test_cancel_leaves_no_process_no_file_and_no_node(widget, tmp_path, how):
+    use_worker(widget, how)
+    choose_volumes(widget)
+    before = nodes_of_scene()
+    begin(widget)
+    pid = worker_of(tmp_path)
+    assert is_alive(pid)
+    start = time.perf_counter()
+    press(widget.ui.registerButton)
+    assert widget.ui.registerButton.text in ("Cancelling...", "Register")
+    wait_until(lambda: widget.ui.registerButton.text == "Register" and not is_alive(pid))
+    assert time.perf_counter() - start < 1.0
+    assert widget.ui.statusLabel.text == "Cancelled."
+    assert nodes_of_scene() == before
+    assert widget.ui.registerButton.enabled
+    widget.exit()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
+    job_folder = tmp_path / "SLSFGR-1"
+    job_folder.mkdir()
+    command = [sys.executable, str(FOLDER / "panel_workers.py"), "orphan", str(job_folder)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    (job_folder / "job").mkdir()
+    while b"Deforming" not in process.stdout.readline():
+        pass
+    process.stdin.close()  # what the end of Slicer does
+    process.wait(1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
+    use_worker(widget, "refuse")
+    choose_volumes(widget)
+    before = nodes_of_scene()
+    run_to_the_end(widget)
+    assert widget.ui.statusLabel.text.startswith("the moving image: every voxel has the value 0")
+    assert nodes_of_scene() == before
+    use_worker(widget, "finish")
+    run_to_the_end(widget)
+    assert "Dice" in widget.ui.resultLabel.text
+    assert not widget.ui.statusLabel.visible
+
+
+def test_a_crash_of_the_engine_takes_nothing_else_down(widget):
+    use_worker(widget, "crash")
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert "ended unexpectedly" in widget.ui.statusLabel.text
+
+
+def test_python_that_cannot_be_started_is_told(widget):
+    widget.workerCommand = ["/no/such/python"]
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert widget.ui.statusLabel.text.startswith("Python could not be started")
+
+
+def test_closing_the_scene_in_the_middle_ends_the_run(widget, tmp_path):
+    use_worker(widget, "endless")
+    choose_volumes(widget)
+    begin(widget)
+    pid = worker_of(tmp_path)
+    slicer.mrmlScene.Clear(0)
+    assert not is_alive(pid)
+    assert nodes_of_scene() == set()
+    assert widget.ui.registerButton.toolTip == "Select a fixed and a moving volume."
+    assert list(tmp_path.iterdir()) == []
+    use_worker(widget, "finish")
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert "Dice" in widget.ui.resultLabel.text
+
+
+def test_removing_a_volume_in_the_middle_ends_the_run_and_says_so(widget, tmp_path):
+    use_worker(widget, "endless")
+    _, moving = choose_volumes(widget)
+    begin(widget)
+    pid = worker_of(tmp_path)
+    slicer.mrmlScene.RemoveNode(moving)
+    assert not is_alive(pid)
+    assert "was removed" in widget.ui.statusLabel.text
+    assert nodes_of_scene() == {"T1 2024"}
+
+
+@pytest.mark.parametrize("leave", ["cleanup", "onReload"])
+def test_reloading_the_module_or_ending_slicer_in_the_middle_ends_the_run(widget, tmp_path, leave, monkeypatch):
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))  # a reload forgets the module
+    use_worker(widget, "endless")
+    choose_volumes(widget)
+    begin(widget)
+    pid = worker_of(tmp_path)
+    getattr(widget, leave)()
+    assert not is_alive(pid)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leaving_the_panel_lets_the_run_go_on_but_no_idle_process_stand_by(widget, tmp_path):
+    choose_volumes(widget)
+    begin(widget)
+    widget.exit()
+    wait_until(lambda: widget.logic.getParameterNode().warpedVolume is not None)
+    assert list(tmp_path.iterdir()) == []
+    widget.enter()
+    assert "Dice" in widget.ui.resultLabel.text
+
+
+def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(widget, monkeypatch):
+    choose_volumes(widget)
+    before = nodes_of_scene()
+    monkeypatch.setattr(widget.logic, "_structures", CODED_TABLE[:1])  # the label table of another version
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+    assert nodes_of_scene() == before
+    assert widget.ui.registerButton.enabled
+
+
+# PyTorch ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_torch(monkeypatch):
+    state = SimpleNamespace(installed=False, extension=True, asked=[], agrees=True)
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802 - the name is the extension's
+            assert (askConfirmation, torchVersionRequirement) == (False, ">=2.1")
+            state.installed = True
+
+    def find_spec(name):
+        return {"torch": state.installed, "PyTorchUtils": state.extension}.get(name, True) or None
+
+    monkeypatch.setattr(engine, "find_spec", find_spec)
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
+    monkeypatch.setattr(
+        slicer.util, "confirmOkCancelDisplay", lambda text, title=None: state.asked.append(text) or state.agrees
+    )
+    return state
+
+
+def test_torch_is_offered_once_and_only_when_register_is_pressed(without_torch, widget):
+    choose_volumes(widget)
+    assert without_torch.asked == []
+    run_to_the_end(widget)
+    assert len(without_torch.asked) == 1
+    assert "Dice" in widget.ui.resultLabel.text
+    run_to_the_end(widget)
+    assert len(without_torch.asked) == 1
+
+
+def test_who_declines_torch_is_left_in_peace(without_torch, widget):
+    without_torch.agrees = False
+    choose_volumes(widget)
+    press(widget.ui.registerButton)
+    assert widget.ui.registerButton.text == "Register"
+    assert widget.ui.registerButton.enabled
+
+
+def test_without_the_pytorch_extension_the_way_to_it_is_told(without_torch, widget):
+    without_torch.extension = False
+    choose_volumes(widget)
+    press(widget.ui.registerButton)
+    assert widget.ui.statusLabel.text.startswith("PyTorch is not installed. Install the PyTorch extension")
+    assert without_torch.asked == []
