@@ -65,6 +65,7 @@ class RegistrationJob:
     mode: str = "standard"
     device: str = "auto"
     initial_transform: sitk.Transform | None = None
+    start_from_segmentation: bool = True
     jacobian: bool = False
 
     def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
@@ -74,7 +75,12 @@ class RegistrationJob:
         :raises InputError: as :func:`SLSFGRLib.register`.
         """
         register = (library or import_module(__package__)).register
-        options = {"mode": self.mode, "initial_transform": self.initial_transform, "progress": progress}
+        options = {
+            "mode": self.mode,
+            "initial_transform": self.initial_transform,
+            "start_from_segmentation": self.start_from_segmentation,
+            "progress": progress,
+        }
         result = _where_memory_lasts(
             self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
         )

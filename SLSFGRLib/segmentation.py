@@ -21,6 +21,8 @@ from .progress import Progress, ProgressCallback
 
 # About the head; the network has learned from images that are cut close, too.
 MARGIN_MM = 8.0
+# How many voxels of the prepared image a side make one of the network's.
+FACTOR = 2
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,9 @@ def segment(
         network = (model or default_model()).segmenter().to(where, memory_format=torch.channels_last_3d)
         prepared = prepare_for_network(image, "the image").to(where)
         stages.begin("Segmenting")
-        logits = network.segment(downsample(prepared.tensor, 2))
-        channels = strongest_channels(logits, prepared.grid.shape, stages.update)
+        found = Segmentation.of(prepared, network)
         stages.begin("Writing into the image's space")
-        labels = on_own_grid(channels, prepared.grid, image)
+        labels = found.labels(image, stages.update)
     stages.finish()
     return labels
 
@@ -71,7 +72,37 @@ def prepare_for_network(image: sitk.Image, name: str) -> PreparedImage:
 
     :param name: what to call the image in an error.
     """
-    return prepare(image, name, margin=MARGIN_MM, multiple=2 * SLSFGRNetwork.size_multiple)
+    return prepare(image, name, margin=MARGIN_MM, multiple=FACTOR * SLSFGRNetwork.size_multiple)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network sees in a prepared image.
+
+    :param logits: (1, 1 + structures, d, h, w), at 2 mm.
+    :param grid: of the prepared image, at 1 mm.
+    """
+
+    logits: torch.Tensor
+    grid: Grid
+
+    @classmethod
+    def of(cls, prepared: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
+        """Segment."""
+        return cls(network.segment(downsample(prepared.tensor, FACTOR)), prepared.grid)
+
+    @property
+    def coarse_grid(self) -> Grid:
+        """The grid of the logits."""
+        return self.grid.coarsened(FACTOR)
+
+    def shares(self) -> torch.Tensor:
+        """The share of every structure in each voxel of the coarse grid, (structures, d, h, w)."""
+        return self.logits.softmax(dim=1)[0, 1:]
+
+    def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
+        """The label map on the grid of an image, unsigned 16-bit."""
+        return on_own_grid(strongest_channels(self.logits, self.grid.shape, update), self.grid, image)
 
 
 def strongest_channels(

@@ -20,7 +20,8 @@ from SLSFGRLib.images import read_image, read_labels
 from SLSFGRLib.models import default_model, load_model
 
 BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
-RIGHT_CORTEX, LEFT_CORTEX = tuple(range(101, 208, 2)), tuple(range(100, 208, 2))
+# Even numbers are right and odd ones left, as the white matter beside them shows.
+RIGHT_CORTEX, LEFT_CORTEX = tuple(range(100, 208, 2)), tuple(range(101, 208, 2))
 VERMIS = (71, 72, 73)
 # Structure: (the manual label's numbers, ours), right then left.
 STRUCTURES = {

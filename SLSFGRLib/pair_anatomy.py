@@ -1,0 +1,68 @@
+"""What the network sees in both images of a pair: a start for the alignment, and a measure of its success."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from .affine import align
+from .anatomy import align_centroids
+from .coordinates import affine_transform, mapped_points
+from .evaluation import dice_by_label
+from .fields import sample
+from .models import Model
+from .preparation import PreparedImage
+from .segmentation import Segmentation, prepare_for_network
+
+# An alignment under which the structures overlap less than this has gone wrong.
+LEAST_OVERLAP = 0.35
+
+
+@dataclass(frozen=True)
+class PairAnatomy:
+    """The segmentations of the fixed and of the moving image."""
+
+    fixed: Segmentation
+    moving: Segmentation
+
+    @classmethod
+    def of(cls, fixed: sitk.Image, moving: sitk.Image, model: Model, device: torch.device) -> PairAnatomy:
+        """Segment both images.
+
+        :raises InputError: the model cannot segment.
+        """
+        network = model.segmenter().to(device, memory_format=torch.channels_last_3d)
+        prepared = (prepare_for_network(image, "the image").to(device) for image in (fixed, moving))
+        return cls(*(Segmentation.of(image, network) for image in prepared))
+
+    def align(self, fixed: PreparedImage, moving: PreparedImage) -> np.ndarray:
+        """An affine alignment that begins at the structures' centroids, or at a search where these mislead.
+
+        :returns: 4x4, LPS mm, fixed points to moving points.
+        """
+        start = align_centroids(
+            self.fixed.shares(), self.fixed.coarse_grid, self.moving.shares(), self.moving.coarse_grid
+        )
+        if start is None:
+            return align(fixed, moving)
+        refined = align(fixed, moving, start)
+        if self.overlap(affine_transform(refined)) >= LEAST_OVERLAP:
+            return refined
+        return max((refined, align(fixed, moving)), key=lambda matrix: self.overlap(affine_transform(matrix)))
+
+    def overlap(self, transform: sitk.Transform) -> float:
+        """Mean Dice of the structures at 2 mm.
+
+        :param transform: points of the fixed image to points of the moving image, LPS mm.
+        """
+        grid = self.fixed.coarse_grid
+        to_voxels = np.linalg.inv(self.moving.coarse_grid.matrix)
+        places = mapped_points(transform, grid) @ to_voxels[:3, :3].T + to_voxels[:3, 3]
+        fixed, moving = (part.logits.argmax(dim=1)[0].cpu() for part in (self.fixed, self.moving))
+        positions = torch.as_tensor(np.moveaxis(places, -1, 0), dtype=torch.float32)[None]
+        carried = sample(moving[None, None].float(), positions, mode="nearest", padding="zeros")[0, 0]
+        scores = list(dice_by_label(fixed.numpy(), carried.numpy()).values())
+        return float(np.mean(scores)) if scores else 0.0
