@@ -58,10 +58,13 @@ def test_a_transform_of_another_kind_is_refused(tmp_path):
 
 def test_a_job_is_the_same_after_it_was_saved(tmp_path, pair):
     start = sitk.TranslationTransform(3, (1.0, 2.0, 3.0))
-    save_job(RegistrationJob(*pair, "fast", "cpu", start, True), tmp_path / "register")
+    save_job(
+        RegistrationJob(*pair, "fast", "cpu", start, start_from_segmentation=False, jacobian=True),
+        tmp_path / "register",
+    )
     job = load_job(tmp_path / "register")
     assert isinstance(job, RegistrationJob)
-    assert (job.mode, job.device, job.jacobian) == ("fast", "cpu", True)
+    assert (job.mode, job.device, job.start_from_segmentation, job.jacobian) == ("fast", "cpu", False, True)
     assert job.initial_transform.TransformPoint((0.0, 0.0, 0.0)) == (1.0, 2.0, 3.0)
     save_job(SegmentationJob(moving=pair[1]), tmp_path / "segment")
     job = load_job(tmp_path / "segment")

@@ -63,7 +63,7 @@ class Library:
     def __init__(self, bend=0.0):
         self.bend = bend
 
-    def register(self, fixed, moving, mode, device, initial_transform, progress):
+    def register(self, fixed, moving, mode, device, progress, **options):
         forward, inverse = (bent_shift(sign, fixed, self.bend) for sign in (1.0, -1.0))
         return SimpleNamespace(
             warped=sitk.Resample(moving, fixed, forward, sitk.sitkLinear, 0.0, moving.GetPixelID()),

@@ -190,7 +190,13 @@ def test_engine_gets_both_images_as_they_are_and_the_options(fixed):
     for header in ("GetOrigin", "GetSpacing", "GetDirection"):
         np.testing.assert_allclose(getattr(engine.fixed, header)(), getattr(fixed, header)(), atol=1e-9)
     assert engine.moving.GetSize() == (9, 8, 7)
-    assert engine.options == {"mode": "fast", "device": "cpu", "progress": None, "initial_transform": None}
+    assert engine.options == {
+        "mode": "fast",
+        "device": "cpu",
+        "progress": None,
+        "initial_transform": None,
+        "start_from_segmentation": True,
+    }
     assert nodes.report == {"mode": "fast"}
 
 

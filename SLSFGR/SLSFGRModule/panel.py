@@ -157,7 +157,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _prepareRegistration(self, *volumeNodes):
         chosen = self._parameterNode
-        options = {"mode": chosen.mode.value, "device": chosen.device.value, "jacobian": chosen.makeJacobian}
+        options = {
+            "mode": chosen.mode.value,
+            "device": chosen.device.value,
+            "jacobian": chosen.makeJacobian,
+            "start_from_segmentation": chosen.startFromSegmentation,
+        }
         return self.logic.prepareRegistration(*volumeNodes, chosen.initialTransform, **options)
 
     def _start(self, prepare, **options):

@@ -12,6 +12,7 @@ import sys
 from types import FrameType
 
 from ..errors import InputError
+from ..threads import wait_patiently
 from ..version import VERSION
 from . import apply, demo, evaluate, info, register, segment, train
 
@@ -25,9 +26,6 @@ SUBCOMMANDS = {
     "info": info,
 }
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
-# PyTorch's threads wait for one another by spinning. On a machine that has anything else to do a run then takes ten
-# times as long; spinning briefly costs nothing on an idle one (docs/measurements.md). GNU's and Intel's OpenMP.
-PATIENT_THREADS = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    for name, value in PATIENT_THREADS.items():
-        os.environ.setdefault(name, value)
+    wait_patiently()
     try:
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:
