@@ -59,7 +59,7 @@ def test_progress_goes_to_standard_error_as_plain_lines(registered):
 
 
 def test_report_holds_the_agreed_figures(registered):
-    report = json.loads((registered[0] / "report.json").read_text())
+    report = json.loads((registered[0] / "report.json").read_text(encoding="utf-8"))
     assert report["mode"] == "fast"
     assert report["device"].startswith("cpu") or report["device"].startswith("cuda")
     assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"]["stages"].values()), rel=0.05)
@@ -157,10 +157,17 @@ def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+def _listen_to_interrupts() -> None:
+    # What a shell starts in the background ignores them, and so does all that it starts in turn.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_interrupting_leaves_what_was_there(files, tmp_path):
     (tmp_path / "mine.txt").write_text("kept")
     arguments = ["register", files / "fixed_image.nii.gz", files / "moving_image.nii.gz", "--output", tmp_path]
-    process = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, preexec_fn=_listen_to_interrupts
+    )
     for line in process.stderr:
         if "Deforming" in line or "Aligning" in line:
             break

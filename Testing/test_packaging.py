@@ -115,7 +115,7 @@ def test_every_resource_that_the_library_reads_is_installed_inside_it(installed)
 
 
 def test_metadata_is_what_the_extensions_index_looks_for():
-    text = (REPOSITORY / "CMakeLists.txt").read_text()
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
     metadata = dict(re.findall(r'^set\(EXTENSION_(\w+) "(.*)"\)$', text, flags=re.MULTILINE))
     assert "project(SLSFGR)" in text
     assert metadata["HOMEPAGE"] == "https://github.com/slsfgr/SlicerSLSFGR"
@@ -137,14 +137,14 @@ def test_catalog_entry_agrees_with_the_metadata_and_the_schema():
         *("$schema", "category", "scm_url", "scm_revision", "scm_type"),
         *("build_dependencies", "build_subdirectory", "enabled", "tier"),
     }
-    text = (REPOSITORY / "CMakeLists.txt").read_text()
+    text = (REPOSITORY / "CMakeLists.txt").read_text(encoding="utf-8")
     assert f'set(EXTENSION_HOMEPAGE "{entry["scm_url"]}")' in text
     assert f'set(EXTENSION_CATEGORY "{entry["category"]}")' in text
     assert f'set(EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}")' in text
 
 
 def test_pictures_of_the_store_and_the_docs_are_there_and_small():
-    text = "".join((REPOSITORY / name).read_text() for name in ("CMakeLists.txt", "docs/slicer.md"))
+    text = "".join((REPOSITORY / name).read_text(encoding="utf-8") for name in ("CMakeLists.txt", "docs/slicer.md"))
     names = set(re.findall(r"Resources/Screenshots/([\w.-]+\.png)", text))
     assert "SLSFGR.png" in names
     for name in names:

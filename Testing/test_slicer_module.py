@@ -84,7 +84,7 @@ def test_sample_data_are_the_pair_of_the_tutorial_by_name_and_checksum(monkeypat
 def test_texts_for_the_user_are_translatable():
     """Every sentence, which is what has a blank, goes through the translation; f-strings cannot."""
     for path in (REPOSITORY / "SLSFGR").rglob("*.py"):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         translated = {
             id(part)
             for call in ast.walk(tree)
@@ -131,7 +131,7 @@ def test_every_control_has_a_tool_tip():
 
 
 def test_every_widget_that_the_code_uses_is_in_the_panel():
-    code = "".join(path.read_text() for path in (REPOSITORY / "SLSFGR").rglob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "SLSFGR").rglob("*.py"))
     used = set(re.findall(r"\bui\.(\w+)", code)) - {"ui"}
     assert {"registerButton", "statusLabel"} <= used
     assert used <= {element.get("name") for element in UI.iter("widget")}

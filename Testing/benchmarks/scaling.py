@@ -58,7 +58,7 @@ def _registered(images: list[Path], mode: str, threads: int) -> tuple[Cost, dict
     with tempfile.TemporaryDirectory() as folder:
         words = ["register", *map(str, images), "--output", folder, "--mode", mode, "--quiet"]
         cost = timed([sys.executable, "-m", "SLSFGRLib", *words], threads)
-        return cost, json.loads((Path(folder) / "report.json").read_text())
+        return cost, json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
 
 
 def stage_rows(mode: str, spacing: float, cost: Cost, report: dict) -> list[dict[str, object]]:
