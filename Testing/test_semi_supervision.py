@@ -211,6 +211,21 @@ def test_anatomy_and_similarity_know_the_right_field():
         assert losses[2.0] < losses[0.0] - 0.1
 
 
+def test_what_was_cut_from_an_image_does_not_pull_the_field():
+    whole = example(3)
+    seen = whole.fractions.clone()
+    seen[:, :, :6] = torch.tensor([1.0, 0, 0, 0]).view(1, 4, 1, 1, 1)
+    cut = Example(whole.image, whole.reference, seen, whole.fractions)
+    still = torch.zeros(1, 3, *HALF)
+    expected = way(still, whole, whole).anatomy()
+    torch.testing.assert_close(way(still, cut, whole).anatomy(), expected)
+    torch.testing.assert_close(way(still, whole, cut).anatomy(), expected)
+    assert way(still, replace(cut, anatomy=None), whole).anatomy() > expected + 0.05
+    # The segmentation still learns what the image shows.
+    description = way(still, whole, cut).described_fixed
+    torch.testing.assert_close(way(still, whole, cut).segmentation(1.0), segmentation_loss(description.logits, seen))
+
+
 def test_anatomy_weighs_the_three_resolutions():
     moving, fixed = example(0), example(1)
     generator = torch.Generator().manual_seed(2)

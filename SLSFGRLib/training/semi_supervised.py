@@ -114,7 +114,9 @@ class SemiSupervised:
             return tuple(Example(image, image, None) for image in images)
         pair = self._draw(synthesis.draw_pair, self.training, generator)
         return tuple(
-            Example(sample.image, reference, _fractions(sample.labels) if sample.number < self._labelled else None)
+            Example(sample.image, reference, _fractions(sample.labels), fractions(sample.anatomy))
+            if sample.number < self._labelled
+            else Example(sample.image, reference, None)
             for sample, reference in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference))
         )
 

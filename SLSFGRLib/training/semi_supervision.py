@@ -30,11 +30,14 @@ class Example:
     :param image: (1, 1, D, H, W) in [0, 1].
     :param reference: what is compared with the other image's: in both the same tissue must look alike.
     :param fractions: (1, K, D, H, W) of background and structures in each voxel, or None without labels.
+    :param anatomy: the same of the whole brain where the image shows only a part: it is not to be pulled to where the
+        other image was cut. None where that is no different.
     """
 
     image: torch.Tensor
     reference: torch.Tensor
     fractions: torch.Tensor | None
+    anatomy: torch.Tensor | None = None
 
 
 def pair_losses(
@@ -114,8 +117,8 @@ class _Way:
 @torch.no_grad()
 def _structures(description: Description, example: Example) -> torch.Tensor:
     """The labels of an image, or what the network takes for them, at the resolution of the finest field."""
-    found = description.logits.softmax(dim=1) if example.fractions is None else example.fractions
-    return downsample(found, FIELD_FACTOR)
+    known = example.fractions if example.anatomy is None else example.anatomy
+    return downsample(description.logits.softmax(dim=1) if known is None else known, FIELD_FACTOR)
 
 
 def _mean(values: list[torch.Tensor]) -> torch.Tensor:
