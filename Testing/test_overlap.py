@@ -23,11 +23,11 @@ def random_logits(seed=0, count=2):
     return 2.0 * torch.randn(count, CLASSES, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def written_out(logits, target, weight):
+def written_out(logits, target, weight, rarity):
     """The loss of one image in plain terms: (K, D, H, W) and (1, D, H, W)."""
     probability, volumes = logits.softmax(0), (weight * target).sum((1, 2, 3))
-    rarity = (volumes + FEW_VOXELS) ** -0.5 / (volumes * (volumes + FEW_VOXELS) ** -0.5).sum()
-    entropy = -(rarity[:, None, None, None] * weight * target * probability.log()).sum()
+    scarce = (volumes + FEW_VOXELS) ** -rarity / (volumes * (volumes + FEW_VOXELS) ** -rarity).sum()
+    entropy = -(scarce[:, None, None, None] * weight * target * probability.log()).sum()
     losses = []
     for found, wanted in zip(probability[1:], target[1:], strict=True):
         if (wanted * weight).sum() > 0:
@@ -80,7 +80,7 @@ def test_segmentation_loss_is_that_of_hand_computed_numbers():
     # of background by 1 / sqrt(1 + 1).
     entropy = -(1.5 * math.log(0.8) + math.sqrt(0.5) * math.log(0.5)) / (1.5 + math.sqrt(0.5))
     dice = (2.0 * 2.4 + 1.0) / (2.4 + 0.5 + 3.0 + 1.0)
-    assert float(segmentation_loss(logits, target, volume(3.0, 1.0))) == pytest.approx(entropy + 1.0 - dice)
+    assert float(segmentation_loss(logits, target, volume(3.0, 1.0), 0.5)) == pytest.approx(entropy + 1.0 - dice)
 
 
 def test_background_and_absent_structures_are_left_out_of_the_dice():
@@ -95,16 +95,16 @@ def test_background_and_absent_structures_are_left_out_of_the_dice():
     assert float(segmentation_loss(logits, one)) == pytest.approx(float(entropy + 1.0 - dice))
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weighted):
+@pytest.mark.parametrize(("weighted", "rarity"), [(False, 0.0), (False, 0.5), (True, 0.0), (True, 0.7)])
+def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weighted, rarity):
     target = shares()
     target[1, 2] = 0.0
     target[1] /= target[1].sum(0)
     weight = torch.rand(2, 1, *SHAPE, generator=torch.Generator().manual_seed(5)) if weighted else None
     ours, plain = random_logits().requires_grad_(), random_logits().requires_grad_()
-    loss = segmentation_loss(ours, target, weight)
+    loss = segmentation_loss(ours, target, weight, rarity)
     weights = torch.ones(2, 1, *SHAPE) if weight is None else weight
-    expected = torch.stack([written_out(plain[i], target[i], weights[i]) for i in range(2)]).mean()
+    expected = torch.stack([written_out(plain[i], target[i], weights[i], rarity) for i in range(2)]).mean()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     (3.0 * loss).backward()
     (3.0 * expected).backward()
@@ -113,11 +113,13 @@ def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weigh
 
 
 def test_written_out_gradient_is_the_numerical_one():
-    rows, wanted = (tensor[0].double().flatten(1).T for tensor in (random_logits(), shares()))
-    weight = torch.rand(len(rows), 1, dtype=torch.double, generator=torch.Generator().manual_seed(5))
-    for weights in (torch.ones_like(weight), weight, 0.01 * weight):
+    rows, wanted = (tensor.double().flatten(2).mT for tensor in (random_logits(), shares()))
+    weight = torch.rand(*rows.shape[:2], 1, dtype=torch.double, generator=torch.Generator().manual_seed(5))
+    for weights, rarity in ((torch.ones_like(weight), 0.5), (weight, 0.0), (0.01 * weight, 0.5)):
         leaf = rows.clone().requires_grad_()
-        assert torch.autograd.gradcheck(lambda logits, w=weights: _CrossEntropyAndDice.apply(logits, wanted, w), leaf)
+        assert torch.autograd.gradcheck(
+            lambda logits, w=weights, r=rarity: _CrossEntropyAndDice.apply(logits, wanted, w, r), leaf
+        )
 
 
 def test_target_and_weight_carry_no_gradient():

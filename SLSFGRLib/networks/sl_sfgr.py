@@ -140,6 +140,8 @@ class Encoder(nn.Module):
         encoded = []
         for level in self.levels:
             image = level(functional.max_pool3d(encoded[-1], 2) if encoded else image)
+            # A convolution of a single channel, or of a small image, leaves this layout, in which the next are faster.
+            image = image.contiguous(memory_format=torch.channels_last_3d)
             encoded.append(image)
         return encoded
 

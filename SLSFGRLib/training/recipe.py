@@ -59,6 +59,8 @@ class Supervision:
     :param label_fraction: the share of the training maps whose labels may be seen; of the others, images alone.
     :param segmentation_steps: so many steps at the start learn the segmentation of single images only; they are
         left out where there are no labels, or no segmentation branch.
+    :param rarity: how much more a voxel of a small structure counts in these steps; 0 not at all, 1 as much as the
+        structure is smaller. A new network needs about 0.5 to see the small ones; later 0 is best.
     :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: over so many steps what is learned without labels comes to count in full.
     """
@@ -66,6 +68,7 @@ class Supervision:
     shape: tuple[int, ...] = (80, 96, 80)
     label_fraction: float = 1.0
     segmentation_steps: int = 0
+    rarity: float = 0.5
     real_pairs: float = 0.2
     pseudo_steps: int = 500
 

@@ -106,7 +106,8 @@ class SemiSupervised:
 
     def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
         sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
-        return segmentation_loss(self.network.segment(sample.image), _fractions(sample.labels))
+        logits = self.network.segment(sample.image)
+        return segmentation_loss(logits, _fractions(sample.labels), rarity=self.recipe.supervision.rarity)
 
     def _pair(self, generator: torch.Generator) -> tuple[Example, Example]:
         if self.images is not None and float(torch.rand((), generator=generator)) < self.recipe.supervision.real_pairs:
