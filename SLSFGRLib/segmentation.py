@@ -18,6 +18,9 @@ from .models import Model, default_model
 from .networks import SLSFGRNetwork
 from .preparation import PreparedImage, prepare
 from .progress import Progress, ProgressCallback
+from .structure_brightness import StructureBrightness
+
+Box = tuple[slice, ...]
 
 # About the head; the network has learned from images that are cut close, too.
 MARGIN_MM = 8.0
@@ -80,16 +83,21 @@ class Segmentation:
     """What the network sees in a prepared image.
 
     :param logits: (1, 1 + structures, d, h, w), at 2 mm.
-    :param grid: of the prepared image, at 1 mm.
+    :param prepared: the image, at 1 mm.
     """
 
     logits: torch.Tensor
-    grid: Grid
+    prepared: PreparedImage
 
     @classmethod
     def of(cls, prepared: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
         """Segment."""
-        return cls(network.segment(downsample(prepared.tensor, FACTOR)), prepared.grid)
+        return cls(network.segment(downsample(prepared.tensor, FACTOR)), prepared)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the prepared image."""
+        return self.prepared.grid
 
     @property
     def coarse_grid(self) -> Grid:
@@ -102,11 +110,20 @@ class Segmentation:
 
     def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
         """The label map on the grid of an image, unsigned 16-bit."""
-        return on_own_grid(strongest_channels(self.logits, self.grid.shape, update), self.grid, image)
+        fine = self.prepared.tensor
+        brightness = StructureBrightness.fitted(self.logits, downsample(fine, FACTOR))
+
+        def evidence(channel: int, box: Box) -> torch.Tensor:
+            return brightness.log_likelihood(channel, fine[(slice(None), slice(None), *box)])
+
+        return on_own_grid(strongest_channels(self.logits, self.grid.shape, evidence, update), self.grid, image)
 
 
 def strongest_channels(
-    logits: torch.Tensor, shape: tuple[int, int, int], update: Callable[[float], None] = lambda fraction: None
+    logits: torch.Tensor,
+    shape: tuple[int, int, int],
+    evidence: Callable[[int, Box], torch.Tensor | float] = lambda channel, box: 0.0,
+    update: Callable[[float], None] = lambda fraction: None,
 ) -> np.ndarray:
     """The channel with the largest logit in each voxel of a finer grid over the same box.
 
@@ -115,6 +132,7 @@ def strongest_channels(
 
     :param logits: (1, K, d, h, w).
     :param shape: of the finer grid.
+    :param evidence: of a channel in a box of the finer grid, (1, 1, ...), to be added to its logits.
     :returns: uint8, of that shape.
     """
     coarse = logits.argmax(dim=1)[0]
@@ -129,11 +147,11 @@ def strongest_channels(
         fine_box.append(slice(low * fine // size, high * fine // size))
     part = logits[(slice(None), slice(None), *box)]
     wanted = [piece.stop - piece.start for piece in fine_box]
-    best = resize_image(part[:, :1].contiguous(), wanted)
+    best = resize_image(part[:, :1].contiguous(), wanted) + evidence(0, tuple(fine_box))
     channel = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
     for number in range(1, logits.shape[1]):
         update(number / logits.shape[1])
-        other = resize_image(part[:, number : number + 1].contiguous(), wanted)
+        other = resize_image(part[:, number : number + 1].contiguous(), wanted) + evidence(number, tuple(fine_box))
         better = other > best
         channel.masked_fill_(better, number)
         best = torch.maximum(best, other)

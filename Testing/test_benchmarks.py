@@ -15,6 +15,7 @@ from recontrast import t2_like
 from resampling import resampled
 from scaling import markdown_table as scaling_table
 from scaling import stage_rows
+from segmentation import CONDITIONS
 from summary import markdown_table, summarise
 from systems import SYSTEMS, T2, chosen
 
@@ -243,3 +244,51 @@ def test_scaling_table_has_the_stages():
     rows = stage_rows("fast", 2.0, COST, report)
     assert [entry["stage"] for entry in rows] == ["align", "deform", "process"]
     assert scaling_table(rows).splitlines()[2] == "| fast | 2 | 20.0 | 1.50 | 2.0 | 9.5 |"
+
+
+# --- segmentation -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def brain_with_labels():
+    """A ball with a bright half and its labels, 1 and 2."""
+    image = empty_image((40, 44, 48), (1.0, 1.0, 1.0))
+    points = positions(image)
+    ball = np.linalg.norm(points - points.mean((0, 1, 2)), axis=-1) < 14
+    labels = np.where(ball, 1 + (points[..., 0] > points[..., 0].mean()), 0).astype(np.uint8)
+    return like(100.0 * labels, image), like(labels, image)
+
+
+def like(array, image):
+    out = sitk.GetImageFromArray(array)
+    out.CopyInformation(image)
+    return out
+
+
+def test_turned_head_keeps_its_labels(brain_with_labels):
+    image, manual = CONDITIONS["turned"](*brain_with_labels)
+    found, wanted = sitk.GetArrayFromImage(image) / 100.0, sitk.GetArrayFromImage(manual)
+    assert np.abs(np.rint(found) - wanted).mean() < 0.01
+    assert wanted.astype(bool).sum() == pytest.approx(sitk.GetArrayFromImage(brain_with_labels[1] > 0).sum(), rel=0.01)
+    middle_before, middle = (
+        np.argwhere(sitk.GetArrayFromImage(labels == 2)).mean(0) for labels in (brain_with_labels[1], manual)
+    )
+    ball_before, ball = (
+        np.argwhere(sitk.GetArrayFromImage(labels > 0)).mean(0) for labels in (brain_with_labels[1], manual)
+    )
+    cosine = (middle - ball) @ (middle_before - ball_before) / np.linalg.norm(middle - ball) ** 2
+    # The axis lies at (0.5, 0.6, 0.62) to x: cos 30 + 0.25 / |axis|^2 (1 - cos 30).
+    assert cosine == pytest.approx(np.cos(np.radians(30)) + 0.25 / 0.9944 * (1 - np.cos(np.radians(30))), abs=0.02)
+
+
+def test_other_conditions_leave_the_labels_alone(brain_with_labels):
+    image, manual = brain_with_labels
+    thick, same = CONDITIONS["thick"](image, manual)
+    assert same is manual
+    assert thick.GetSpacing() == (1.0, 1.0, 5.0)
+    assert thick[20, 22, 4] == pytest.approx(np.mean([image[20, 22, k] for k in range(20, 25)]))
+    dark, same = CONDITIONS["t2"](image, manual)
+    assert same is manual
+    # The brightest tissue is the darkest in the other contrast.
+    assert dark[25, 22, 24] < dark[14, 22, 24]
+    assert dark[0, 0, 0] == 0

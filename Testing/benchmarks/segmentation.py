@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from recontrast import t2_like
 
 from SLSFGRLib import segment
 from SLSFGRLib.images import read_image, read_labels
@@ -23,6 +25,7 @@ BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
 # Even numbers are right and odd ones left, as the white matter beside them shows.
 RIGHT_CORTEX, LEFT_CORTEX = tuple(range(100, 208, 2)), tuple(range(101, 208, 2))
 VERMIS = (71, 72, 73)
+TURN_AXIS, TURN_DEGREES = (0.5, 0.6, 0.62), 30.0
 # Structure: (the manual label's numbers, ours), right then left.
 STRUCTURES = {
     "right cerebral white matter": ((44,), (41,)),
@@ -64,11 +67,11 @@ def main() -> None:
     rows = []
     for path in sorted(arguments.brains.glob("*_t1.nii.gz"))[: arguments.count]:
         name = path.name.removesuffix("_t1.nii.gz")
-        image = CONDITIONS[arguments.condition](read_image(path))
+        manual = with_sides(read_labels(path.with_name(f"{name}_labels.nii.gz")))
+        image, manual = CONDITIONS[arguments.condition](read_image(path), manual)
         start = time.perf_counter()
         found = segment(image, model=model)
         seconds = time.perf_counter() - start
-        manual = with_sides(read_labels(path.with_name(f"{name}_labels.nii.gz")))
         found = sitk.Resample(found, manual, sitk.Transform(), sitk.sitkNearestNeighbor)
         rows.append({"brain": name} | dice_by_structure(manual, found) | {"seconds": seconds})
         print(f"{name}  dice {mean_dice(rows[-1]):.4f}  seconds {seconds:.1f}", flush=True)
@@ -105,12 +108,37 @@ def mean_dice(row: dict) -> float:
     return float(np.mean([row[structure] for structure in STRUCTURES]))
 
 
-def thick_slices(image: sitk.Image) -> sitk.Image:
-    """The image in slices of 5 mm along its last axis."""
-    return sitk.BinShrink(image, [1, 1, 5])
+def unchanged(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The image and its labels as they are."""
+    return image, manual
 
 
-CONDITIONS = {"plain": lambda image: image, "thick": thick_slices}
+def in_thick_slices(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The image in slices of 5 mm along its last axis; the labels stay fine."""
+    return sitk.BinShrink(image, [1, 1, 5]), manual
+
+
+def with_t2_contrast(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The image with the contrast of a T2 image."""
+    contrasted = sitk.GetImageFromArray(t2_like(sitk.GetArrayFromImage(image)))
+    contrasted.CopyInformation(image)
+    return contrasted, manual
+
+
+def with_turned_head(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The head turned by ``TURN_DEGREES`` about an axis that is none of the image's; the image's box grows with it."""
+    turn = sitk.VersorTransform(TURN_AXIS, math.radians(TURN_DEGREES))
+    middle = [(size - 1) / 2.0 for size in image.GetSize()]
+    turn.SetCenter(image.TransformContinuousIndexToPhysicalPoint(middle))
+    room = [size // 5 for size in image.GetSize()]
+    grid = sitk.ConstantPad(image, room, room, 0)
+    return (
+        sitk.Resample(image, grid, turn, sitk.sitkLinear),
+        sitk.Resample(manual, grid, turn, sitk.sitkNearestNeighbor),
+    )
+
+
+CONDITIONS = {"plain": unchanged, "thick": in_thick_slices, "t2": with_t2_contrast, "turned": with_turned_head}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""How bright each structure is in the very image that is segmented, learned from the image itself.
+
+A mixture of Gaussians, one for each structure and its mirror image, whose prior in each voxel is what the network
+sees there (Van Leemput et al. 1999, with the network in the atlas's place). It needs no labels and fits any contrast.
+It moves borders to where the image has them, finer than the network's voxels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from .label_table import mirrored_channels
+
+ITERATIONS = 4
+# Voxels at a border, in which two structures mix, say little about either: surer ones count for more.
+SURENESS_POWER = 2.0
+# The image's brightness goes from 0 to 1; less spread than this is chance.
+SMALLEST_DEVIATION = 0.03
+# In standard deviations: a vessel or a lesion looks like no structure, and must not be given to the next best.
+FARTHEST = 3.0
+# Of voxels in which the network sees nothing but background, there are too many.
+SURE_BACKGROUND = 0.98
+FEW_VOXELS = 1e-3
+
+
+@dataclass(frozen=True)
+class StructureBrightness:
+    """A Gaussian for the brightness of every channel of the label table.
+
+    :param mean: (K,).
+    :param variance: (K,).
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    @classmethod
+    def fitted(cls, logits: torch.Tensor, image: torch.Tensor) -> StructureBrightness:
+        """Fit to an image by expectation maximisation.
+
+        :param logits: (1, K, D, H, W), of the channels of the label table.
+        :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
+        """
+        rows, values = logits[0].flatten(1), image.flatten()
+        counted = rows.softmax(0)[0] < SURE_BACKGROUND
+        prior, values = rows[:, counted].log_softmax(0), values[counted]
+        found = cls._of(prior.exp(), values)
+        for _ in range(ITERATIONS - 1):
+            likelihood = torch.stack([found.log_likelihood(channel, values) for channel in range(len(prior))])
+            found = cls._of((prior + likelihood).softmax(0), values)
+        return found
+
+    @classmethod
+    def _of(cls, shares: torch.Tensor, values: torch.Tensor) -> StructureBrightness:
+        """From (K, N) shares of the channels in voxels with (N,) values."""
+        weights = shares**SURENESS_POWER
+        moments = torch.stack([weights.sum(1), weights @ values, weights @ values.square()])
+        mirrored = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=values.device)
+        count, first, second = moments + moments[:, mirrored]
+        mean = first / (count + FEW_VOXELS)
+        spread = second / (count + FEW_VOXELS) - mean.square()
+        return cls(mean, spread.clamp(min=SMALLEST_DEVIATION**2))
+
+    def log_likelihood(self, channel: int, image: torch.Tensor) -> torch.Tensor:
+        """Of a channel, given the brightness of voxels, up to a constant that all channels share."""
+        distance = (image - self.mean[channel]).square() / self.variance[channel]
+        return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())

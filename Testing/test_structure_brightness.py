@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+
+from SLSFGRLib.fields import downsample, resize_image
+from SLSFGRLib.label_table import mirrored_channels, read_label_table
+from SLSFGRLib.segmentation import strongest_channels
+from SLSFGRLib.structure_brightness import FARTHEST, SMALLEST_DEVIATION, StructureBrightness
+
+CHANNELS = len(read_label_table()) + 1
+NAMES = ["background"] + [structure.name for structure in read_label_table()]
+LEFT, RIGHT = NAMES.index("Left putamen"), NAMES.index("Right putamen")
+STEM = NAMES.index("Brain stem")
+
+
+def uncertain(labels, weight=1.5):
+    """Logits that favour the labels (D, H, W) weakly."""
+    return weight * torch.nn.functional.one_hot(labels, CHANNELS).movedim(-1, 0)[None].float()
+
+
+@pytest.fixture
+def scene():
+    """Labels in slabs and an image in which each has its own brightness and spread."""
+    labels = torch.zeros(24, 12, 12, dtype=torch.long)
+    labels[6:12], labels[12:18], labels[18:] = LEFT, RIGHT, STEM
+    noise = torch.randn(labels.shape, generator=torch.Generator().manual_seed(0))
+    mean = torch.tensor([0.1, 0.5, 0.9])[torch.tensor([0, 1, 1, 2])[(labels > 0).long() + (labels == STEM) * 2]]
+    return labels, (mean + 0.05 * noise)[None, None]
+
+
+def test_brightness_of_each_structure_is_found_though_the_prior_is_weak(scene):
+    labels, image = scene
+    found = StructureBrightness.fitted(uncertain(labels, 4.0), image)
+    for channel, value in ((0, 0.1), (LEFT, 0.5), (STEM, 0.9)):
+        assert float(found.mean[channel]) == pytest.approx(value, abs=0.02)
+        assert float(found.variance[channel]) ** 0.5 == pytest.approx(0.05, abs=0.015)
+
+
+def test_structure_and_its_mirror_image_look_the_same(scene):
+    labels, image = scene
+    found = StructureBrightness.fitted(uncertain(labels), image)
+    mirrored = torch.as_tensor(np.asarray(mirrored_channels()), dtype=torch.long)
+    torch.testing.assert_close(found.mean[mirrored], found.mean)
+    assert int(mirrored[LEFT]) == RIGHT
+
+
+def test_likelihood_is_the_gaussians_up_to_its_farthest():
+    two = StructureBrightness(torch.tensor([0.2, 0.6]), torch.tensor([0.01, 0.04]))
+    gaussian = torch.distributions.Normal(0.6, 0.2).log_prob(torch.tensor([0.5, 0.9]))
+    constant = 0.5 * np.log(2 * np.pi)
+    torch.testing.assert_close(two.log_likelihood(1, torch.tensor([0.5, 0.9])), gaussian + constant)
+    far = two.log_likelihood(0, torch.tensor([0.2 + 0.1 * FARTHEST, 5.0]))
+    assert float(far[0]) == pytest.approx(float(far[1]))
+
+
+def test_structure_that_is_nowhere_has_numbers_all_the_same(scene):
+    labels, image = scene
+    found = StructureBrightness.fitted(uncertain(labels, 60.0), image)
+    assert torch.isfinite(found.mean).all()
+    assert float(found.variance.min()) == pytest.approx(SMALLEST_DEVIATION**2)
+
+
+def test_border_moves_to_where_the_fine_image_has_it():
+    # The network, on a coarse grid, sees the border two fine voxels from where it is.
+    fine = torch.zeros(32, 16, 16, dtype=torch.long)
+    fine[18:] = STEM
+    image = torch.where(fine == STEM, 0.8, 0.2)[None, None]
+    image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    coarse = torch.zeros(16, 8, 8, dtype=torch.long)
+    coarse[8:] = STEM
+    logits = uncertain(coarse, 3.0)
+    brightness = StructureBrightness.fitted(logits, downsample(image, 2))
+
+    def evidence(channel, box):
+        return brightness.log_likelihood(channel, image[(slice(None), slice(None), *box)])
+
+    without = strongest_channels(logits, (32, 16, 16))
+    found = strongest_channels(logits, (32, 16, 16), evidence)
+    assert (without[16:18] == STEM).mean() > 0.9
+    np.testing.assert_array_equal(found, fine.numpy())
+
+
+def test_evidence_is_added_to_the_interpolated_logits_in_its_place():
+    logits = torch.randn(1, 5, 6, 7, 8, generator=torch.Generator().manual_seed(0))
+    logits[:, 0, :2] = 9.0
+    extra = torch.randn(5, 12, 14, 16, generator=torch.Generator().manual_seed(1))
+    found = strongest_channels(logits, (12, 14, 16), lambda channel, box: extra[channel][box][None, None])
+    expected = (resize_image(logits, (12, 14, 16))[0] + extra).argmax(dim=0).numpy()
+    # What the coarse result takes for background, with a voxel's margin, is not looked at.
+    np.testing.assert_array_equal(found[2:], expected[2:])
+    assert not found[:2].any()
