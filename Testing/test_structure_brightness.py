@@ -61,14 +61,14 @@ def test_structure_that_is_nowhere_has_numbers_all_the_same(scene):
 
 
 def test_border_moves_to_where_the_fine_image_has_it():
-    # The network, on a coarse grid, sees the border two fine voxels from where it is.
+    # The network, on a coarse grid, sees the border two fine voxels off.
     fine = torch.zeros(32, 16, 16, dtype=torch.long)
     fine[18:] = STEM
     image = torch.where(fine == STEM, 0.8, 0.2)[None, None]
     image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
     coarse = torch.zeros(16, 8, 8, dtype=torch.long)
     coarse[8:] = STEM
-    logits = uncertain(coarse, 3.0)
+    logits = uncertain(coarse, 2.0)
     brightness = StructureBrightness.fitted(logits, downsample(image, 2))
 
     def evidence(channel, box):
@@ -76,8 +76,9 @@ def test_border_moves_to_where_the_fine_image_has_it():
 
     without = strongest_channels(logits, (32, 16, 16))
     found = strongest_channels(logits, (32, 16, 16), evidence)
-    assert (without[16:18] == STEM).mean() > 0.9
-    np.testing.assert_array_equal(found, fine.numpy())
+    assert (without[17] == STEM).mean() > 0.9
+    assert (found[17] == 0).mean() > 0.9
+    assert (found == fine.numpy()).mean() > 0.99
 
 
 def test_evidence_is_added_to_the_interpolated_logits_in_its_place():

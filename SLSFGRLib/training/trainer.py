@@ -13,6 +13,7 @@ import torch
 from ..devices import choose_device
 from ..errors import InputError
 from ..models import Model, load_model
+from .averaging import AveragedWeights
 from .balance import DynamicWeightAverage, FixedWeights
 from .curves import draw_curve
 from .recipe import Recipe
@@ -28,7 +29,7 @@ LONGEST_GRADIENT = 5.0
 class Trainer:
     """Trains one recipe into one folder.
 
-    The folder gets ``model.pt`` (the best weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``
+    The folder gets ``model.pt`` (the best averaged weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``
     and ``curve.png``; each is replaced as a whole.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -49,6 +50,7 @@ class Trainer:
         if recipe.training.start:
             _start_from(network, recipe.folder / recipe.training.start)
         self.network = network.to(self.device, memory_format=torch.channels_last_3d)
+        self.average = AveragedWeights(self.network)
         self.task = METHODS[recipe.training.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.training.learning_rate)
         self.balance = (DynamicWeightAverage if recipe.training.dynamic_weights else FixedWeights)(self.task.names)
@@ -71,6 +73,7 @@ class Trainer:
             if state["recipe"].get(part) != settings:
                 raise InputError(f"{path}: was made with another [{part}]; use that recipe or another --output.")
         self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.rows, self.balance.history = state["step"], state["rows"], state["history"]
 
@@ -111,6 +114,7 @@ class Trainer:
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
         self.optimiser.step()
+        self.average.update(self.network)
         return {name: loss.item() for name, loss in losses.items()}
 
     @torch.no_grad()
@@ -119,15 +123,17 @@ class Trainer:
         if all(name in means for name in self.task.names):
             self.balance.end_epoch(means)
         row = {"step": self.step} | {f"training_{name}": value for name, value in means.items()}
-        row |= self.task.validate()
-        self.rows.append(row)
-        best = max(self.rows, key=lambda other: other[self.task.score])
-        if best is row:
-            model = Model(self.recipe.name, self.recipe.model, self.network, sha256=None)
-            _replace(self.folder / MODEL, model.save)
+        with self.average.in_place_of(self.network):
+            row |= self.task.validate()
+            self.rows.append(row)
+            best = max(self.rows, key=lambda other: other[self.task.score])
+            if best is row:
+                model = Model(self.recipe.name, self.recipe.model, self.network, sha256=None)
+                _replace(self.folder / MODEL, model.save)
         state = {
             "recipe": self._settings(),
             "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
             "rows": self.rows,
