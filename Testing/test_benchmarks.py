@@ -3,10 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ablation
 import bench
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+from ablation import VARIANTS as ABLATION
 from bench import Run, finished, planned
 from conftest import DIRECTIONS, affine_matrix, empty_image, positions, rotation_about, transformed
 from measuring import Cost, RunError, table_row, timed
@@ -292,3 +295,29 @@ def test_other_conditions_leave_the_labels_alone(brain_with_labels):
     # The brightest tissue is the darkest in the other contrast.
     assert dark[25, 22, 24] < dark[14, 22, 24]
     assert dark[0, 0, 0] == 0
+
+
+# --- ablation -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ABLATION)
+def test_variants_of_the_ablation_differ_in_what_their_names_say(name):
+    made = ablation.recipe(ABLATION[name], steps=40, seed=2)
+    network = made.model.build()
+    assert (network.segmenter is not None) == (name != "no segmentation")
+    adapter = network.adapters[0]
+    assert (adapter.gate is not None) == (name not in ("no segmentation", "+ segmentation loss"))
+    without_frequency = ("no segmentation", "+ segmentation loss", "+ feature guidance")
+    assert isinstance(adapter.enhance, torch.nn.Identity) == (name in without_frequency)
+    assert made.training.dynamic_weights == (name == "+ dynamic weights" or name.startswith("label"))
+    percent = int(name.split()[2]) if name.startswith("label") else 50
+    assert made.supervision.label_fraction == percent / 100.0
+    assert (made.training.steps, made.training.seed) == (40, 2)
+
+
+def test_ablation_table_gives_mean_and_spread_over_the_seeds():
+    rows = [
+        {"variant": "a", "seed": 0, "registration_dice": 0.5, "folding_percent": 0.0},
+        {"variant": "a", "seed": 1, "registration_dice": 0.7, "folding_percent": 0.2},
+    ]
+    assert ablation.table(rows).splitlines()[2] == "| a | 0.6000 ± 0.1414 | - | 0.1000 ± 0.1414 |"

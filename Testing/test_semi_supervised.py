@@ -214,15 +214,19 @@ def test_label_fraction_is_how_many_maps_show_their_labels(recipe, tmp_path, fra
     trainer = prepared(changed(recipe, "supervision", label_fraction=fraction), tmp_path)
     task = trainer.task
     task.training = [*task.training, *task.validation]
+    # Without all labels two unlike contrasts could not be compared.
+    drawn = replace(recipe.synthesis, same_contrast_chance=0.5 if fraction == 1.0 else 1.0)
     seen = set()
     for seed in range(12):
-        pair = synthesis.draw_pair(task.training, (16, 24, 16), recipe.synthesis, generator(seed), 2.0)
+        pair = synthesis.draw_pair(task.training, (16, 24, 16), drawn, generator(seed), 2.0)
         moving, fixed = task._pair(generator(seed))
         for sample, example in ((pair.moving, moving), (pair.fixed, fixed)):
             assert torch.equal(example.image, sample.image)
             assert (example.fractions is None) == (sample.number >= count)
             if example.fractions is not None:
                 assert torch.equal(example.fractions, synthesis.fractions(sample.labels))
+            # Labels that may not be seen do not help to compare the images either.
+            assert (example.reference is example.image) == (fraction < 1.0)
             seen.add(sample.number)
     assert seen == {0, 1, 2, 3}
 

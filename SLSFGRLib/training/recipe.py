@@ -56,7 +56,8 @@ class Supervision:
     """What a semi-supervised method learns from.
 
     :param shape: of the grid on which images are made and learned, in voxels.
-    :param label_fraction: the share of the training maps whose labels may be seen; of the others, images alone.
+    :param label_fraction: the share of the training maps whose labels may be seen; of the others, images alone. Below
+        1, both images of a pair have the same contrast: without labels two of unlike contrasts cannot be compared.
     :param segmentation_steps: so many steps at the start learn the segmentation of single images only; they are
         left out where there are no labels, or no segmentation branch.
     :param rarity: how much more a voxel of a small structure counts in these steps; 0 not at all, 1 as much as the

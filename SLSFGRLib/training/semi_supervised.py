@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..errors import InputError
 from ..fields import jacobian_determinant, resize_field, warp
 from ..networks.sl_sfgr import SLSFGRNetwork
 from ..overlap import segmentation_loss
-from ..synthesis import fractions
+from ..synthesis import Synthesis, fractions
 from .cases import aligned, draw_pair, load_images
 from .recipe import Recipe
 from .semi_supervision import Example, pair_losses
@@ -90,6 +91,17 @@ class SemiSupervised:
         return max(round(fraction * len(self.training)), 1 if fraction > 0 else 0)
 
     @property
+    def _labels_for_all(self) -> bool:
+        """Whether two images may be compared by what their labels say they show."""
+        return self.network.segmenter is not None and self._labelled == len(self.training)
+
+    @property
+    def _synthesis(self) -> Synthesis:
+        """How images are made: where labels are missing, two of unlike contrasts could not be compared."""
+        drawn = self.recipe.synthesis
+        return drawn if self._labels_for_all else replace(drawn, same_contrast_chance=1.0)
+
+    @property
     def _warm_up(self) -> int:
         """How many steps learn the segmentation only."""
         can_learn = self.network.segmenter is not None and self._labelled > 0
@@ -115,18 +127,21 @@ class SemiSupervised:
             return tuple(Example(image, image, None) for image in images)
         pair = self._draw(synthesis.draw_pair, self.training, generator)
         return tuple(
-            Example(sample.image, reference, _fractions(sample.labels), fractions(sample.anatomy))
-            if sample.number < self._labelled
-            else Example(sample.image, reference, None)
+            Example(
+                sample.image,
+                reference if self._labels_for_all else sample.image,
+                *((_fractions(sample.labels), fractions(sample.anatomy)) if sample.number < self._labelled else ()),
+            )
             for sample, reference in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference))
         )
 
     def _draw(self, draw: Callable, maps: list[synthesis.LabelMap], generator: torch.Generator) -> Any:  # noqa: ANN401
-        return draw(maps, self.recipe.supervision.shape, self.recipe.synthesis, generator, self.spacing)
+        return draw(maps, self.recipe.supervision.shape, self._synthesis, generator, self.spacing)
 
     def _validated(self, maps: list[synthesis.LabelMap], generator: torch.Generator) -> dict[str, float]:
         """The figures of one pair of held-out maps."""
-        pair = self._draw(synthesis.draw_pair, maps, generator)
+        supervision = self.recipe.supervision
+        pair = synthesis.draw_pair(maps, supervision.shape, self.recipe.synthesis, generator, self.spacing)
         moving, fixed = (self.network.describe(sample.image) for sample in (pair.moving, pair.fixed))
         carried, wanted = (fractions(sample.anatomy) for sample in (pair.moving, pair.fixed))
         field = resize_field(self.network.match(moving, fixed)[-1], wanted.shape[2:])

@@ -36,7 +36,7 @@ class Example:
 
     image: torch.Tensor
     reference: torch.Tensor
-    fractions: torch.Tensor | None
+    fractions: torch.Tensor | None = None
     anatomy: torch.Tensor | None = None
 
 
