@@ -5,7 +5,7 @@ import torch
 
 from SLSFGRLib.fields import compose, integrate, jacobian_determinant, resize_field, smooth, warp
 from SLSFGRLib.networks import SLSFGRNetwork
-from SLSFGRLib.networks.sl_sfgr import INTEGRATION_STEPS, VELOCITY_BLUR
+from SLSFGRLib.networks.sl_sfgr import INTEGRATION_STEPS, VELOCITY_BLUR, VELOCITY_SCALE
 from SLSFGRLib.training.semi_supervision import Example, pair_losses
 
 SHAPE = (16, 24, 16)
@@ -24,7 +24,7 @@ def small_network(heads=None, strengths=None, **options):
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if heads is not None and name.startswith("refinements") and "layers.3" in name:
-                parameter.normal_(std=heads)
+                parameter.normal_(std=heads / VELOCITY_SCALE)
             if strengths is not None and name.endswith("strength"):
                 parameter.normal_(std=strengths)
     return network
@@ -132,7 +132,7 @@ def test_large_fields_do_not_fold(seed):
     network = small_network(heads=0.2)
     torch.manual_seed(seed)
     for refinement in network.refinements:
-        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.1)
+        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.1 / VELOCITY_SCALE)
     for field in network(*images(shape=(32, 32, 40)).split(1)):
         assert field.abs().max() > 0.5
         assert float(jacobian_determinant(field).min()) > 0

@@ -23,6 +23,8 @@ from .matching import SHIFTS, local_matches
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
+# A voxel of the coarsest level is 16 mm: without this the first steps of the training would throw the image about.
+VELOCITY_SCALE = 0.1
 # How often each resolution, coarse to fine, improves the field.
 PASSES = (1, 2, 1)
 
@@ -207,4 +209,4 @@ class FieldRefinement(nn.Module):
 
     def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """(B, C, D, H, W) features to a (B, 3, D, H, W) velocity in voxels."""
-        return self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))
+        return VELOCITY_SCALE * self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))

@@ -79,6 +79,11 @@ def trained(variant: Variant, steps: int, seed: int, folder: Path) -> dict[str, 
     from SLSFGRLib.training.trainer import CHECKPOINT, Trainer
 
     folder.mkdir(parents=True, exist_ok=True)
+    # To bring the maps into their compact form takes a minute, and is the same for all.
+    maps, shared = folder / "label_maps", folder.parent / "label_maps"
+    shared.mkdir(exist_ok=True)
+    if not maps.exists():
+        maps.symlink_to(shared.resolve(), target_is_directory=True)
     trainer = Trainer(recipe(variant, steps, seed), folder)
     if (folder / CHECKPOINT).is_file():
         trainer.resume()
