@@ -25,7 +25,11 @@ def soft_dice_loss(first: torch.Tensor, second: torch.Tensor, weight: torch.Tens
 
 
 def segmentation_loss(
-    logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None, rarity: float = 0.0
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None = None,
+    rarity: float = 0.0,
+    overlap: float = 1.0,
 ) -> torch.Tensor:
     """Cross-entropy plus soft Dice over the structures, the mean over the batch.
 
@@ -38,12 +42,14 @@ def segmentation_loss(
     :param rarity: in the cross-entropy a voxel of a channel that fills n voxels counts by ``n ** -rarity``. With all
         voxels alike a new network goes long without seeing the small structures at all; one that knows them makes
         them too large if they count for more.
+    :param overlap: what the soft Dice counts beside the cross-entropy. It teaches small structures fast, but makes
+        what the network is not sure of too large; cross-entropy alone gives probabilities.
     """
     rows, wanted = _rows(logits), _rows(target.detach())
     weights = torch.ones_like(wanted[..., :1]) if weight is None else _rows(weight.detach())
     # Sums over all voxels need every digit, also in mixed precision.
     with torch.autocast(logits.device.type, enabled=False):
-        return _CrossEntropyAndDice.apply(rows.float(), wanted.float(), weights.float(), rarity)
+        return _CrossEntropyAndDice.apply(rows.float(), wanted.float(), weights.float(), rarity, overlap)
 
 
 def _rows(volumes: torch.Tensor) -> torch.Tensor:
@@ -66,6 +72,7 @@ class _CrossEntropyAndDice(torch.autograd.Function):
         target: torch.Tensor,
         weight: torch.Tensor,
         rarity: float,
+        overlap: float,
     ) -> torch.Tensor:
         logarithm = torch.log_softmax(logits, dim=2)
         weighted = target * weight
@@ -80,7 +87,7 @@ class _CrossEntropyAndDice(torch.autograd.Function):
         total = weight.mT @ share + size + FEW_VOXELS
         counted = (size > 0).to(logits.dtype)
         counted[..., 0] = 0.0
-        counted /= counted.sum(2, keepdim=True).clamp(min=1.0)
+        counted *= overlap / counted.sum(2, keepdim=True).clamp(min=1.0)
         dice = (2.0 * common + FEW_VOXELS) / total
         context.save_for_backward(share, weighted, weight, dice, counted / total, scarce, importance)
         return (entropy + (counted * (1.0 - dice)).sum()) / len(logits)
@@ -88,12 +95,12 @@ class _CrossEntropyAndDice(torch.autograd.Function):
     @staticmethod
     def backward(
         context: torch.autograd.function.FunctionCtx, slope: torch.Tensor
-    ) -> tuple[torch.Tensor, None, None, None]:
+    ) -> tuple[torch.Tensor, None, None, None, None]:
         share, weighted, weight, dice, factor, scarce, importance = context.saved_tensors
         # The Dice's derivative with respect to each share is weight * dice * factor - 2 * weighted * factor; both it
         # and the entropy's go through the softmax, in as few passes over all voxels and classes as can be.
-        overlap = share * weighted
-        along = weight * (share @ (dice * factor).mT) - overlap @ (2.0 * factor).mT
+        common = share * weighted
+        along = weight * (share @ (dice * factor).mT) - common @ (2.0 * factor).mT
         gradient = torch.baddbmm(importance - along, weight, dice * factor)
-        gradient.mul_(share).addcmul_(overlap, -2.0 * factor).addcmul_(weighted, -scarce)
-        return gradient.mul_(slope / len(share)), None, None, None
+        gradient.mul_(share).addcmul_(common, -2.0 * factor).addcmul_(weighted, -scarce)
+        return gradient.mul_(slope / len(share)), None, None, None, None

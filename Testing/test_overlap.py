@@ -23,7 +23,7 @@ def random_logits(seed=0, count=2):
     return 2.0 * torch.randn(count, CLASSES, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def written_out(logits, target, weight, rarity):
+def written_out(logits, target, weight, rarity, part=1.0):
     """The loss of one image in plain terms: (K, D, H, W) and (1, D, H, W)."""
     probability, volumes = logits.softmax(0), (weight * target).sum((1, 2, 3))
     scarce = (volumes + FEW_VOXELS) ** -rarity / (volumes * (volumes + FEW_VOXELS) ** -rarity).sum()
@@ -33,7 +33,7 @@ def written_out(logits, target, weight, rarity):
         if (wanted * weight).sum() > 0:
             overlap = 2.0 * (weight[0] * found * wanted).sum() + FEW_VOXELS
             losses.append(1.0 - overlap / ((weight[0] * (found + wanted)).sum() + FEW_VOXELS))
-    return entropy + (torch.stack(losses).mean() if losses else 0.0)
+    return entropy + part * (torch.stack(losses).mean() if losses else 0.0)
 
 
 # --- soft Dice ----------------------------------------------------------------------------------------------
@@ -95,16 +95,18 @@ def test_background_and_absent_structures_are_left_out_of_the_dice():
     assert float(segmentation_loss(logits, one)) == pytest.approx(float(entropy + 1.0 - dice))
 
 
-@pytest.mark.parametrize(("weighted", "rarity"), [(False, 0.0), (False, 0.5), (True, 0.0), (True, 0.7)])
-def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weighted, rarity):
+@pytest.mark.parametrize(
+    ("weighted", "rarity", "part"), [(False, 0.0, 1.0), (False, 0.5, 0.1), (True, 0.0, 0.0), (True, 0.7, 1.0)]
+)
+def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weighted, rarity, part):
     target = shares()
     target[1, 2] = 0.0
     target[1] /= target[1].sum(0)
     weight = torch.rand(2, 1, *SHAPE, generator=torch.Generator().manual_seed(5)) if weighted else None
     ours, plain = random_logits().requires_grad_(), random_logits().requires_grad_()
-    loss = segmentation_loss(ours, target, weight, rarity)
+    loss = segmentation_loss(ours, target, weight, rarity, part)
     weights = torch.ones(2, 1, *SHAPE) if weight is None else weight
-    expected = torch.stack([written_out(plain[i], target[i], weights[i], rarity) for i in range(2)]).mean()
+    expected = torch.stack([written_out(plain[i], target[i], weights[i], rarity, part) for i in range(2)]).mean()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     (3.0 * loss).backward()
     (3.0 * expected).backward()
@@ -118,7 +120,7 @@ def test_written_out_gradient_is_the_numerical_one():
     for weights, rarity in ((torch.ones_like(weight), 0.5), (weight, 0.0), (0.01 * weight, 0.5)):
         leaf = rows.clone().requires_grad_()
         assert torch.autograd.gradcheck(
-            lambda logits, w=weights, r=rarity: _CrossEntropyAndDice.apply(logits, wanted, w, r), leaf
+            lambda logits, w=weights, r=rarity: _CrossEntropyAndDice.apply(logits, wanted, w, r, 0.7), leaf
         )
 
 

@@ -62,6 +62,8 @@ class Supervision:
         left out where there are no labels, or no segmentation branch.
     :param rarity: how much more a voxel of a small structure counts in these steps; 0 not at all, 1 as much as the
         structure is smaller. A new network needs about 0.5 to see the small ones; later 0 is best.
+    :param overlap: what the overlap counts beside the cross-entropy in these steps. A new network needs about 1; later,
+        little of it keeps the structures' sizes right.
     :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: over so many steps what is learned without labels comes to count in full.
     """
@@ -70,6 +72,7 @@ class Supervision:
     label_fraction: float = 1.0
     segmentation_steps: int = 0
     rarity: float = 0.5
+    overlap: float = 1.0
     real_pairs: float = 0.2
     pseudo_steps: int = 500
 

@@ -119,7 +119,10 @@ class SemiSupervised:
     def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
         sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
         logits = self.network.segment(sample.image)
-        return segmentation_loss(logits, _fractions(sample.labels), rarity=self.recipe.supervision.rarity)
+        supervision = self.recipe.supervision
+        return segmentation_loss(
+            logits, _fractions(sample.labels), rarity=supervision.rarity, overlap=supervision.overlap
+        )
 
     def _pair(self, generator: torch.Generator) -> tuple[Example, Example]:
         if self.images is not None and float(torch.rand((), generator=generator)) < self.recipe.supervision.real_pairs:
