@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ Box = tuple[slice, ...]
 MARGIN_MM = 8.0
 # How many voxels of the prepared image a side make one of the network's.
 FACTOR = 2
+# Where the network gives a structure less than this, it is not the one that is there.
+LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -128,35 +130,49 @@ def strongest_channels(
     """The channel with the largest logit in each voxel of a finer grid over the same box.
 
     Logits are interpolated, not labels: borders come out smooth, and finer than the network's voxels. The channels
-    are taken one after the other, and only where the coarse result shows a brain.
+    are taken one after the other, each only where it may be the largest.
 
     :param logits: (1, K, d, h, w).
     :param shape: of the finer grid.
     :param evidence: of a channel in a box of the finer grid, (1, 1, ...), to be added to its logits.
     :returns: uint8, of that shape.
     """
-    coarse = logits.argmax(dim=1)[0]
-    inside = [torch.nonzero(coarse.amax(dim=[other for other in range(3) if other != axis]))[:, 0] for axis in range(3)]
-    result = np.zeros(shape, dtype=np.uint8)
-    if any(len(indices) == 0 for indices in inside):
-        return result
-    box, fine_box = [], []
-    for indices, size, fine in zip(inside, coarse.shape, shape, strict=True):
-        low, high = max(0, int(indices[0]) - 1), min(size, int(indices[-1]) + 2)
-        box.append(slice(low, high))
-        fine_box.append(slice(low * fine // size, high * fine // size))
-    part = logits[(slice(None), slice(None), *box)]
-    wanted = [piece.stop - piece.start for piece in fine_box]
-    best = resize_image(part[:, :1].contiguous(), wanted) + evidence(0, tuple(fine_box))
-    channel = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for number in range(1, logits.shape[1]):
-        update(number / logits.shape[1])
-        other = resize_image(part[:, number : number + 1].contiguous(), wanted) + evidence(number, tuple(fine_box))
-        better = other > best
-        channel.masked_fill_(better, number)
-        best = torch.maximum(best, other)
-    result[tuple(fine_box)] = channel[0, 0].cpu().numpy()
-    return result
+    best = torch.full((1, 1, *shape), -torch.inf, device=logits.device)
+    found = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
+    possible = logits[0].softmax(dim=0) > LEAST_SHARE
+    for channel in range(logits.shape[1]):
+        update(channel / logits.shape[1])
+        box = _box_about(possible[channel])
+        if box is None:
+            continue
+        fine = _in_finer_grid(box, possible.shape[1:], shape)
+        part = logits[(slice(None), slice(channel, channel + 1), *box)].contiguous()
+        score = resize_image(part, [piece.stop - piece.start for piece in fine]) + evidence(channel, fine)
+        there = (slice(None), slice(None), *fine)
+        found[there].masked_fill_(score > best[there], channel)
+        torch.maximum(best[there], score, out=best[there])
+    return found[0, 0].cpu().numpy()
+
+
+def _box_about(mask: torch.Tensor) -> Box | None:
+    """The box about the true voxels of a (D, H, W) mask, with a margin for interpolating; None if there are none."""
+    box = []
+    for axis, size in enumerate(mask.shape):
+        indices = torch.nonzero(
+            mask.any(dim=(axis + 1) % 3, keepdim=True).any(dim=(axis + 2) % 3, keepdim=True).flatten()
+        )
+        if len(indices) == 0:
+            return None
+        box.append(slice(max(0, int(indices[0]) - 1), min(size, int(indices[-1]) + 2)))
+    return tuple(box)
+
+
+def _in_finer_grid(box: Box, coarse: Sequence[int], shape: Sequence[int]) -> Box:
+    """The same box in the voxels of a finer grid."""
+    return tuple(
+        slice(piece.start * fine // size, piece.stop * fine // size)
+        for piece, size, fine in zip(box, coarse, shape, strict=True)
+    )
 
 
 def on_own_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Image:
