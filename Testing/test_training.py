@@ -8,6 +8,7 @@ import SimpleITK as sitk
 import torch
 from conftest import affine_matrix, empty_image, head_image, numbers_image, rotation_about
 
+from SLSFGRLib.commands import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import smooth
 from SLSFGRLib.label_table import read_label_table
@@ -380,3 +381,19 @@ def test_resuming_without_a_usable_checkpoint_is_refused(recipe, tmp_path, align
     other = replace(recipe, model=replace(recipe.model, roughness=0.7))
     with pytest.raises(InputError, match=r"checkpoint\.pt: was made with another \[model\]"):
         Trainer(other, tmp_path, "cpu").resume()
+
+
+@pytest.mark.parametrize(("stop", "advice"), [(1, "nothing was written."), (4, "with --resume.")])
+def test_interrupted_command_says_what_is_left(folder, tmp_path, aligned_images, monkeypatch, capsys, stop, advice):
+    learn = Trainer._learn
+
+    def interrupted(trainer):
+        if trainer.step == stop:
+            raise KeyboardInterrupt
+        return learn(trainer)
+
+    monkeypatch.setattr(Trainer, "_learn", interrupted)
+    output = tmp_path / "run"
+    assert main(["train", str(folder / "recipe.toml"), "--output", str(output), "--quiet"]) == 130
+    assert capsys.readouterr().err.strip().endswith(advice)
+    assert (output / "checkpoint.pt").exists() == (stop == 4)

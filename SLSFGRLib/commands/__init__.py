@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:
         return _fail(str(error))
-    except KeyboardInterrupt:
-        print("\nslsfgr: interrupted; nothing was written.", file=sys.stderr)
+    except KeyboardInterrupt as wish:
+        print(f"\nslsfgr: interrupted; {str(wish) or 'nothing was written.'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has gone, as with `| head`; Python must not complain again when it closes.

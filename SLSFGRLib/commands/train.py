@@ -28,11 +28,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr train``."""
     from ..errors import InputError
     from ..training import Trainer, read_recipe
+    from ..training.trainer import CHECKPOINT
 
     trainer = Trainer(read_recipe(arguments.recipe), arguments.output, arguments.device)
     if arguments.resume:
         trainer.resume()
-    elif (arguments.output / "checkpoint.pt").exists():
+    elif (arguments.output / CHECKPOINT).exists():
         raise InputError(f"{arguments.output}: holds a training run; add --resume or choose another --output.")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    print(trainer.run(ConsoleProgress(arguments.quiet)))
+    try:
+        model = trainer.run(ConsoleProgress(arguments.quiet))
+    except KeyboardInterrupt as wish:
+        if (arguments.output / CHECKPOINT).exists():
+            raise KeyboardInterrupt(f"go on from the last checkpoint in {arguments.output} with --resume.") from wish
+        raise
+    print(model)
