@@ -27,6 +27,8 @@ NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
 # The network that is of use without training.
 LEARNS_ON_A_PAIR = "li_fan"
 SHIPPED = ("Models", "sl_sfgr.pt")
+# As `sha256sum` writes it.
+CHECKSUM = ("Models", "sl_sfgr.pt.sha256")
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 
@@ -153,12 +155,15 @@ class Model:
 def default_model() -> Model:
     """The model that ships.
 
-    :raises InputError: this installation has none.
+    :raises InputError: this installation has none, or a damaged one.
     """
     path = resource_path(*SHIPPED)
     if not path.is_file():
         raise InputError("this installation has no trained weights; train a model and give it with --model.")
-    return load_model(str(path))
+    model = load_model(str(path))
+    if model.sha256 != resource_path(*CHECKSUM).read_text(encoding="ascii").split()[0]:
+        raise InputError(f"{path}: is damaged; install SLSFGR again.")
+    return model
 
 
 def _extended(image: torch.Tensor, multiple: int) -> torch.Tensor:

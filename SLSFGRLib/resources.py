@@ -17,4 +17,4 @@ def resource_path(*parts: str) -> Path:
 
 def can_segment() -> bool:
     """Whether the weights of the network that segments are installed. Needs no torch."""
-    return any(resource_path("Models").glob("sl_sfgr*"))
+    return resource_path("Models", "sl_sfgr.pt").is_file()

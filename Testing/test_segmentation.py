@@ -1,4 +1,5 @@
 import csv
+import hashlib
 
 import numpy as np
 import pytest
@@ -123,6 +124,22 @@ def test_installation_without_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("SLSFGRLib.models.resource_path", tmp_path.joinpath)
     with pytest.raises(InputError, match="this installation has no trained weights"):
         default_model()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_weights_that_ship_are_checked(monkeypatch, tmp_path, damaged):
+    folder = tmp_path / "Models"
+    folder.mkdir()
+    weights = folder / "sl_sfgr.pt"
+    Model.untrained("li_fan").save(weights)
+    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (folder / "sl_sfgr.pt.sha256").write_text(f"{'0' * 64 if damaged else checksum}  sl_sfgr.pt\n")
+    monkeypatch.setattr("SLSFGRLib.models.resource_path", tmp_path.joinpath)
+    if damaged:
+        with pytest.raises(InputError, match=r"sl_sfgr\.pt: is damaged; install SLSFGR again"):
+            default_model()
+    else:
+        assert default_model().sha256 == checksum
 
 
 @pytest.fixture
