@@ -1,6 +1,6 @@
 """How bright each structure is in the very image that is segmented, learned from the image itself.
 
-A mixture of Gaussians, one for each structure and its mirror image, whose prior in each voxel is what the network
+A mixture of Gaussians, one for each structure and its mirror image and one for all fluid, whose prior in each voxel is what the network
 sees there (Van Leemput et al. 1999, with the network in the atlas's place). It needs no labels and fits any contrast.
 It moves borders to where the image has them, finer than the network's voxels.
 """
@@ -8,10 +8,12 @@ It moves borders to where the image has them, finer than the network's voxels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
-from .label_table import mirrored_channels
+from .label_table import read_label_table
+from .synthesis.tissues import LOOKS, classes
 
 ITERATIONS = 4
 # Voxels at a border, in which two structures mix, say little about either: surer ones count for more.
@@ -57,8 +59,9 @@ class StructureBrightness:
         """From (K, N) shares of the channels in voxels with (N,) values."""
         weights = shares**SURENESS_POWER
         moments = torch.stack([weights.sum(1), weights @ values, weights @ values.square()])
-        mirrored = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=values.device)
-        count, first, second = moments + moments[:, mirrored]
+        alike = torch.as_tensor(_alike(), device=values.device)
+        together = torch.zeros_like(moments).index_add_(1, alike, moments)
+        count, first, second = together[:, alike]
         mean = first / (count + FEW_VOXELS)
         spread = second / (count + FEW_VOXELS) - mean.square()
         return cls(mean, spread.clamp(min=SMALLEST_DEVIATION**2))
@@ -67,3 +70,11 @@ class StructureBrightness:
         """Of a channel, given the brightness of voxels, up to a constant that all channels share."""
         distance = (image - self.mean[channel]).square() / self.variance[channel]
         return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())
+
+
+@cache
+def _alike() -> list[int]:
+    """For each channel of the label table the first one that is made of the same."""
+    names = classes().names[: len(read_label_table()) + 1]
+    tissues = ["fluid" if LOOKS[name].group == "fluid" else name for name in names]
+    return [tissues.index(tissue) for tissue in tissues]

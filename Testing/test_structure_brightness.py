@@ -42,6 +42,17 @@ def test_structure_and_its_mirror_image_look_the_same(scene):
     mirrored = torch.as_tensor(np.asarray(mirrored_channels()), dtype=torch.long)
     torch.testing.assert_close(found.mean[mirrored], found.mean)
     assert int(mirrored[LEFT]) == RIGHT
+    assert float(found.mean[LEFT]) != float(found.mean[STEM])
+
+
+def test_all_fluid_looks_the_same(scene):
+    labels, image = scene
+    fluids = [index for index, name in enumerate(NAMES) if "ventricle" in name or "fluid" in name]
+    assert [NAMES[index].split()[-1] for index in fluids] == ["ventricle"] * 3 + ["fluid", "ventricle"]
+    labels = torch.where(labels == STEM, fluids[0], labels)
+    labels[20:] = fluids[2]
+    found = StructureBrightness.fitted(uncertain(labels, 4.0), image)
+    assert found.mean[fluids].tolist() == pytest.approx([0.9] * 5, abs=0.02)
 
 
 def test_likelihood_is_the_gaussians_up_to_its_farthest():
