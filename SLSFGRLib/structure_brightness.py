@@ -1,8 +1,8 @@
 """How bright each structure is in the very image that is segmented, learned from the image itself.
 
-A mixture of Gaussians, one for each structure and its mirror image and one for all fluid, whose prior in each voxel is what the network
-sees there (Van Leemput et al. 1999, with the network in the atlas's place). It needs no labels and fits any contrast.
-It moves borders to where the image has them, finer than the network's voxels.
+A mixture of Gaussians, one for each structure and its mirror image and one for all fluid, whose prior in each voxel
+is what the network sees there (Van Leemput et al. 1999, with the network in the atlas's place). It needs no labels
+and fits any contrast. It moves borders to where the image has them, finer than the network's voxels.
 """
 
 from __future__ import annotations
