@@ -15,7 +15,7 @@ from .evaluation import dice_by_label
 from .fields import sample
 from .models import Model
 from .preparation import PreparedImage
-from .segmentation import Segmentation, prepare_for_network
+from .segmentation import Segmentation, fitting_network
 
 # An alignment under which the structures overlap less than this has gone wrong.
 LEAST_OVERLAP = 0.35
@@ -29,14 +29,18 @@ class PairAnatomy:
     moving: Segmentation
 
     @classmethod
-    def of(cls, fixed: sitk.Image, moving: sitk.Image, model: Model, device: torch.device) -> PairAnatomy:
+    def of(
+        cls, images: tuple[sitk.Image, sitk.Image], prepared: tuple[PreparedImage, PreparedImage], model: Model
+    ) -> PairAnatomy:
         """Segment both images.
 
+        :param images: the fixed and the moving one.
+        :param prepared: the same, prepared; on the device to work on.
         :raises InputError: the model cannot segment.
         """
+        device = prepared[0].tensor.device
         network = model.segmenter().to(device, memory_format=torch.channels_last_3d)
-        prepared = (prepare_for_network(image, "the image").to(device) for image in (fixed, moving))
-        return cls(*(Segmentation.of(image, network) for image in prepared))
+        return cls(*(Segmentation.of(fitting_network(*both), network) for both in zip(images, prepared, strict=True)))
 
     def align(self, fixed: PreparedImage, moving: PreparedImage) -> np.ndarray:
         """An affine alignment that begins at the structures' centroids, or at a search where these mislead.

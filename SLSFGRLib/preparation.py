@@ -35,6 +35,14 @@ class PreparedImage:
         """The same on another device."""
         return PreparedImage(self.tensor.to(device), self.grid)
 
+    def extended(self, multiple: int) -> PreparedImage:
+        """The same with its far edges continued, to sizes that are multiples of a number."""
+        widths = [width for size in reversed(self.grid.shape) for width in (0, -size % multiple)]
+        if not any(widths):
+            return self
+        tensor = torch.nn.functional.pad(self.tensor, widths, mode="replicate")
+        return PreparedImage(tensor, self.grid.cropped((0, 0, 0), tensor.shape[2:]))
+
 
 def working_spacing(image: sitk.Image) -> float:
     """The isotropic spacing in mm at which a fixed image is worked on: its own finest, between 1 and 2 mm."""

@@ -108,7 +108,7 @@ def register(
         anatomy = None
         if network is not None:
             stages.begin("Segmenting")
-            anatomy = PairAnatomy.of(fixed, moving, network, where)
+            anatomy = PairAnatomy.of((fixed, moving), (pair.fixed, pair.moving), network)
         if affine:
             stages.begin("Aligning the heads")
             use_anatomy = anatomy is not None and start is None and start_from_segmentation

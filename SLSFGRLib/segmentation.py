@@ -16,7 +16,7 @@ from .label_table import read_label_table
 from .labels import warp_labels
 from .models import Model, default_model
 from .networks import SLSFGRNetwork
-from .preparation import PreparedImage, prepare
+from .preparation import FINEST_SPACING, SPACING_TOLERANCE, PreparedImage, prepare
 from .progress import Progress, ProgressCallback
 from .structure_brightness import StructureBrightness
 
@@ -78,6 +78,16 @@ def prepare_for_network(image: sitk.Image, name: str) -> PreparedImage:
     :param name: what to call the image in an error.
     """
     return prepare(image, name, margin=MARGIN_MM, multiple=FACTOR * SLSFGRNetwork.size_multiple)
+
+
+def fitting_network(image: sitk.Image, prepared: PreparedImage) -> PreparedImage:
+    """An image that is prepared already, as the network needs it; prepared anew if its voxels are too coarse.
+
+    :param prepared: at any spacing.
+    """
+    if float(prepared.grid.spacing.max()) > FINEST_SPACING * (1.0 + SPACING_TOLERANCE):
+        return prepare_for_network(image, "the image").to(prepared.tensor.device)
+    return prepared.extended(FACTOR * SLSFGRNetwork.size_multiple)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+
+from SLSFGRLib.label_table import read_label_table
+from SLSFGRLib.models import Model, ModelSettings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -166,3 +170,32 @@ def shared_data():
 def head():
     """The synthetic head at 2 mm and its label map."""
     return head_image()
+
+
+@pytest.fixture(autouse=True)
+def without_shipped_weights(monkeypatch):
+    """Registrations in tests do not segment, which takes seconds; tests of that bring a network of their own."""
+    monkeypatch.setattr("SLSFGRLib.registration.can_segment", lambda: False)
+
+
+class ByBrightness(torch.nn.Module):
+    """Stands in for the network: tells structures by brightness alone, so that nothing has to be learned.
+
+    :param levels: channel of the label table to brightness, from 0 to 1.
+    """
+
+    segmenter = True
+
+    def __init__(self, levels):
+        super().__init__()
+        self.levels = levels
+
+    def segment(self, image):
+        logits = torch.full((1, len(read_label_table()) + 1, *image.shape[2:]), -90.0)
+        for channel, level in self.levels.items():
+            logits[:, channel] = -((image[:, 0] - level) ** 2) * 50.0 * len(self.levels) ** 2 / 16.0
+        return logits
+
+
+def model_by_brightness(levels):
+    return Model("by brightness", ModelSettings(), ByBrightness(levels), sha256="0")

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import DIRECTIONS, STORAGES, empty_image, filled, head_image, stored
+from conftest import DIRECTIONS, STORAGES, empty_image, filled, head_image, model_by_brightness, stored
 
 from SLSFGRLib import segment, volumes
 from SLSFGRLib.commands import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import resize_image
 from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.models import Model, ModelSettings, default_model
+from SLSFGRLib.models import Model, default_model
 from SLSFGRLib.segmentation import strongest_channels
 
 CHANNELS = len(read_label_table()) + 1
@@ -20,21 +20,9 @@ CHANNELS = len(read_label_table()) + 1
 DARK, MIDDLE, BRIGHT = 3, 5, 10
 
 
-class ByBrightness(torch.nn.Module):
-    """Stands in for the network: tells structures by brightness alone, so that only the geometry is tested."""
-
-    segmenter = True
-
-    def segment(self, image):
-        logits = torch.full((1, CHANNELS, *image.shape[2:]), -9.0)
-        for channel, level in ((0, 0.0), (DARK, 0.2), (MIDDLE, 0.45), (BRIGHT, 0.75)):
-            logits[:, channel] = -((image[:, 0] - level) ** 2) * 50.0
-        return logits
-
-
 @pytest.fixture
 def model():
-    return Model("by brightness", ModelSettings(), ByBrightness(), sha256="0")
+    return model_by_brightness({0: 0.0, DARK: 0.2, MIDDLE: 0.45, BRIGHT: 0.75})
 
 
 def number(channel):

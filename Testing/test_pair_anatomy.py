@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from conftest import affine_matrix, empty_image, filled, model_by_brightness, positions, rotation_about
+
+import SLSFGRLib
+from SLSFGRLib.affine import align
+from SLSFGRLib.coordinates import affine_transform
+from SLSFGRLib.pair_anatomy import PairAnatomy
+from SLSFGRLib.preparation import prepare
+from SLSFGRLib.segmentation import Segmentation, fitting_network, prepare_for_network
+
+# Channels of the label table, their brightness, and where each lies, in mm.
+BODY = 0.1
+CHANNELS = (2, 5, 7, 10, 12, 14, 17, 20)
+LEVELS = {channel: 0.2 + 0.1 * number for number, channel in enumerate(CHANNELS)}
+# In the middle; large enough that its brightness is taken for the image's greatest.
+CORE, CORE_LEVEL = 9, 1.0
+CENTRES = np.array([[x, y, z] for x in (-18, 20) for y in (-22, 24) for z in (-17, 21)], float)
+CENTRES += np.random.default_rng(0).uniform(-4, 4, CENTRES.shape)
+TURN = affine_matrix(1.1 * rotation_about((1, 2, -1), 50.0), (6.0, -9.0, 4.0))
+
+
+def balls_image(matrix=None, spacing=1.0):
+    """Eight balls of unlike brightness in a larger one; with a matrix, as seen at ``matrix @ point``."""
+    image = empty_image([round(128 / spacing)] * 3, [spacing] * 3, centre=(0.0, 0.0, 0.0))
+    points = positions(image)
+    if matrix is not None:
+        points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    array = np.where(np.linalg.norm(points, axis=-1) < 56, BODY, 0.0)
+    array[np.linalg.norm(points, axis=-1) < 17] = CORE_LEVEL
+    for centre, level in zip(CENTRES, LEVELS.values(), strict=True):
+        array[np.linalg.norm(points - centre, axis=-1) < 11] = level
+    return filled(image, (1000 * array).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_by_brightness({0: 0.0, 1: BODY, CORE: CORE_LEVEL} | LEVELS)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return balls_image(), balls_image(TURN)
+
+
+@pytest.fixture(scope="module")
+def prepared(images):
+    return tuple(prepare(image) for image in images)
+
+
+def seen(prepared, matrix=None):
+    """What a network without a fault would see in a prepared image."""
+    grid = prepared.extended(16).grid
+    places = np.stack(np.meshgrid(*map(np.arange, grid.coarsened(2).shape), indexing="ij"), axis=-1)
+    points = places @ grid.coarsened(2).matrix[:3, :3].T + grid.coarsened(2).matrix[:3, 3]
+    if matrix is not None:
+        points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    labels = np.zeros(points.shape[:-1], int)
+    for centre, channel in zip(CENTRES, CHANNELS, strict=True):
+        labels[np.linalg.norm(points - centre, axis=-1) < 11] = channel
+    logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(labels), 31).movedim(-1, 0)[None].float()
+    return Segmentation(logits, prepared.extended(16))
+
+
+@pytest.fixture(scope="module")
+def anatomy(prepared):
+    return PairAnatomy(seen(prepared[0]), seen(prepared[1], TURN))
+
+
+def error_mm(matrix):
+    """How far off the balls' centres are; the moving image shows at x what the fixed one shows at TURN x."""
+    wanted = np.linalg.solve(TURN[:3, :3], (CENTRES - TURN[:3, 3]).T).T
+    return np.linalg.norm(CENTRES @ matrix[:3, :3].T + matrix[:3, 3] - wanted, axis=1).max()
+
+
+def test_overlap_is_that_of_the_structures_under_the_transform(anatomy):
+    still = sitk.Transform(3, sitk.sitkIdentity)
+    same = PairAnatomy(anatomy.fixed, anatomy.fixed)
+    assert same.overlap(still) == pytest.approx(1.0)
+    assert anatomy.overlap(still) < 0.3
+    assert anatomy.overlap(affine_transform(np.linalg.inv(TURN))) > 0.8
+    # Two balls of radius 11 that lie 5.5 apart share the part 1 - 3 / 4 d / 2r + (d / 2r)^3 / 16 x 8 of each.
+    part = 5.5 / 22.0
+    shifted = sitk.TranslationTransform(3, (5.5, 0.0, 0.0))
+    outer = same.overlap(shifted)
+    assert outer == pytest.approx(1.0 - 1.5 * part + 0.5 * part**3, abs=0.08)
+
+
+def test_alignment_begins_at_the_structures_however_the_head_is_turned(anatomy, prepared):
+    assert error_mm(anatomy.align(*prepared)) < 2.0
+
+
+def test_alignment_is_sought_where_nothing_is_recognised(images, prepared):
+    blind = PairAnatomy.of(images, prepared, model_by_brightness({0: 0.0, 1: 0.5}))
+    np.testing.assert_array_equal(blind.align(*prepared), align(*prepared))
+
+
+def test_prepared_image_is_used_again_at_its_sizes(images, prepared):
+    found = fitting_network(images[0], prepared[0])
+    depth, height, width = prepared[0].grid.shape
+    assert all(size % 16 == 0 for size in found.grid.shape)
+    assert torch.equal(found.tensor[:, :, :depth, :height, :width], prepared[0].tensor)
+    np.testing.assert_array_equal(found.grid.matrix, prepared[0].grid.matrix)
+    assert float(found.tensor[0, 0, -1, 0, 0]) == float(prepared[0].tensor[0, 0, -1, 0, 0])
+
+
+def test_image_that_was_prepared_too_coarsely_is_prepared_anew(model):
+    image = balls_image(spacing=2.0)
+    found = fitting_network(image, prepare(image, spacing=2.0))
+    expected = prepare_for_network(image, "the image")
+    np.testing.assert_array_equal(found.tensor, expected.tensor)
+    assert found.grid.spacing == pytest.approx((1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def shipped(model, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.registration.can_segment", lambda: True)
+    monkeypatch.setattr("SLSFGRLib.registration.default_model", lambda: model)
+
+
+def test_registration_segments_both_images_and_says_how_well_they_agree(shipped, model):
+    fixed, moving = balls_image(spacing=2.0), balls_image(TURN, spacing=2.0)
+    result = SLSFGRLib.register(fixed, moving, "fast")
+    for labels, image in ((result.fixed_labels, fixed), (result.moving_labels, moving)):
+        expected = SLSFGRLib.segment(image, model=model)
+        agree = sitk.GetArrayFromImage(labels) == sitk.GetArrayFromImage(expected)
+        assert agree.mean() > 0.999
+    # Where bright borders on dark, this network sees what lies between, so even a perfect registration gives no one.
+    assert result.report["dice_before"] < 0.1
+    assert result.report["dice_after"] > 0.25
+    assert result.report["model"]["name"] == "by brightness"
+
+
+def test_labels_of_the_user_come_before_those_of_the_network(shipped):
+    image = balls_image(spacing=2.0)
+    own = sitk.Cast(image > 300, sitk.sitkUInt8) * 77
+    result = SLSFGRLib.register(image, image, "fast", moving_labels=own)
+    assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 77}
+    assert result.report["dice_after"] == pytest.approx(1.0, abs=0.02)
