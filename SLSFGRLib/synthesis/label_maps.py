@@ -61,7 +61,7 @@ def load_label_maps(
             maps.append(_kept(file))
             continue
         cache_folder.mkdir(parents=True, exist_ok=True)
-        cached = cache_folder / f"{file.name.split('.')[0]}_{_fingerprint(file)}.npz"
+        cached = cache_folder / f"{file.name.split('.')[0]}_{fingerprint(file)}.npz"
         if not cached.is_file():
             _keep(label_map(read_labels(file), str(file)), cached)
         maps.append(_kept(cached))
@@ -112,7 +112,7 @@ def label_map(image: sitk.Image, name: str = "label map") -> LabelMap:
     return LabelMap(torch.from_numpy(kinds), tuple(np.argwhere(brain).mean(0).tolist()))
 
 
-def _fingerprint(file: Path) -> str:
+def fingerprint(file: Path) -> str:
     """Changes with the file and with the classes."""
     if not file.is_file():
         raise InputError(f"{file}: there is no such file; check the name.")

@@ -64,6 +64,8 @@ class Supervision:
         structure is smaller. A new network needs about 0.5 to see the small ones; later 0 is best.
     :param overlap: what the overlap counts beside the cross-entropy in these steps. A new network needs about 1; later,
         little of it keeps the structures' sizes right.
+    :param real_share: the share of these steps that learn from the training images, T1 brains without skull, to which
+        the maps' labels are carried over by registration before the training begins.
     :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: over so many steps what is learned without labels comes to count in full.
     """
@@ -73,6 +75,7 @@ class Supervision:
     segmentation_steps: int = 0
     rarity: float = 0.5
     overlap: float = 1.0
+    real_share: float = 0.0
     real_pairs: float = 0.2
     pseudo_steps: int = 500
 

@@ -15,7 +15,10 @@ from ..fields import jacobian_determinant, resize_field, warp
 from ..networks.sl_sfgr import SLSFGRNetwork
 from ..overlap import segmentation_loss
 from ..synthesis import Synthesis, fractions
+from ..synthesis.draws import chance
+from .carried_labels import LabelledImage, load_labelled_images
 from .cases import aligned, draw_pair, load_images
+from .labelled_samples import draw_labelled_sample
 from .recipe import Recipe
 from .semi_supervision import Example, pair_losses
 
@@ -42,6 +45,7 @@ class SemiSupervised:
         self.folder = folder
         self.spacing = float(recipe.model.factor)
         self.images: torch.Tensor | None = None
+        self.carried: list[LabelledImage] = []
 
     def prepare(self, update: Callable[[float], None]) -> None:
         """Load label maps and images.
@@ -61,6 +65,12 @@ class SemiSupervised:
         if self.recipe.data.training and self.recipe.supervision.real_pairs > 0:
             images = load_images(self.recipe.files("training"), self.spacing, self.network.size_multiple)
             self.images = aligned(images, update).to(self.device)
+        if self.recipe.data.training and self.recipe.supervision.real_share > 0 and self._warm_up > 0:
+            labelled = self.training[: self._labelled]
+            carried = load_labelled_images(
+                self.recipe.files("training"), labelled, self.folder / "carried_labels", update
+            )
+            self.carried = [image.to(self.device) for image in carried]
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """The losses of one random image or pair."""
@@ -117,12 +127,15 @@ class SemiSupervised:
             raise InputError(f"network_options: structures must be {synthesis.CHANNELS - 1}, as in the label table.")
 
     def _segmentation(self, generator: torch.Generator) -> torch.Tensor:
-        sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
-        logits = self.network.segment(sample.image)
         supervision = self.recipe.supervision
-        return segmentation_loss(
-            logits, _fractions(sample.labels), rarity=supervision.rarity, overlap=supervision.overlap
-        )
+        if self.carried and chance(generator, supervision.real_share):
+            image, target = self._draw(draw_labelled_sample, self.carried, generator)
+            target = target.contiguous(memory_format=torch.channels_last_3d)
+        else:
+            sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
+            image, target = sample.image, _fractions(sample.labels)
+        logits = self.network.segment(image)
+        return segmentation_loss(logits, target, rarity=supervision.rarity, overlap=supervision.overlap)
 
     def _pair(self, generator: torch.Generator) -> tuple[Example, Example]:
         if self.images is not None and float(torch.rand((), generator=generator)) < self.recipe.supervision.real_pairs:
@@ -138,7 +151,7 @@ class SemiSupervised:
             for sample, reference in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference))
         )
 
-    def _draw(self, draw: Callable, maps: list[synthesis.LabelMap], generator: torch.Generator) -> Any:  # noqa: ANN401
+    def _draw(self, draw: Callable, maps: list, generator: torch.Generator) -> Any:  # noqa: ANN401
         return draw(maps, self.recipe.supervision.shape, self._synthesis, generator, self.spacing)
 
     def _validated(self, maps: list[synthesis.LabelMap], generator: torch.Generator) -> dict[str, float]:
