@@ -11,6 +11,7 @@ from SLSFGRLib.errors import InputError
 from SLSFGRLib.models import Model, load_model
 from SLSFGRLib.training import semi_supervised
 from SLSFGRLib.training.balance import DynamicWeightAverage, FixedWeights
+from SLSFGRLib.training.carried_labels import LabelledImage
 from SLSFGRLib.training.recipe import read_recipe
 from SLSFGRLib.training.trainer import Trainer
 
@@ -288,6 +289,34 @@ def test_real_images_have_no_labels(recipe, tmp_path):
         assert (moving.reference is moving.image) == (moving.fractions is None)
         labelled.append(moving.fractions is not None)
     assert 4 < sum(labelled) < 16
+
+
+def test_real_images_with_carried_labels_have_their_share_of_the_first_steps(recipe, tmp_path, monkeypatch):
+    shares = torch.zeros(1, synthesis.CHANNELS, 16, 24, 16)
+    shares[:, 3] = 1.0
+    image, seen = LabelledImage(torch.rand(1, 1, 16, 24, 16, generator=generator(0)), shares), []
+
+    def load(files, maps, folder, update):
+        seen.append((files, maps))
+        return [image]
+
+    monkeypatch.setattr(semi_supervised, "load_labelled_images", load)
+    changes = {"real_share": 0.5, "real_pairs": 0.0}
+    data = replace(recipe.data, training=recipe.data.training_maps)
+    trainer = prepared(replace(changed(recipe, "supervision", **changes), data=data), tmp_path)
+    ((files, maps),) = seen
+    assert [file.name for file in files] == ["doll_a.npz", "doll_b.npz"]
+    # Of the two maps one shows its labels.
+    assert len(maps) == 1
+    targets = []
+    monkeypatch.setattr(
+        semi_supervised,
+        "segmentation_loss",
+        lambda logits, target, **settings: targets.append(float(target[:, 3].mean())) or logits.sum(),
+    )
+    for step in range(30):
+        trainer.task.losses(0, generator(step))
+    assert 8 < sum(target > 0.5 for target in targets) < 22
 
 
 # --- validation ---------------------------------------------------------------------------------------------
