@@ -12,11 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-WORKER_LOADS = 20.0  # seconds in which the process that stands by has loaded torch, as while a user looks
-BRAINS = REPOSITORY.parent / "shared" / "data" / "malc"
-sys.path.insert(0, str(REPOSITORY / "Testing"))
-sys.path.insert(0, str(REPOSITORY))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import SimpleITK as sitk
 import slicer
@@ -24,6 +21,9 @@ import slicer_stand_ins
 from nodes import add_volume
 
 module = slicer_stand_ins.load("SLSFGR")
+
+BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
+WORKER_LOADS = 20.0  # seconds in which the process that stands by has loaded torch, while a user still looks
 
 
 def main() -> None:
