@@ -27,6 +27,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "Screenshots"
 WORKERS = [sys.executable, str(Path(__file__).with_name("panel_workers.py"))]
 PANEL = (400, 690)
 SLICE = 222
+FIELD_OF_VIEW = 205.0  # mm
 GAP = 10
 TITLE_HEIGHT = 26
 CENTER = (0.0, -18.0, 12.0)
@@ -164,7 +165,8 @@ def picture_of(widget):
 def slices(view):
     """What a slice view shows now, in three orientations."""
     return [
-        image_of(render_slice(view, orientation, CENTER, offset, SLICE)) for orientation, offset in ORIENTATIONS.items()
+        image_of(render_slice(view, orientation, CENTER, offset, SLICE, FIELD_OF_VIEW))
+        for orientation, offset in ORIENTATIONS.items()
     ]
 
 

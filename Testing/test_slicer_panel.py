@@ -388,7 +388,7 @@ def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
     choose_volumes(widget)
     before = nodes_of_scene()
     run_to_the_end(widget)
-    assert widget.ui.statusLabel.text.startswith("the moving image: every voxel has the value 0")
+    assert widget.ui.statusLabel.text.startswith("The moving image: every voxel has the value 0")
     assert nodes_of_scene() == before
     use_worker(widget, "finish")
     run_to_the_end(widget)

@@ -219,7 +219,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         finally:
             self._showRunning(False)
         if result is None:
-            self._say(problem or _("Cancelled."))
+            self._say(problem[:1].upper() + problem[1:] or _("Cancelled."))
 
     def _publish(self, result):
         chosen = self._choices()

@@ -12,6 +12,7 @@ from .transforms import vtkTransformFromITK
 from .volumes import fillLike
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
+FILL_OPACITY = 0.3  # in slices, where the image beneath should be seen
 JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
 
 
@@ -98,8 +99,11 @@ def _segmentation(node, labels, volumeNode, structures):
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetSegmentVisibility3D(OUTERMOST, False)
+    if not node.GetDisplayNode():
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAllSegmentsOpacity2DFill(FILL_OPACITY)
+        if segmentation.GetSegment(OUTERMOST):
+            node.GetDisplayNode().SetSegmentVisibility3D(OUTERMOST, False)
     return _placedBeside(volumeNode, node)
 
 
