@@ -116,7 +116,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = self._reasonNotToRegister()
         self.ui.registerButton.text = _("Register")
         self._enable(self.ui.registerButton, reason, _("Align the moving volume with the fixed volume."))
-        self._say(reason, "" if reason else self.ui.resultLabel.text)
+        self._say(reason, self.ui.resultLabel.text)
         network = "" if canSegment() else _("This version registers only: the network that segments is not installed.")
         reason = reasonNotToSegment(chosen.fixedVolume, chosen.movingVolume) or self._reasonOutputsClash()
         self._enable(
