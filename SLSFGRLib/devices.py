@@ -32,4 +32,5 @@ def describe_device(device: torch.device) -> str:
     """A device's name for a report: the card's own name, or the number of CPU threads in use."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"cpu ({threads} thread{'' if threads == 1 else 's'})"

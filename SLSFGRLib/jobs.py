@@ -6,6 +6,7 @@ Making, saving and loading a job needs no torch; running it does.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,8 @@ import SimpleITK as sitk
 from .errors import InputError
 from .exchange import load_values, save_values
 from .progress import ProgressCallback
+from .resources import can_segment
+from .version import VERSION
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class JobResult:
     :param fixed_labels: label map on the fixed image's grid.
     :param moving_labels: label map on the moving image's grid.
     :param jacobian: determinant of the transform's Jacobian at each fixed voxel.
-    :param report: figures, as in ``report.json``.
+    :param report: figures, as in ``report.json``, and ``volumes_ml``: by image and structure.
     """
 
     warped: sitk.Image | None = None
@@ -91,7 +94,7 @@ class RegistrationJob:
             result.fixed_labels,
             result.moving_labels,
             self._jacobian_image(result.transform) if self.jacobian else None,
-            result.report,
+            result.report | {"volumes_ml": _volumes_ml(fixed=result.fixed_labels, moving=result.moving_labels)},
         )
 
     def _jacobian_image(self, transform: sitk.Transform) -> sitk.Image:
@@ -119,11 +122,40 @@ class SegmentationJob:
         """
         segment = (library or import_module(__package__)).segment
         images = {name: image for name, image in (("fixed", self.fixed), ("moving", self.moving)) if image is not None}
-        labels = {}
+        labels, where = {}, self.device
+        begin = time.perf_counter()
         for number, (name, image) in enumerate(images.items()):
             work = partial(segment, image, progress=_part_of(progress, number, len(images)))
-            labels[f"{name}_labels"] = _where_memory_lasts(self.device, lambda where, work=work: work(device=where))
-        return JobResult(**labels, report={"device": self.device})
+            labels[name], where = _where_memory_lasts(where, lambda device, work=work: (work(device=device), device))
+        return JobResult(
+            fixed_labels=labels.get("fixed"),
+            moving_labels=labels.get("moving"),
+            report=_segmentation_report(where, time.perf_counter() - begin) | {"volumes_ml": _volumes_ml(**labels)},
+        )
+
+
+def _segmentation_report(device: str, seconds: float) -> dict:
+    """What :func:`SLSFGRLib.register` tells of its work, as far as it goes for segmentations."""
+    from .devices import choose_device, describe_device
+    from .models import default_model
+
+    return {
+        "device": describe_device(choose_device(device)),
+        "seconds": {"total": seconds},
+        "model": default_model().description() if can_segment() else None,
+        "versions": {"slsfgr": VERSION},
+    }
+
+
+def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
+    """Volume by structure for each label map that there is."""
+    from .segmentation import volumes
+
+    return {
+        image: {structure.name: structure.volume_mm3 / 1000.0 for structure in volumes(label_map)}
+        for image, label_map in labels.items()
+        if label_map is not None
+    }
 
 
 T = TypeVar("T")

@@ -202,7 +202,8 @@ def on_own_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Ima
 def volumes(labels: sitk.Image) -> list[StructureVolume]:
     """The volume of every structure of the label table in a label map, also of those that are absent."""
     counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel().astype(np.int64))
-    voxel = float(np.prod(labels.GetSpacing()))
+    # In an image that was sheared on its way here, the axes are not at right angles.
+    voxel = float(np.prod(labels.GetSpacing())) * abs(float(np.linalg.det(np.reshape(labels.GetDirection(), (3, 3)))))
     return [
         StructureVolume(
             item.number, item.name, float(counts[item.number]) * voxel if item.number < len(counts) else 0.0

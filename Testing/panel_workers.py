@@ -11,9 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 import SimpleITK as sitk
 
+from SLSFGRLib import resources, worker
 from SLSFGRLib.jobs import JobResult, RegistrationJob, load_job
+from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.worker import _end_with_standard_input, _sole_writer_to_standard_output
 
 REPORT = {
@@ -31,13 +34,15 @@ REPORT = {
 def result_of(job):
     """Moves the moving image 5 mm to the left, and finds three structures by brightness."""
     labels = [None if image is None else labelled(image) for image in (job.fixed, job.moving)]
+    volumes = {name: volumes_ml(image) for name, image in zip(("fixed", "moving"), labels, strict=True) if image}
+    report = REPORT | {"volumes_ml": volumes}
     if not isinstance(job, RegistrationJob):
-        return JobResult(fixed_labels=labels[0], moving_labels=labels[1], report={"device": "cpu (2 threads)"})
+        report = {name: report[name] for name in ("device", "seconds", "model", "versions", "volumes_ml")}
+        return JobResult(fixed_labels=labels[0], moving_labels=labels[1], report=report)
     forward, backward = (sitk.TranslationTransform(3, (shift, 0.0, 0.0)) for shift in (-5.0, 5.0))
     warped = sitk.Resample(job.moving, job.fixed, forward, sitk.sitkLinear, 0.0, job.moving.GetPixelID())
     jacobian = sitk.Cast(job.fixed, sitk.sitkFloat32) * 0 + 1 if job.jacobian else None
-    report = REPORT | {"mode": job.mode}
-    return JobResult(warped, forward, backward, *labels, jacobian, report)
+    return JobResult(warped, forward, backward, *labels, jacobian, report | {"mode": job.mode})
 
 
 def labelled(image):
@@ -49,9 +54,36 @@ def labelled(image):
     return sitk.Cast(parts[0] + parts[1] + parts[2], sitk.sitkUInt16)
 
 
+def volumes_ml(labels):
+    """By structure, without the time that it takes to load torch."""
+    voxel = np.prod(labels.GetSpacing()) / 1000.0
+    array = sitk.GetArrayViewFromImage(labels)
+    return {item.name: float((array == item.number).sum() * voxel) for item in read_label_table()}
+
+
+def install_models(folder, with_network):
+    """Have the true library find a small network without any training, or none, whatever is installed."""
+    shipped = resources.resource_path
+    resources.resource_path = lambda *parts: folder.joinpath(*parts[1:]) if parts[0] == "Models" else shipped(*parts)
+    if with_network:
+        import torch
+
+        from SLSFGRLib.models import Model, ModelSettings
+
+        torch.manual_seed(0)
+        settings = ModelSettings(
+            "sl_sfgr", {"structures": len(read_label_table()), "channels": [4, 6, 8, 8], "matching_channels": 4}
+        )
+        folder.mkdir()
+        Model("small", settings, settings.build()).save(folder / "sl_sfgr.pt")
+
+
 def main(how, folder):
     if how == "launched":  # as Slicer's launcher does, which stands between the panel and the process that works
         sys.exit(subprocess.call([sys.executable, __file__, "endless", str(folder)]))
+    if how in ("registers_only", "small_network"):
+        install_models(folder / "Models", how == "small_network")
+        sys.exit(worker.main(folder))
     tell = _sole_writer_to_standard_output()
     tell(pid=os.getpid())
     (folder / "pid").write_text(str(os.getpid()))

@@ -1,33 +1,41 @@
 """Pictures of the panel and of what it shows, for the docs: ``python Testing/screenshots.py``.
 
 The panel is the real one, driven as a user drives it, on the demo's pair of brains: the MNI152 template and the
-same brain deformed, with another contrast. The slices are computed by Slicer's own slice logic from the nodes that
-the module published. Nothing needs a screen. Takes a minute or two.
+same brain deformed, with another contrast. What the views show is drawn by Slicer's own slice logic and displayable
+managers from the nodes that the module published. Nothing needs a screen. Takes some minutes.
 """
 
+import sys
 import time
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import slicer
 import slicer_stand_ins
 from nodes import add_volume
+from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
-from vtk.util.numpy_support import vtk_to_numpy
+from rendering import render_in_3d, render_slice
+
+from SLSFGRLib.demonstration import make_pair
+from SLSFGRLib.resources import can_segment
 
 module = slicer_stand_ins.load("SLSFGR")
 
 FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "Screenshots"
-PANEL = (400, 670)
-SLICE = 216
+WORKERS = [sys.executable, str(Path(__file__).with_name("panel_workers.py"))]
+PANEL = (400, 690)
+SLICE = 222
+FIELD_OF_VIEW = 205.0  # mm
 GAP = 10
+TITLE_HEIGHT = 26
+CENTER = (0.0, -18.0, 12.0)
 ORIENTATIONS = {"Axial": 10.0, "Coronal": -20.0, "Sagittal": 12.0}  # offset of each slice in mm, RAS
 
 
 def main():
     """Drive the panel through its states, and save what is seen."""
-    from SLSFGRLib.demonstration import make_pair
-
     FOLDER.mkdir(exist_ok=True)
     scene = slicer_stand_ins.new_scene()
     colors = slicer.vtkMRMLColorLogic()
@@ -37,31 +45,108 @@ def main():
     widget.setup()
     widget.parent.window.resize(*PANEL)
     widget.parent.window.show()
-    states = [picture_of(widget)]
+    states = {"Nothing selected": picture_of(widget)}
+    add_volumes(widget)
+    states["Ready"] = picture_of(widget)
+    before = slices(slicer_stand_ins.slice_views()[0])
+    states |= run_and_cancel(widget)
+    states["A problem"] = run_with_a_problem(widget)
+    press_register_and_wait(widget)
+    states["Finished"] = picture_of(widget)
+    save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
+    save(comparison(widget, before), "compare.png")
+    save(beside([picture_of(widget), above(slices(slicer_stand_ins.slice_views()[0]))]), "SLSFGR.png")
+    others = {name: states[name] for name in ("Cancelled", "A problem")}
+    if can_segment():
+        others["Segmented only"] = segment_only(widget)
+        save(segmentation(widget, scene), "segmentation.png")
+    save(titled(others), "panel-more.png")
+    widget.cleanup()
 
+
+def add_volumes(widget):
+    """Put the demo's pair into the scene, choose it, and show both."""
     pair = make_pair()
     fixed, moving = add_volume(pair.fixed, "T1 template"), add_volume(pair.moving, "T2-like, deformed")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     widget.ui.movingVolumeSelector.setCurrentNode(moving)
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
-    before = slices(scene)
+
+
+def run_and_cancel(widget):
+    """The panel in the middle of a run, and after it was cancelled."""
     widget.ui.registerButton._object.click()
-    wait_until(lambda: widget.ui.progressBar.value >= 60)
-    states.append(picture_of(widget))
+    wait_until(lambda: widget.ui.progressBar.format.startswith("Deforming") and widget.ui.progressBar.value >= 50)
+    running = picture_of(widget)
+    widget.ui.registerButton._object.click()
     wait_until(lambda: widget.ui.registerButton.text == "Register")
-    states.append(picture_of(widget))
+    return {"Running": running, "Cancelled": picture_of(widget)}
+
+
+def run_with_a_problem(widget):
+    """The panel after the engine refused an image."""
+    use_worker(widget, [*WORKERS, "refuse"])
+    press_register_and_wait(widget)
+    picture = picture_of(widget)
+    use_worker(widget, None)
+    return picture
+
+
+def use_worker(widget, command):
+    """Have another program do the jobs to come; None is the true one."""
+    widget.exit()  # lets the one that stands by go
+    widget.workerCommand = command
+    widget.enter()
+
+
+def press_register_and_wait(widget):
+    """Register, and say how it went."""
+    widget.ui.registerButton._object.click()
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
     print(widget.ui.resultLabel.text or widget.ui.statusLabel.text)
 
-    columns = [before]
-    for faded in (0, 100):
+
+def comparison(widget, before):
+    """What the slider and the switch show, after what was seen before the registration."""
+    show_segmentations(widget, False)
+    view, columns = slicer_stand_ins.slice_views()[0], {"Before": before}
+    for title, faded in (("Fixed", 0), ("Warped", 100)):
         widget.ui.fadeSlider.value = faded
-        columns.append(slices(scene))
+        columns[title] = slices(view)
     widget.ui.checkerboardCheckBox.checked = True
-    columns.append(slices(scene))
-    save(beside([picture_of(widget), above(columns[-1])]), "SLSFGR.png")
-    save(beside(states), "panel.png")
-    save(beside([above(column) for column in columns]), "compare.png")
-    widget.cleanup()
+    columns["Checkerboard"] = slices(view)
+    return titled({title: above(column) for title, column in columns.items()})
+
+
+def segment_only(widget):
+    """The panel after Segment only."""
+    widget.ui.segmentButton._object.click()
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+    return picture_of(widget)
+
+
+def segmentation(widget, scene):
+    """The fixed brain's segments in slices and in 3-D."""
+    widget.ui.checkerboardCheckBox.checked = False
+    widget.ui.fadeSlider.value = 0
+    node = show_segmentations(widget, True)
+    shown = slices(slicer_stand_ins.slice_views()[0])
+    node.CreateClosedSurfaceRepresentation()
+    size = 2 * SLICE + GAP
+    outside = image_of(render_in_3d(scene, 50.0, 15.0, size))
+    for side in ("Left", "Right"):
+        for tissue in ("cerebral cortex", "cerebral white matter"):
+            node.GetDisplayNode().SetSegmentVisibility3D(f"{side} {tissue}", False)
+    inside = image_of(render_in_3d(scene, 50.0, 15.0, size))
+    return beside([above(shown[:2]), outside, inside])
+
+
+def show_segmentations(widget, visible):
+    """Show the fixed brain's segmentation, or none; return it."""
+    node = widget.logic.getParameterNode().fixedSegmentation
+    if node:
+        node.GetDisplayNode().SetVisibility(visible)
+    return node
 
 
 def wait_until(condition):
@@ -77,35 +162,33 @@ def picture_of(widget):
     return widget.parent.window.grab().toImage()
 
 
-def slices(scene):
-    """What the slice views show now, in three orientations."""
-    shown = slicer_stand_ins.slice_views()[0]
-    return [slice_image(scene, shown, *orientation) for orientation in ORIENTATIONS.items()]
+def slices(view):
+    """What a slice view shows now, in three orientations."""
+    return [
+        image_of(render_slice(view, orientation, CENTER, offset, SLICE, FIELD_OF_VIEW))
+        for orientation, offset in ORIENTATIONS.items()
+    ]
 
 
-def slice_image(scene, shown, orientation, offset):
-    """One slice with the layers of a slice view, by Slicer's own slice logic."""
-    logic = slicer.vtkMRMLSliceLogic()
-    logic.SetMRMLScene(scene)
-    node = logic.AddSliceNode(f"Picture{scene.GetNumberOfNodes()}")
-    layers = logic.GetSliceCompositeNode()
-    layers.SetBackgroundVolumeID(shown.GetBackgroundVolumeID())
-    layers.SetForegroundVolumeID(shown.GetForegroundVolumeID())
-    layers.SetForegroundOpacity(shown.GetForegroundOpacity())
-    node.SetOrientation(orientation)
-    node.SetDimensions(SLICE, SLICE, 1)
-    node.SetFieldOfView(240.0, 240.0, 1.0)
-    node.JumpSliceByCentering(0.0, -18.0, 12.0)
-    node.SetSliceOffset(offset)
-    logic.UpdatePipeline()
-    connection = logic.GetImageDataConnection()
-    connection.GetProducer().Update()
-    image = connection.GetProducer().GetOutputDataObject(connection.GetIndex())
-    pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(SLICE, SLICE, -1)[::-1, :, :3]
-    pixels = np.ascontiguousarray(pixels.astype(np.uint8))
-    for created in (layers, node):
-        scene.RemoveNode(created)
-    return QImage(pixels.data, SLICE, SLICE, 3 * SLICE, QImage.Format.Format_RGB888).copy()
+def image_of(pixels):
+    """An image of (height, width, 3) bytes."""
+    height, width, _ = pixels.shape
+    return QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
+
+
+def titled(images):
+    """Images in a row, each under its title."""
+    return beside([above([title_bar(title, image.width()), image], gap=0) for title, image in images.items()])
+
+
+def title_bar(text, width):
+    """A title as wide as its image."""
+    canvas = QImage(width, TITLE_HEIGHT, QImage.Format.Format_RGB888)
+    canvas.fill(QColor("white"))
+    painter = QPainter(canvas)
+    painter.drawText(QRect(0, 0, width, TITLE_HEIGHT), Qt.AlignmentFlag.AlignCenter, text)
+    painter.end()
+    return canvas
 
 
 def beside(images):
@@ -115,11 +198,11 @@ def beside(images):
     return painted(canvas, images, lambda image: (image.width() + GAP, 0))
 
 
-def above(images):
+def above(images, gap=GAP):
     """Images in a column."""
-    height = sum(image.height() for image in images) + GAP * (len(images) - 1)
+    height = sum(image.height() for image in images) + gap * (len(images) - 1)
     canvas = QImage(max(image.width() for image in images), height, QImage.Format.Format_RGB888)
-    return painted(canvas, images, lambda image: (0, image.height() + GAP))
+    return painted(canvas, images, lambda image: (0, image.height() + gap))
 
 
 def painted(canvas, images, step):

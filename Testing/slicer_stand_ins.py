@@ -20,6 +20,7 @@ pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 and the system's 
 
 import slicer
 from parameter_node_stand_in import parameterNodeWrapper
+from PySide6.QtCore import QEventLoop
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 from pythonqt_stand_ins import QtModule, ui_loader, wrap, wrapper_class
 from slicer_widget_stand_ins import CTK_WIDGETS, SLICER_WIDGETS
@@ -112,7 +113,9 @@ class Application:
         return True
 
     def processEvents(self):
-        QApplication.processEvents()
+        # Not QApplication's: each call of a PySide6 method without a result takes one reference from None, and
+        # a Python before 3.12 ends when none is left.
+        QEventLoop().processEvents()
 
     def setOverrideCursor(self, cursor):
         pass

@@ -60,7 +60,9 @@ class ctkCollapsibleButton(QWidget):
     def paintEvent(self, event):
         painter = QPainter(self)
         painter.fillRect(0, 0, self.width(), HEADER_HEIGHT - 4, self.palette().color(QPalette.ColorRole.Midlight))
-        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
+        painter.setPen(
+            self.palette().color(QPalette.ColorRole.WindowText if self.isEnabled() else QPalette.ColorRole.Dark)
+        )
         arrow = "▸" if self._collapsed else "▾"
         painter.drawText(8, 0, self.width(), HEADER_HEIGHT - 4, Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._text}")
 

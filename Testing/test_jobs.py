@@ -14,6 +14,7 @@ from conftest import affine_matrix, empty_image, filled, head_image, transformed
 
 from SLSFGRLib import InputError
 from SLSFGRLib.coordinates import affine_then_field, grid_of_image
+from SLSFGRLib.devices import describe_device
 from SLSFGRLib.exchange import load_values, save_values
 from SLSFGRLib.jobs import JobResult, RegistrationJob, SegmentationJob, load_job, save_job
 
@@ -98,6 +99,26 @@ def test_segmentation_job_segments_what_is_there_and_counts_on_through_both(pair
     assert same_place(result.fixed_labels, pair[0])
     assert same_place(result.moving_labels, pair[1])
     assert SegmentationJob(moving=pair[1]).run(library=SimpleNamespace(segment=lambda image, **_: image)).warped is None
+
+
+def test_segmentation_job_tells_volumes_by_structure_and_how_they_came_about(pair):
+    def segment(image, device, progress):
+        return sitk.Cast(image > 50, sitk.sitkUInt16) * 16
+
+    report = SegmentationJob(moving=pair[1], device="cpu").run(library=SimpleNamespace(segment=segment)).report
+    voxels = int((sitk.GetArrayFromImage(pair[1]) > 50).sum())
+    assert report["volumes_ml"]["moving"]["Brain stem"] == pytest.approx(voxels * 7.0**3 / 1000.0)
+    assert report["volumes_ml"]["moving"]["Left thalamus"] == 0.0
+    assert "fixed" not in report["volumes_ml"]
+    assert report["device"].startswith("cpu (")
+    assert report["seconds"]["total"] > 0.0
+    assert {"slsfgr"} <= report["versions"].keys()
+
+
+def test_one_thread_is_not_told_in_the_plural(monkeypatch):
+    for count, text in ((1, "cpu (1 thread)"), (2, "cpu (2 threads)")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert describe_device(torch.device("cpu")) == text
 
 
 def test_a_card_with_too_little_memory_leads_to_the_cpu_or_is_named(pair):

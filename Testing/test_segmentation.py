@@ -103,6 +103,13 @@ def test_volumes_are_in_cubic_millimetres():
     assert len(found) == CHANNELS - 1
 
 
+def test_volumes_of_an_image_that_was_sheared_are_those_of_its_slanted_voxels():
+    labels = filled(empty_image((6, 5, 4), (1.0, 1.0, 1.0)), np.full((4, 5, 6), 17, np.uint16))
+    labels.SetDirection((1.0, 0.6, 0.0, 0.0, 0.8, 0.0, 0.0, 0.0, 1.0))
+    found = {row.name: row.volume_mm3 for row in volumes(labels)}
+    assert found["Left hippocampus"] == pytest.approx(0.8 * 6 * 5 * 4)
+
+
 def test_network_that_cannot_segment_is_refused(head):
     with pytest.raises(InputError, match="model 'li_fan': cannot segment; use one of network sl_sfgr"):
         segment(head[0], model=Model.untrained("li_fan"))

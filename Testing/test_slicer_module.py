@@ -26,7 +26,11 @@ engine = slicer_stand_ins.load("SLSFGRModule.engine")
 REPOSITORY = Path(__file__).resolve().parents[1]
 UI = ElementTree.parse(REPOSITORY / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
 # Names that others gave.
-NOT_FOR_USERS = {"Segmentation category and type - DICOM master list", "SLSFGR contributors"}
+NOT_FOR_USERS = {
+    "Cerebrospinal fluid",
+    "Segmentation category and type - DICOM master list",
+    "SLSFGR contributors",
+}
 DISPLAY_ONLY = {"QLabel", "qMRMLWidget"}
 
 

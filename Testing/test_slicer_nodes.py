@@ -15,6 +15,7 @@ from conftest import TURN, empty_image, filled, head_image, positions, rotation_
 from nodes import CODED_TABLE, LPS_TO_RAS, add_volume
 from panel_workers import REPORT, labelled
 
+from SLSFGRLib.jobs import JobResult
 from SLSFGRLib.label_table import read_label_table
 
 SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
@@ -210,6 +211,19 @@ def test_every_structure_of_the_shipped_table_becomes_a_coded_segment(axial_pair
         assert logic.DeserializeTerminologyEntry(segment.GetTerminology(), entry)
         assert entry.GetTypeObject().GetCodeMeaning() == structure.terminology.type.meaning
         np.testing.assert_allclose(segment.GetColor(), np.array(structure.color) / 255.0)
+
+
+def test_fluid_does_not_hide_the_brain_in_3d_unless_the_user_wants_it(axial_pair):
+    labels = sitk.Cast(labelled(image_of(axial_pair[0])) == 2, sitk.sitkUInt16) * 24
+    result = JobResult(fixed_labels=labels, report={})
+    logic = SLSFGRLogic()
+    node = logic.publish(result, axial_pair[0], None).fixedSegmentationNode
+    display = node.GetDisplayNode()
+    assert not display.GetSegmentVisibility3D("Cerebrospinal fluid")
+    assert display.GetSegmentOpacity2DFill("Cerebrospinal fluid") == pytest.approx(0.3)
+    display.SetSegmentVisibility3D("Cerebrospinal fluid", True)
+    logic.publish(result, axial_pair[0], None, publishing.RegistrationNodes(fixedSegmentationNode=node))
+    assert display.GetSegmentVisibility3D("Cerebrospinal fluid")
 
 
 def test_segments_lie_where_their_labels_are(pair):

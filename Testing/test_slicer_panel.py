@@ -1,5 +1,6 @@
 """The panel as a user drives it: the real .ui and widget, drawn by Qt without a screen, and true child processes."""
 
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ import slicer_stand_ins
 from conftest import affine_matrix, empty_image, head_image
 from nodes import CODED_TABLE, add_volume
 from PySide6.QtCore import Qt
+
+from SLSFGRLib.label_table import read_label_table
 
 module = slicer_stand_ins.load("SLSFGR")
 engine = slicer_stand_ins.load("SLSFGRModule.engine")
@@ -73,7 +76,7 @@ def press(button):
     button._object.click()
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=300):
     end = time.perf_counter() + seconds
     while not condition():
         assert time.perf_counter() < end, "waited in vain"
@@ -154,11 +157,11 @@ def test_register_says_what_is_missing_until_it_can_be_pressed(widget):
 def test_outputs_that_would_destroy_an_input_or_each_other_are_refused(widget):
     fixed, _ = choose_volumes(widget)
     widget.ui.warpedVolumeSelector.setCurrentNode(fixed)
-    assert "would overwrite an input" in widget.ui.statusLabel.text
+    assert widget.ui.statusLabel.text.startswith("T1 2024 would be overwritten.")
     widget.ui.warpedVolumeSelector.setCurrentNode(None)
     widget.ui.transformSelector._object.addNode()
     widget.ui.inverseTransformSelector.setCurrentNode(widget.ui.transformSelector.currentNode())
-    assert "cannot be one node" in widget.ui.registerButton.toolTip
+    assert "Transform would be overwritten" in widget.ui.registerButton.toolTip
     assert not widget.ui.registerButton.enabled
 
 
@@ -211,9 +214,7 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
 @pytest.mark.slow
 def test_register_with_the_true_engine_aligns_the_volumes(widget):
     _, moving = choose_volumes(widget)
-    widget.workerCommand = None
-    widget.exit()
-    widget.enter()
+    use_worker(widget, "registers_only")
     widget.ui.modeComboBox.currentIndex = 0
     seen = set()
     press(widget.ui.registerButton)
@@ -230,6 +231,33 @@ def test_register_with_the_true_engine_aligns_the_volumes(widget):
     assert moving.GetParentTransformNode() is None
 
 
+@pytest.mark.slow
+def test_with_a_network_that_segments_the_true_engine_gives_segmentations_and_dice(widget, monkeypatch):
+    monkeypatch.setattr(panel, "canSegment", lambda: True)
+    fixed, moving = choose_volumes(widget)
+    widget.logic = module.SLSFGRLogic()  # with the shipped label table
+    use_worker(widget, "small_network")
+    widget.ui.modeComboBox.currentIndex = 0
+    run_to_the_end(widget)
+    chosen = widget.logic.getParameterNode()
+    assert re.fullmatch(r"Dice 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU", widget.ui.resultLabel.text)
+    names = [structure.name for structure in read_label_table()]
+    for volume, node in ((fixed, chosen.fixedSegmentation), (moving, chosen.movingSegmentation)):
+        assert node.GetName() == f"{volume.GetName()} segmentation"
+        assert node.GetAttribute("SLSFGR.Model") == "small"
+        assert 0.0 < float(node.GetAttribute("SLSFGR.DiceAfter")) <= 1.0
+        segments = node.GetSegmentation()
+        assert segments.GetNumberOfSegments() > 1
+        for index in range(segments.GetNumberOfSegments()):
+            assert segments.GetNthSegment(index).GetName() in names
+    columns = chosen.volumesTable.GetTable()
+    assert [columns.GetColumnName(index) for index in range(3)] == ["Structure", "T1 2024 (mL)", "T1 2026 (mL)"]
+    run_to_the_end(widget, widget.ui.segmentButton)
+    assert re.fullmatch(r"\d+ structures · [\d.]+ s · CPU", widget.ui.resultLabel.text)
+    assert chosen.fixedSegmentation.GetAttribute("SLSFGR.Model") == "small"
+    assert chosen.fixedSegmentation.GetAttribute("SLSFGR.Mode") == "none"
+
+
 def test_register_shows_progress_then_the_result_over_the_fixed_volume(widget):
     fixed, _ = choose_volumes(widget)
     begin(widget)
@@ -239,7 +267,10 @@ def test_register_shows_progress_then_the_result_over_the_fixed_volume(widget):
     assert not widget.ui.inputsCollapsibleButton.enabled
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     assert not widget.ui.progressBar.visible
-    assert widget.ui.resultLabel.text == "Dice 0.61 → 0.84 · folding 0 % · 14.2 s · cpu (2 threads)"
+    assert widget.ui.resultLabel.text == "Dice 0.61 → 0.84 · folding 0 % · 14.2 s · CPU"
+    assert widget.ui.resultLabel.toolTip == "cpu (2 threads)"
+    label = widget.ui.resultLabel._object
+    assert label.fontMetrics().horizontalAdvance(label.text()) < label.width()
     assert "a warning of some library" in widget.ui.logTextEdit.plainText
     warped = widget.logic.getParameterNode().warpedVolume
     for view in slicer_stand_ins.slice_views():
@@ -290,6 +321,7 @@ def test_segment_only_segments_what_is_selected(widget, monkeypatch):
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     run_to_the_end(widget, widget.ui.segmentButton)
     assert nodes_of_scene() == {"T1", "T1 segmentation", "T1 structure volumes"}
+    assert widget.ui.resultLabel.text == "3 structures · 14.2 s · CPU"
     assert widget.ui.fixedSegmentationSelector.currentNode().GetName() == "T1 segmentation"
 
 
@@ -356,7 +388,7 @@ def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
     choose_volumes(widget)
     before = nodes_of_scene()
     run_to_the_end(widget)
-    assert widget.ui.statusLabel.text.startswith("the moving image: every voxel has the value 0")
+    assert widget.ui.statusLabel.text.startswith("The moving image: every voxel has the value 0")
     assert nodes_of_scene() == before
     use_worker(widget, "finish")
     run_to_the_end(widget)

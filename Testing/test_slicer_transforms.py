@@ -197,7 +197,7 @@ def test_engine_gets_both_images_as_they_are_and_the_options(fixed):
         "initial_transform": None,
         "start_from_segmentation": True,
     }
-    assert nodes.report == {"mode": "fast"}
+    assert nodes.report == {"mode": "fast", "volumes_ml": {}}
 
 
 def test_linear_parent_transforms_are_part_of_the_images_place_even_when_they_shear():

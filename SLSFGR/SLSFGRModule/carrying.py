@@ -3,8 +3,10 @@
 import slicer
 import vtk
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
 
-from .segmentations import binaryLabelmap
+from .segmentations import binaryLabelmap, orientedImage
+from .volumes import fillLike
 
 
 def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
@@ -21,7 +23,10 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
     carried.CopyContent(node)
     carried.SetName(name)
     if node.IsA("vtkMRMLVolumeNode"):
-        _carryVolume(carried, node, transformNode, referenceVolumeNode)
+        background = None if node.IsA("vtkMRMLLabelMapVolumeNode") else node.GetImageData().GetScalarRange()[0]
+        moved = _resampled(orientedImage(node), node, transformNode, referenceVolumeNode, background)
+        array = vtk_to_numpy(moved.GetPointData().GetScalars()).reshape(moved.GetDimensions()[::-1])
+        fillLike(carried, array, referenceVolumeNode)
     elif node.IsA("vtkMRMLSegmentationNode"):
         _carrySegmentation(carried, node, transformNode, referenceVolumeNode)
     else:
@@ -34,14 +39,6 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
     return carried
 
 
-def _carryVolume(carried, volumeNode, transformNode, referenceVolumeNode):
-    chain = _chain(transformNode, referenceVolumeNode, volumeNode, _ijkToRAS(volumeNode))
-    background = None if volumeNode.IsA("vtkMRMLLabelMapVolumeNode") else volumeNode.GetImageData().GetScalarRange()[0]
-    carried.SetAndObserveImageData(_resliced(volumeNode.GetImageData(), chain, referenceVolumeNode, background))
-    carried.CopyOrientation(referenceVolumeNode)
-    carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
-
-
 def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolumeNode):
     """Carry the label map of each layer, so that segments that overlap still do."""
     segmentation = carried.GetSegmentation()
@@ -51,50 +48,27 @@ def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolume
     for labelmap, segmentIDs in [
         (segmentation.GetLayerDataObject(layer), segmentation.GetSegmentIDsForLayer(layer)) for layer in layers
     ]:
-        toMoving = vtk.vtkMatrix4x4()
-        labelmap.GetImageToWorldMatrix(toMoving)
-        voxels = vtk.vtkImageData()
-        voxels.SetExtent(labelmap.GetExtent())
-        voxels.GetPointData().SetScalars(labelmap.GetPointData().GetScalars())
-        chain = _chain(transformNode, referenceVolumeNode, segmentationNode, toMoving)
-        moved = slicer.vtkOrientedImageData()
-        moved.ShallowCopy(_resliced(voxels, chain, referenceVolumeNode, None))
-        moved.SetGeometryFromImageToWorldMatrix(_ijkToRAS(referenceVolumeNode))
+        moved = _resampled(labelmap, segmentationNode, transformNode, referenceVolumeNode, None)
         for segmentID in segmentIDs:
             segmentation.GetSegment(segmentID).AddRepresentation(binaryLabelmap(), moved)
     carried.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolumeNode)
     carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
 
 
-def _ijkToRAS(volumeNode):
-    matrix = vtk.vtkMatrix4x4()
-    volumeNode.GetIJKToRASMatrix(matrix)
-    return matrix
+def _resampled(image, node, transformNode, referenceVolumeNode, background):
+    """An image below a node's parents on the grid of the reference.
 
-
-def _chain(transformNode, referenceVolumeNode, node, ijkToLocal):
-    """The way from voxels of the reference through the transform to voxels of an image below a node's parents."""
-    localToIJK = vtk.vtkMatrix4x4()
-    vtk.vtkMatrix4x4.Invert(ijkToLocal, localToIJK)
-    toWorld, toLocal, chain = (vtk.vtkGeneralTransform() for _number in range(3))
+    :param background: outside the image; None for labels, of which no new ones are made.
+    """
+    toReference, part = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
+    toReference.PostMultiply()
     between = slicer.vtkMRMLTransformNode.GetTransformBetweenNodes
-    between(referenceVolumeNode.GetParentTransformNode(), None, toWorld)
-    between(None, node.GetParentTransformNode(), toLocal)
-    chain.PostMultiply()
-    for part in (_ijkToRAS(referenceVolumeNode), toWorld, transformNode.GetTransformFromParent(), toLocal, localToIJK):
-        chain.Concatenate(part)
-    return chain
-
-
-def _resliced(image, chain, referenceVolumeNode, background):
-    """An image on the grid of the reference; of labels, for which the background is None, no new ones are made."""
-    reslice = vtk.vtkImageReslice()
-    reslice.SetInputData(image)
-    reslice.SetResliceTransform(chain)
-    reslice.SetBackgroundLevel(background or 0)
-    reslice.SetInterpolationMode(vtk.VTK_RESLICE_NEAREST if background is None else vtk.VTK_RESLICE_LINEAR)
-    reslice.SetOutputSpacing(1.0, 1.0, 1.0)
-    reslice.SetOutputOrigin(0.0, 0.0, 0.0)
-    reslice.SetOutputExtent(referenceVolumeNode.GetImageData().GetExtent())
-    reslice.Update()
-    return reslice.GetOutput()
+    between(node.GetParentTransformNode(), None, toReference)
+    toReference.Concatenate(transformNode.GetTransformToParent())
+    between(None, referenceVolumeNode.GetParentTransformNode(), part)
+    toReference.Concatenate(part)
+    moved, isLinear = slicer.vtkOrientedImageData(), background is not None
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        image, orientedImage(referenceVolumeNode), moved, isLinear, False, toReference, background or 0.0
+    )
+    return moved

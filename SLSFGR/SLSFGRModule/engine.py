@@ -1,6 +1,7 @@
 """The way from Slicer to SLSFGRLib. The library is imported when it is first needed, torch when it works."""
 
 import importlib
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +19,14 @@ def importLibrary(name="SLSFGRLib"):
     return importlib.import_module(name)
 
 
-def libraryFolder():
-    """The folder from which SLSFGRLib can be imported."""
-    return str(Path(importLibrary().__file__).resolve().parents[1])
+def startWorker(command=None):
+    """Start a process for a job to come.
+
+    :param command: program and arguments; by default the library's worker under Slicer's Python.
+    :returns: :class:`SLSFGRLib.child.JobProcess`.
+    """
+    command = command or [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.worker"]
+    return importLibrary("SLSFGRLib.child").JobProcess(slicer.app.temporaryPath, command)
 
 
 def canSegment():
@@ -38,14 +44,12 @@ def requireTorch():
 
     :raises RuntimeError: it is not; the message says how to get it.
     """
-    if torchInstalled():
-        return
-    raise RuntimeError(
-        _(
+    if not torchInstalled():
+        text = _(
             "PyTorch is not installed. Install the PyTorch extension in the Extensions Manager, restart Slicer "
             "and press Register: SLSFGR then offers to install it."
         )
-    )
+        raise RuntimeError(text)
 
 
 def offerTorch():
@@ -58,10 +62,8 @@ def offerTorch():
         return True
     if find_spec("PyTorchUtils") is None:
         requireTorch()
-    if not slicer.util.confirmOkCancelDisplay(
-        _("SLSFGR computes with PyTorch, which is downloaded and installed now. This can take some minutes."),
-        _("Install PyTorch"),
-    ):
+    text = _("SLSFGR computes with PyTorch, which is downloaded and installed now. This can take some minutes.")
+    if not slicer.util.confirmOkCancelDisplay(text, _("Install PyTorch")):
         return False
     logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
     logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)

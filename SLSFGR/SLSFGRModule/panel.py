@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -11,14 +12,16 @@ from slicer.util import VTKObservationMixin
 
 from .carrying import carry
 from .comparison import Comparison, canCompare
-from .engine import canSegment, offerTorch, torchInstalled
+from .engine import canSegment, offerTorch, startWorker, torchInstalled
 from .logic import SLSFGRLogic, reasonNotToSegment
-from .process import JobProcess
 from .publishing import RegistrationNodes
 from .transforms import reasonNotToStartFrom
 from .volumes import reasonNotToRegister
 
+POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
+OUTPUTS = [name.removesuffix("Node") for name in vars(RegistrationNodes()) if name.endswith("Node")]
+NEED_NETWORK = ("fixedSegmentationSelector", "movingSegmentationSelector", "startFromSegmentationCheckBox")
 
 
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -32,6 +35,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.workerCommand = self._parameterNode = self._process = self._standby = None
         self._comparison = Comparison()
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MS)
+        self._timer.connect("timeout()", self._pollProcess)
 
     def setup(self):
         """Build the panel when the user opens the module for the first time."""
@@ -102,8 +108,6 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._abandonProcess()
             self._say(_("A volume was removed from the scene, and the run with it."))
 
-    # What can be done now ---------------------------------------------------------------------------------------
-
     def _updateButtons(self, caller=None, event=None):
         """Enable each button, or say why it is not enabled."""
         chosen = self._parameterNode
@@ -112,12 +116,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = self._reasonNotToRegister()
         self.ui.registerButton.text = _("Register")
         self._enable(self.ui.registerButton, reason, _("Align the moving volume with the fixed volume."))
-        self._say(reason, "" if reason else self.ui.resultLabel.text)
+        self._say(reason, self.ui.resultLabel.text)
         network = "" if canSegment() else _("This version registers only: the network that segments is not installed.")
-        reason = network or reasonNotToSegment(chosen.fixedVolume, chosen.movingVolume)
-        self._enable(self.ui.segmentButton, reason, _("Segment the selected volumes without registering them."))
+        reason = reasonNotToSegment(chosen.fixedVolume, chosen.movingVolume) or self._reasonOutputsClash()
+        self._enable(
+            self.ui.segmentButton, network or reason, _("Segment the selected volumes without registering them.")
+        )
         self._show(self.ui.segmentationNoteLabel, network)
-        for name in ("fixedSegmentationSelector", "movingSegmentationSelector", "startFromSegmentationCheckBox"):
+        for name in NEED_NETWORK:
             getattr(self.ui, name).enabled = not network
         self._enable(self.ui.carryButton, self._reasonNotToCarry(), _("Make copies of the checked nodes."))
         self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
@@ -128,21 +134,23 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = reasonNotToRegister(chosen.fixedVolume, chosen.movingVolume)
         if reason:
             return reason
-        if chosen.warpedVolume in (chosen.fixedVolume, chosen.movingVolume):
-            return _("The warped volume would overwrite an input. Select another output, or none.")
-        if chosen.transform and chosen.transform is chosen.inverseTransform:
-            return _("The transform and its inverse cannot be one node. Select another output, or none.")
-        if chosen.fixedSegmentation and chosen.fixedSegmentation is chosen.movingSegmentation:
-            return _("The two segmentations cannot be one node. Select another output, or none.")
-        return reasonNotToStartFrom(chosen.initialTransform, chosen.movingVolume) if chosen.initialTransform else ""
+        if chosen.initialTransform:
+            reason = reasonNotToStartFrom(chosen.initialTransform, chosen.movingVolume)
+        return reason or self._reasonOutputsClash()
+
+    def _reasonOutputsClash(self):
+        nodes = [getattr(self._parameterNode, name) for name in ("fixedVolume", "movingVolume", *OUTPUTS)]
+        for number, node in enumerate(nodes):
+            if node and node in nodes[:number]:
+                text = _("{name} would be overwritten. Select another output, or none.")
+                return text.format(name=node.GetName())
+        return ""
 
     def _reasonNotToCarry(self):
         chosen = self._parameterNode
         if not all((chosen.transform, chosen.inverseTransform, chosen.fixedVolume, chosen.movingVolume)):
             return _("Register first, or select the volumes and both transforms above.")
         return "" if self.ui.carriedNodesSelector.checkedNodes() else _("Check the nodes to carry over.")
-
-    # Runs -------------------------------------------------------------------------------------------------------
 
     def _onRegisterButton(self):
         if not self._process:
@@ -176,6 +184,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._process, self._standby = self._standby, None
             self._showRunning(True)
             self._process.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
+            self._timer.start()
 
     def _torchIsThere(self):
         try:
@@ -186,11 +195,17 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _standBy(self, ready):
         """Have a process ready that has loaded torch already when a button is pressed, or none."""
-        if self._standby and not (ready and self._standby.isAlive()):
+        if self._standby and not (ready and self._standby.is_alive()):
             self._standby.abandon()
             self._standby = None
         if ready and not self._standby and torchInstalled():
-            self._standby = JobProcess(self.workerCommand)
+            self._standby = startWorker(self.workerCommand)
+
+    def _pollProcess(self):
+        if self._process:
+            self._process.poll()
+        else:
+            self._timer.stop()
 
     def _onProgress(self, fraction, message):
         self.ui.progressBar.value = round(100 * fraction)
@@ -204,28 +219,26 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         finally:
             self._showRunning(False)
         if result is None:
-            self._say(problem or _("Cancelled."))
+            self._say(problem[:1].upper() + problem[1:] or _("Cancelled."))
 
     def _publish(self, result):
         chosen = self._choices()
-        outputs = [name for name in vars(RegistrationNodes()) if name.endswith("Node")]
-        into = RegistrationNodes(**{name: getattr(chosen, name.removesuffix("Node")) for name in outputs})
+        into = RegistrationNodes(**{f"{name}Node": getattr(chosen, name) for name in OUTPUTS})
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
             nodes = self.logic.publish(result, *self._volumes, into)
             with slicer.util.NodeModify(chosen.parameterNode):
-                for name in outputs:
-                    if getattr(nodes, name):
-                        setattr(chosen, name.removesuffix("Node"), getattr(nodes, name))
+                for name in OUTPUTS:
+                    if getattr(nodes, f"{name}Node"):
+                        setattr(chosen, name, getattr(nodes, f"{name}Node"))
             self._showComparison()
             self._say(result=resultLine(nodes.report))
+            self.ui.resultLabel.toolTip = nodes.report["device"]
 
     def _abandonProcess(self):
         if self._process:
             self._process.abandon()
             self._process = None
             self._showRunning(False)
-
-    # What is shown ----------------------------------------------------------------------------------------------
 
     def _showRunning(self, running):
         for section in SECTIONS:
@@ -275,13 +288,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 def resultLine(report):
     """Say how good a result is and what it took: likeness before and after, folding, seconds, device."""
-    parts = []
-    if report.get("dice_after") is not None:
-        parts.append(_("Dice {dice_before:.2f} → {dice_after:.2f}"))
-    elif "similarity_after" in report:
-        parts.append(_("Similarity {similarity_before:.2f} → {similarity_after:.2f}"))
+    parts = [_("{seconds:.1f} s"), report["device"].partition(" ")[0].upper()]
     if "folding_percent" in report:
-        parts.append(_("folding {folding_percent:.2g} %"))
-    if "seconds" in report:
-        parts.append(_("{seconds[total]:.1f} s"))
-    return " · ".join([*parts, "{device}"]).format(**report)
+        parts.insert(0, _("folding {folding_percent:.2g} %"))
+    if report.get("dice_after") is not None:
+        parts.insert(0, _("Dice {dice_before:.2f} → {dice_after:.2f}"))
+    elif "similarity_after" in report:
+        parts.insert(0, _("Similarity {similarity_before:.2f} → {similarity_after:.2f}"))
+    else:
+        parts.insert(0, _("{structures} structures"))
+    found = {name for column in report["volumes_ml"].values() for name, volume in column.items() if volume}
+    return " · ".join(parts).format(**report | {"seconds": report["seconds"]["total"], "structures": len(found)})

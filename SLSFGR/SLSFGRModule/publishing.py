@@ -11,6 +11,8 @@ from .segmentations import fillVolumesTable, segmentationFromLabels
 from .transforms import vtkTransformFromITK
 from .volumes import fillLike
 
+OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
+FILL_OPACITY = 0.3  # in slices, where the image beneath should be seen
 JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
 
 
@@ -42,25 +44,28 @@ def publish(result, fixedVolumeNode, movingVolumeNode, structures, into):
     """Put the result of a registration, or of segmentations alone, into the scene.
 
     :param result: as :class:`SLSFGRLib.jobs.JobResult`.
-    :param movingVolumeNode: None if only the fixed volume was segmented.
+    :param fixedVolumeNode, movingVolumeNode: None if it was not segmented.
     :param structures: the label table.
     :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
     :returns: :class:`RegistrationNodes`.
     """
     pair = fixedVolumeNode, movingVolumeNode
+    back = pair[::-1]
+    volumes = {role: column for role, column in result.report.get("volumes_ml", {}).items() if column}
     with _allOrNothing():
+        # Segmentations first: what the label table does not hold is found before a chosen node is overwritten.
         nodes = RegistrationNodes(
             fixedSegmentationNode=_segmentation(
-                result.fixed_labels, fixedVolumeNode, structures, into.fixedSegmentationNode
+                into.fixedSegmentationNode, result.fixed_labels, fixedVolumeNode, structures
             ),
             movingSegmentationNode=_segmentation(
-                result.moving_labels, movingVolumeNode, structures, into.movingSegmentationNode
+                into.movingSegmentationNode, result.moving_labels, movingVolumeNode, structures
             ),
-            volumesTableNode=_table(result, *pair, structures, into.volumesTableNode),
-            transformNode=_transform(result.transform, *pair, into.transformNode),
-            inverseTransformNode=_transform(result.inverse_transform, *pair[::-1], into.inverseTransformNode),
-            jacobianVolumeNode=_jacobian(result.jacobian, *pair, into.jacobianVolumeNode),
-            warpedVolumeNode=_warped(result.warped, *pair, into.warpedVolumeNode),
+            volumesTableNode=_table(into.volumesTableNode, volumes, *pair),
+            transformNode=_transform(into.transformNode, result.transform, *pair),
+            inverseTransformNode=_transform(into.inverseTransformNode, result.inverse_transform, *back),
+            jacobianVolumeNode=_jacobian(into.jacobianVolumeNode, result.jacobian, *pair),
+            warpedVolumeNode=_warped(into.warpedVolumeNode, result.warped, *pair),
             report=result.report,
         )
         _describe(nodes)
@@ -73,11 +78,11 @@ def publish(result, fixedVolumeNode, movingVolumeNode, structures, into):
 @contextmanager
 def _allOrNothing():
     """Remove the nodes that were added to the scene if not all of the work can be done."""
-    before = {node.GetID() for node in _nodes()}
+    before = set(_nodes())
     try:
         yield
     except Exception:
-        for node in [node for node in _nodes() if node.GetID() not in before]:
+        for node in set(_nodes()) - before:
             slicer.mrmlScene.RemoveNode(node)
         raise
 
@@ -86,91 +91,90 @@ def _nodes():
     return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
 
 
-def _segmentation(labels, volumeNode, structures, node):
+def _segmentation(node, labels, volumeNode, structures):
     if labels is None:
         return None
     segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
-    node = node or _add("vtkMRMLSegmentationNode", _("{volume} segmentation"), volume=volumeNode)
+    node = node or _add("vtkMRMLSegmentationNode", _("{fixed} segmentation"), volumeNode)
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    node.CreateDefaultDisplayNodes()
-    _placeBeside(node, volumeNode)
-    return node
+    if not node.GetDisplayNode():
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAllSegmentsOpacity2DFill(FILL_OPACITY)
+        if segmentation.GetSegment(OUTERMOST):
+            node.GetDisplayNode().SetSegmentVisibility3D(OUTERMOST, False)
+    return _placedBeside(volumeNode, node)
 
 
-def _table(result, fixedVolumeNode, movingVolumeNode, structures, node):
-    pairs = ((fixedVolumeNode, result.fixed_labels), (movingVolumeNode, result.moving_labels))
-    columns = [(volumeNode, labels) for volumeNode, labels in pairs if labels is not None]
-    if not columns:
+def _table(node, volumes, fixedVolumeNode, movingVolumeNode):
+    if not volumes:
         return None
-    node = node or _add("vtkMRMLTableNode", _("{volume} structure volumes"), volume=columns[0][0])
-    fillVolumesTable(node, {volumeNode.GetName(): labels for volumeNode, labels in columns}, structures)
-    _placeBeside(node, columns[0][0])
-    return node
+    volumeNodes = {"fixed": fixedVolumeNode, "moving": movingVolumeNode}
+    first = volumeNodes[next(iter(volumes))]
+    node = node or _add("vtkMRMLTableNode", _("{fixed} structure volumes"), first)
+    fillVolumesTable(node, {volumeNodes[role].GetName(): column for role, column in volumes.items()})
+    return _placedBeside(first, node)
 
 
-def _transform(transform, fixedVolumeNode, movingVolumeNode, node):
+def _transform(node, transform, fixedVolumeNode, movingVolumeNode):
     """Fill a node, and note in it which volume it takes to which, as Slicer's other registration modules do."""
     if transform is None:
         return None
     fromParent = vtkTransformFromITK(transform)
-    name = _("Transform {moving} to {fixed}")
-    node = node or _add("vtkMRMLTransformNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    node = node or _add("vtkMRMLTransformNode", _("Transform {moving} to {fixed}"), fixedVolumeNode, movingVolumeNode)
     node.SetAndObserveTransformNodeID(None)
     node.SetAndObserveTransformFromParent(fromParent)
     node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), fixedVolumeNode.GetID())
     node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), movingVolumeNode.GetID())
-    _placeBeside(node, movingVolumeNode)
-    return node
+    return _placedBeside(movingVolumeNode, node)
 
 
-def _warped(warped, fixedVolumeNode, movingVolumeNode, node):
+def _warped(node, warped, fixedVolumeNode, movingVolumeNode):
     """Show the warped volume as the moving one is shown: window, level and colors."""
     if warped is None:
         return None
-    name = _("{moving} warped to {fixed}")
-    node = node or _add("vtkMRMLScalarVolumeNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    node = node or _add("vtkMRMLScalarVolumeNode", _("{moving} warped to {fixed}"), fixedVolumeNode, movingVolumeNode)
     fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode)
     movingVolumeNode.CreateDefaultDisplayNodes()
     shown, display = movingVolumeNode.GetDisplayNode(), node.GetDisplayNode()
     display.SetAndObserveColorNodeID(shown.GetColorNodeID())
     display.AutoWindowLevelOff()
     display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
-    _placeBeside(node, movingVolumeNode)
-    return node
+    return _placedBeside(movingVolumeNode, node)
 
 
-def _jacobian(jacobian, fixedVolumeNode, movingVolumeNode, node):
+def _jacobian(node, jacobian, fixedVolumeNode, movingVolumeNode):
     if jacobian is None:
         return None
     name = _("Jacobian determinant {fixed} to {moving}")
-    node = node or _add("vtkMRMLScalarVolumeNode", name, fixed=fixedVolumeNode, moving=movingVolumeNode)
+    node = node or _add("vtkMRMLScalarVolumeNode", name, fixedVolumeNode, movingVolumeNode)
     fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode)
-    node.GetDisplayNode().SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileDivergingBlueRed.txt")
-    node.GetDisplayNode().AutoWindowLevelOff()
-    node.GetDisplayNode().SetWindowLevelMinMax(*JACOBIAN_RANGE)
-    _placeBeside(node, fixedVolumeNode)
-    return node
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileDivergingBlueRed.txt")
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*JACOBIAN_RANGE)
+    return _placedBeside(fixedVolumeNode, node)
 
 
-def _add(className, name, **volumeNodes):
-    name = name.format(**{role: node.GetName() for role, node in volumeNodes.items()})
+def _add(className, name, fixedVolumeNode, movingVolumeNode=None):
+    moving = movingVolumeNode.GetName() if movingVolumeNode else ""
+    name = name.format(fixed=fixedVolumeNode.GetName(), moving=moving)
     return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
 
 
-def _placeBeside(node, inputNode):
-    """Show a node in the same folder or study of the subject hierarchy as an input."""
+def _placedBeside(inputNode, node):
+    """Show a node in the same folder or study of the subject hierarchy as an input; return it."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     inputItem = hierarchy.GetItemByDataNode(inputNode)
     if inputItem:
         hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves it where there already is one
+    return node
 
 
 def _describe(nodes):
     """Note in each node how it came about; the notes are saved with the scene."""
-    report = nodes.report
-    model = report.get("model") or {}
+    report, model = nodes.report, nodes.report.get("model") or {}
     notes = {
         "Version": report.get("versions", {}).get("slsfgr"),
         "Model": model.get("name"),
@@ -181,7 +185,6 @@ def _describe(nodes):
         "DiceAfter": report.get("dice_after"),
         "FoldingPercent": report.get("folding_percent"),
     }
-    for node in vars(nodes).values():
-        if isinstance(node, slicer.vtkMRMLNode):
-            for name, value in notes.items():
-                node.SetAttribute(f"SLSFGR.{name}", "none" if value is None else str(value))
+    for node in [node for node in vars(nodes).values() if isinstance(node, slicer.vtkMRMLNode)]:
+        for name, value in notes.items():
+            node.SetAttribute(f"SLSFGR.{name}", "none" if value is None else str(value))

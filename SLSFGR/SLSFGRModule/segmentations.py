@@ -1,13 +1,11 @@
 """Label maps to what a clinician uses: named, colored, coded segments, and a table of volumes."""
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
-MILLILITERS_PER_CUBIC_MILLIMETER = 0.001
 TERMINOLOGY_CONTEXT = "Segmentation category and type - DICOM master list"
 
 
@@ -18,7 +16,7 @@ def segmentationFromLabels(labels, volumeNode, structures):
     :param structures: the label table.
     :raises ValueError: there is a label that the table does not hold.
     """
-    labelmap = orientedImage(labels, volumeNode)
+    labelmap = orientedImage(volumeNode, numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
     segmentation = slicer.vtkSegmentation()
     segmentation.SetSourceRepresentationName(binaryLabelmap())
     for structure in _present(structures, labels):
@@ -39,14 +37,14 @@ def binaryLabelmap():
     return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
-def orientedImage(array, volumeNode):
-    """Copy an array into an image with the place of a volume, parent transforms left out.
+def orientedImage(volumeNode, scalars=None):
+    """Make an image with the size and place of a volume, parent transforms left out.
 
-    :param array: KJI, on the grid of the volume.
+    :param scalars: its voxels; by default the volume's own.
     """
     image = slicer.vtkOrientedImageData()
-    image.SetDimensions(array.shape[::-1])
-    image.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True))
+    image.SetExtent(volumeNode.GetImageData().GetExtent())
+    image.GetPointData().SetScalars(scalars or volumeNode.GetImageData().GetPointData().GetScalars())
     ijkToRAS = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToRAS)
     image.SetGeometryFromImageToWorldMatrix(ijkToRAS)
@@ -55,14 +53,11 @@ def orientedImage(array, volumeNode):
 
 def _present(structures, labels):
     byNumber = {structure.number: structure for structure in structures}
-    numbers = np.flatnonzero(np.bincount(labels.ravel()))
-    unknown = set(numbers.tolist()) - byNumber.keys() - {0}
+    numbers = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+    unknown = set(numbers) - byNumber.keys() - {0}
     if unknown:
-        raise ValueError(
-            _("The label table does not hold the labels {numbers}. Install SLSFGR anew.").format(
-                numbers=", ".join(map(str, sorted(unknown)))
-            )
-        )
+        text = _("The label table does not hold the labels {numbers}. Install SLSFGR anew.")
+        raise ValueError(text.format(numbers=", ".join(map(str, sorted(unknown)))))
     return [byNumber[number] for number in numbers if number]
 
 
@@ -73,18 +68,18 @@ def _terminologyEntry(terminology):
     return "~".join([TERMINOLOGY_CONTEXT, *triples, "", "^^", "^^"])
 
 
-def fillVolumesTable(tableNode, imagesOfLabels, structures):
-    """List the structures with their volumes, one column for each image.
+def fillVolumesTable(tableNode, milliliters):
+    """List the structures that are present with their volumes, one column for each image.
 
-    :param imagesOfLabels: column name to label image.
+    :param milliliters: by title of the column and name of the structure.
     """
-    milliliters = {name: _milliliters(labels) for name, labels in imagesOfLabels.items()}
-    listed = [structure for structure in structures if any(structure.number in found for found in milliliters.values())]
+    columns = list(milliliters.values())
+    names = [name for name in columns[0] if any(column[name] for column in columns)]
     tableNode.RemoveAllColumns()
-    _addColumn(tableNode, vtk.vtkStringArray(), _("Structure"), [structure.name for structure in listed])
-    for name, found in milliliters.items():
-        volumes = [found.get(structure.number, 0.0) for structure in listed]
-        _addColumn(tableNode, vtk.vtkDoubleArray(), _("{name} (mL)").format(name=name), volumes)
+    _addColumn(tableNode, vtk.vtkStringArray(), _("Structure"), names)
+    for title, column in milliliters.items():
+        title = _("{name} (mL)").format(name=title)
+        _addColumn(tableNode, vtk.vtkDoubleArray(), title, [column[name] for name in names])
 
 
 def _addColumn(tableNode, column, title, values):
@@ -92,11 +87,3 @@ def _addColumn(tableNode, column, title, values):
     for value in values:
         column.InsertNextValue(value)
     tableNode.AddColumn(column)
-
-
-def _milliliters(labels):
-    """Volume by label number; numbers that are absent, and the background, are left out."""
-    counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel())
-    axes = np.reshape(labels.GetDirection(), (3, 3)) * labels.GetSpacing()
-    voxel = abs(np.linalg.det(axes)) * MILLILITERS_PER_CUBIC_MILLIMETER
-    return {int(number): count * voxel for number, count in enumerate(counts) if number and count}
