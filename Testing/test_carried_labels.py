@@ -23,24 +23,19 @@ from SLSFGRLib.training.labelled_samples import draw_labelled_sample
 LEFT_CORTEX = [structure.name for structure in read_label_table()].index("Left cerebral cortex") + 1
 # A recipe under which nothing is left to chance.
 AS_IT_IS = Synthesis(
-    **dict.fromkeys(
-        [
-            "rotation_degrees",
-            "scale",
-            "shear",
-            "shift_mm",
-            "deformation_mm",
-            "flip_chance",
-            "large_rotation_chance",
-            "bias",
-            "blur_mm",
-            "slice_chance",
-            "noise",
-            "cut_chance",
-            "gamma",
-        ],
-        0.0,
-    )
+    rotation_degrees=0.0,
+    large_rotation_chance=0.0,
+    scale=0.0,
+    shear=0.0,
+    shift_mm=0.0,
+    deformation_mm=0.0,
+    flip_chance=0.0,
+    bias=0.0,
+    blur_mm=0.0,
+    slice_chance=0.0,
+    noise=0.0,
+    cut_chance=0.0,
+    gamma=0.0,
 )
 
 
