@@ -15,7 +15,7 @@ from torch.nn import functional
 from .deformation import AffineWarper
 from .errors import InputError
 from .fields import downsample, resize_field
-from .networks import LiFanNetwork, SLSFGRNetwork
+from .networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
 from .preparation import PreparedImage
@@ -23,7 +23,13 @@ from .resources import resource_path
 from .version import VERSION
 
 FORMAT = 1
-NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
+NETWORKS = {
+    "li_fan": LiFanNetwork,
+    "sl_sfgr": SLSFGRNetwork,
+    "hu": CompositeNetwork,
+    "hu_local": LocalNetwork,
+    "hu_global": GlobalNetwork,
+}
 # The network that is of use without training.
 LEARNS_ON_A_PAIR = "li_fan"
 SHIPPED = ("Models", "sl_sfgr.pt")
