@@ -137,12 +137,10 @@ def _running_sum(image: torch.Tensor, axis: int, count: int) -> torch.Tensor:
     return total + image.narrow(axis, count - 1, size) if count % 2 else total
 
 
-def smooth(volume: torch.Tensor, sigma: float, outside: str = "replicate") -> torch.Tensor:
-    """Blur (B, C, D, H, W) by a Gaussian of ``sigma`` voxels, cut at three sigma.
+def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Blur (B, C, D, H, W) by a Gaussian of ``sigma`` voxels, cut at three sigma, edges continued.
 
     Summing shifted copies is several times faster here than a convolution along one axis.
-
-    :param outside: ``replicate`` continues the edges, ``constant`` has nothing there.
     """
     if sigma <= 0:
         return volume
@@ -151,7 +149,7 @@ def smooth(volume: torch.Tensor, sigma: float, outside: str = "replicate") -> to
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()
     for axis in (2, 3, 4):
-        padded = pad_axis(volume, axis, radius, outside)
+        padded = pad_axis(volume, axis, radius, "replicate")
         size = volume.shape[axis]
         volume = weights[0] * padded.narrow(axis, 0, size)
         for shift in range(1, 2 * radius + 1):

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from .errors import InputError
-from .fields import downsample, smooth
+from .fields import downsample, pad_axis
 
 # Standard deviations in voxels.
 SCALES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -90,7 +90,7 @@ def blurred_copies(labels: torch.Tensor, scales: tuple[float, ...]) -> list[torc
     """Blur by several Gaussians, nothing being outside, on copies with as few voxels as show what is left.
 
     Voxels of up to twice the standard deviation will do: wide Gaussians cost next to nothing. Averaging blocks of n
-    voxels a side blurs, too, by a variance of (n^2 - 1) / 12; the Gaussian adds what is missing.
+    voxels a side blurs, too, by a variance of (n^2 - 1) / 12; narrow kernels add what is missing.
 
     :param labels: (B, L, D, H, W).
     :param scales: standard deviations in voxels of ``labels``.
@@ -99,11 +99,19 @@ def blurred_copies(labels: torch.Tensor, scales: tuple[float, ...]) -> list[torc
     copies = {1: labels}
     while max(copies) < max(factors):
         copies[2 * max(copies)] = _halved(copies[max(copies)])
-    blurred = []
-    for scale, factor in zip(scales, factors, strict=True):
-        missing = (scale / factor) ** 2 - (1.0 - factor**-2) / 12.0
-        blurred.append(smooth(copies[factor], max(0.0, missing) ** 0.5, outside="constant"))
-    return blurred
+    missing = ((scale / factor) ** 2 - (1.0 - factor**-2) / 12.0 for scale, factor in zip(scales, factors, strict=True))
+    return [_spread(copies[factor], variance) for factor, variance in zip(factors, missing, strict=True)]
+
+
+def _spread(volume: torch.Tensor, variance: float) -> torch.Tensor:
+    """Blur by a variance of less than one: twice a kernel of three voxels with half of it, along each axis."""
+    if variance <= 0:
+        return volume
+    for axis in (2, 3, 4, 2, 3, 4):
+        padded, size = pad_axis(volume, axis, 1), volume.shape[axis]
+        neighbours = padded.narrow(axis, 0, size) + padded.narrow(axis, 2, size)
+        volume = torch.lerp(volume, 0.5 * neighbours, 0.5 * variance)
+    return volume
 
 
 def _halved(labels: torch.Tensor) -> torch.Tensor:
@@ -114,8 +122,7 @@ def _halved(labels: torch.Tensor) -> torch.Tensor:
 
 def _products(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """The sum over all voxels of the product, (B, L); without an image of the products in between."""
-    rows = (volume.flatten(0, 1).flatten(1) for volume in (first, second))
-    one, other = rows
+    one, other = (volume.flatten(2).flatten(0, 1) for volume in (first, second))
     return torch.bmm(one[:, None], other[:, :, None]).view(first.shape[:2])
 
 

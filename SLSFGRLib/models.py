@@ -15,10 +15,11 @@ from torch.nn import functional
 from .deformation import AffineWarper
 from .errors import InputError
 from .fields import downsample, resize_field
+from .label_table import read_label_table
 from .networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
-from .preparation import PreparedImage
+from .preparation import FINEST_SPACING, PREPARATION, PreparedImage
 from .resources import resource_path
 from .version import VERSION
 
@@ -43,12 +44,12 @@ class ModelSettings:
 
     :param network: a name in :data:`NETWORKS`.
     :param network_options: its constructor's arguments.
-    :param factor: how many voxels of the working grid (1 mm) a side make one of the network's.
+    :param factor: how many mm, voxels of the finest working grid, make one voxel of the network's.
     :param similarity: the measure, a name in :data:`SLSFGRLib.similarity.MEASURES`.
     :param penalty: a name in :data:`SLSFGRLib.regularisation.PENALTIES`.
     :param roughness: the penalty's weight.
     :param level_weights: of the resolutions, coarse to fine.
-    :param pair_steps: steps of learning on the pair in standard mode.
+    :param pair_steps: steps of learning on the pair in standard mode; with 0 the field is refined instead.
     :param pair_learning_rate: their learning rate.
     """
 
@@ -105,6 +106,11 @@ class Model:
         """Whether the network has learned anything before it meets the pair."""
         return self.sha256 is not None
 
+    @property
+    def learns_on_pairs(self) -> bool:
+        """Whether the network goes on learning on the pair in all modes but fast."""
+        return self.settings.pair_steps > 0
+
     def segmenter(self) -> SLSFGRNetwork:
         """A copy of the network, for segmenting.
 
@@ -129,20 +135,21 @@ class Model:
         """The field that, followed by the matrix, brings the moving image to the fixed one.
 
         :param matrix: 4x4, fixed voxels to moving voxels.
-        :param mode: ``fast`` is one pass; the others let the network go on learning on this pair.
+        :param mode: ``fast`` is one pass, and so are the others unless the model :attr:`learns_on_pairs`.
         :returns: (1, 3, d, h, w) in voxels of the network's grid.
         :raises InputError: one pass was asked of a network that has not learned anything.
         """
         if mode == "fast" and not self.is_trained:
             raise InputError(f"model {self.name!r}: is untrained, and fast mode does not train; use standard.")
-        factor = self.settings.factor
+        # Coarse images are not prepared at the finest spacing.
+        factor = max(1, round(self.settings.factor * FINEST_SPACING / float(fixed.grid.spacing.mean())))
         images = downsample(fixed.tensor, factor)
         warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
         network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
         shape = images.shape[2:]
         aligned, images = (_extended(image, network.size_multiple) for image in (aligned, images))
-        if mode == "fast":
+        if mode == "fast" or not self.learns_on_pairs:
             return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
         settings = PairLearning(
             steps=round(EFFORT[mode] * self.settings.pair_steps),
@@ -152,8 +159,16 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write the settings and the weights to a file."""
-        content = {"format": FORMAT, "name": self.name, "version": VERSION, "settings": asdict(self.settings)}
-        torch.save(content | {"weights": self.network.state_dict()}, path)
+        content = {
+            "format": FORMAT,
+            "name": self.name,
+            "version": VERSION,
+            "settings": asdict(self.settings),
+            "preparation": PREPARATION,
+            "structures": _structures_of(self.network),
+            "weights": self.network.state_dict(),
+        }
+        torch.save(content, path)
 
 
 def default_model() -> Model:
@@ -165,6 +180,12 @@ def default_model() -> Model:
     if not path.is_file():
         raise InputError("this installation has no trained weights; train a model and give it with --model.")
     return load_model(str(path))
+
+
+def _structures_of(network: torch.nn.Module) -> list[str]:
+    """The names of the structures that a network finds, in the order of its channels; none if it finds none."""
+    names = [structure.name for structure in read_label_table()]
+    return names if getattr(network, "segmenter", None) is not None else []
 
 
 def _extended(image: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -210,4 +231,9 @@ def _model_from(content: object, path: Path) -> Model:
         raise InputError(f"{path}: {error}") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
+    # Models of the first versions do not say.
+    if content.get("preparation", PREPARATION) != PREPARATION:
+        raise InputError(f"{path}: learned from images that were prepared in another way; train it again.")
+    if content.get("structures", _structures_of(network)) != _structures_of(network):
+        raise InputError(f"{path}: finds other structures than those in Resources/labels.csv; train it again.")
     return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -12,7 +12,10 @@ Departures, all for fields that do not fold and grids of any size:
 - The global network pools over the whole image where the paper's has a fully connected layer for one size. A mean
   says nothing of where a feature lies; its first moments, which are pooled with it, do.
 - The two transformations are composed; the public code adds them.
-- Instance in place of batch normalisation, and the finest velocity at half of the images' resolution.
+- Beside the two images, every resolution sees how well the self-similarity about each voxel (MIND-SSC, Heinrich et
+  al. 2013) matches that of its neighbours in the other image: a few thousand examples teach what to make of such
+  matches, not how to find them.
+- Instance in place of batch normalisation.
 """
 
 from __future__ import annotations
@@ -24,26 +27,26 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..fields import integrate, resize_field, smooth, voxel_grid, warp
+from ..fields import downsample, integrate, resize_field, smooth, voxel_grid, warp
+from ..similarity.mind import descriptor
 from .blocks import LEAK, convolution, instance_norm, zero_convolution
+from .matching import SHIFTS, local_matches
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
-# Lengths are counted in so many voxels of the images, about the radius of a head at 2 mm, whatever the images' size.
-RADIUS = 36.0
-# The finest features and velocity have voxels of so many of the images'.
-FINEST_FACTOR = 2
+# Lengths are counted in so many voxels of the images, about the radius of a head at 4 mm, whatever the images' size.
+RADIUS = 18.0
 KERNEL_VOXELS = 27
 
 
 class GlobalNetwork(nn.Module):
     """Finds the affine transformation, as a field.
 
-    :param global_channels: of the features at 1/2, 1/4 and 1/8 of the resolution.
+    :param global_channels: of the features at 1/2, 1/4 ... of the resolution.
     """
 
-    def __init__(self, global_channels: tuple[int, ...] = (8, 16, 32)) -> None:
+    def __init__(self, global_channels: tuple[int, ...] = (16, 32)) -> None:
         super().__init__()
         # The sizes of the images must be multiples of this.
         self.size_multiple = 2 ** len(global_channels)
@@ -60,10 +63,9 @@ class GlobalNetwork(nn.Module):
 
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
-        :returns: one (B, 3, D / 2, H / 2, W / 2) field in its own voxels.
+        :returns: one (B, 3, D, H, W) field in voxels.
         """
-        shape = [size // FINEST_FACTOR for size in fixed.shape[2:]]
-        return [affine_field(self.matrix(moving, fixed), centred_positions(shape, fixed.device))]
+        return [affine_field(self.matrix(moving, fixed), centred_positions(fixed.shape[2:], fixed.device))]
 
     def matrix(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """The transformation of places counted from the middle in units of ``RADIUS``: (B, 4, 4)."""
@@ -77,13 +79,14 @@ class LocalNetwork(nn.Module):
 
     An encoder and a decoder of residual blocks, whose skips are added, as in the paper.
 
-    :param channels: of the features at 1/2, 1/4, 1/8 ... of the resolution.
+    :param channels: of the features at 1, 1/2, 1/4 ... of the resolution.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (24, 48, 64)) -> None:
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
-        self.size_multiple = 2 ** len(channels)
-        self.first = convolution(2, channels[0], stride=2)
+        self.size_multiple = 2 ** (len(channels) - 1)
+        self.first = convolution(2, channels[0])
+        self.matches = nn.ModuleList(nn.Conv3d(len(SHIFTS), count, 1) for count in channels)
         self.encoders = nn.ModuleList(ResidualBlock(count) for count in channels)
         self.downs = nn.ModuleList(convolution(fine, coarse, stride=2) for fine, coarse in pairwise(channels))
         self.ups = nn.ModuleList(AdditiveUpsampling(coarse, fine) for fine, coarse in pairwise(channels))
@@ -95,22 +98,24 @@ class LocalNetwork(nn.Module):
 
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
-        :returns: one (B, 3, D / 2, H / 2, W / 2) field in its own voxels.
+        :returns: one (B, 3, D, H, W) field in voxels.
         """
         return [integrate(self.velocity(moving, fixed), INTEGRATION_STEPS)]
 
     def velocity(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """The sum of what every resolution adds, at half of the images': (B, 3, D / 2, H / 2, W / 2)."""
-        levels = self._features(torch.cat([fixed, moving], dim=1))
+        """The sum of what every resolution adds, (B, 3, D, H, W)."""
+        levels = self._features(moving, fixed)
         shape = levels[0].shape[2:]
         parts = [head(level) for head, level in zip(self.heads, levels, strict=True)]
         return smooth(sum(resize_field(part, shape) for part in parts), VELOCITY_BLUR)
 
-    def _features(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def _features(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Decoded features from fine to coarse."""
-        encoded = [self.encoders[0](_channels_last(self.first(images)))]
-        for down, encoder in zip(self.downs, self.encoders[1:], strict=True):
-            encoded.append(encoder(_channels_last(down(encoded[-1]))))
+        encoded: list[torch.Tensor] = []
+        for level, encoder in enumerate(self.encoders):
+            seen = self.downs[level - 1](encoded[-1]) if level else self.first(torch.cat([fixed, moving], dim=1))
+            matches = _self_similarity_matches(downsample(moving, 2**level), downsample(fixed, 2**level))
+            encoded.append(encoder(_channels_last(seen + self.matches[level](matches))))
         decoded = [encoded[-1]]
         for level in reversed(range(len(self.ups))):
             decoded.append(self.decoders[level](self.ups[level](decoded[-1]) + encoded[level]))
@@ -124,9 +129,7 @@ class CompositeNetwork(nn.Module):
     :param global_channels: as :class:`GlobalNetwork`.
     """
 
-    def __init__(
-        self, channels: tuple[int, ...] = (24, 48, 64), global_channels: tuple[int, ...] = (8, 16, 32)
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64), global_channels: tuple[int, ...] = (16, 32)) -> None:
         super().__init__()
         self.affine = GlobalNetwork(global_channels)
         self.local = LocalNetwork(channels)
@@ -138,16 +141,12 @@ class CompositeNetwork(nn.Module):
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
         :returns: the affine field, and its composition with the dense one, ``x -> affine(x + dense(x))``; both
-            (B, 3, D / 2, H / 2, W / 2) in their own voxels.
+            (B, 3, D, H, W) in voxels.
         """
         matrix = self.affine.matrix(moving, fixed)
-        coarse = [size // FINEST_FACTOR for size in fixed.shape[2:]]
-        positions = centred_positions(coarse, fixed.device)
+        positions = centred_positions(fixed.shape[2:], fixed.device)
         affine = affine_field(matrix, positions)
-        # Read where the affine transformation takes the images' own voxels.
-        full = centred_positions(fixed.shape[2:], fixed.device)
-        aligned = warp(moving, affine_field(matrix, full, factor=1))
-        (dense,) = self.local(aligned, fixed)
+        (dense,) = self.local(warp(moving, affine), fixed)
         # Written out where the voxel has gone, not interpolated: exact also beyond the border.
         return [affine, dense + affine_field(matrix, positions + dense)]
 
@@ -207,20 +206,19 @@ class AdditiveUpsampling(nn.Module):
 
 
 def centred_positions(shape: Sequence[int], device: torch.device) -> torch.Tensor:
-    """Where the voxels of a grid lie, counted from its middle in its own voxels: (1, 3, D, H, W)."""
+    """Where the voxels of a grid lie, counted from its middle in voxels: (1, 3, D, H, W)."""
     middle = torch.tensor([(size - 1) / 2.0 for size in shape], device=device).view(1, 3, 1, 1, 1)
     return voxel_grid(shape, device) - middle
 
 
-def affine_field(matrix: torch.Tensor, positions: torch.Tensor, factor: int = FINEST_FACTOR) -> torch.Tensor:
-    """The displacement of places by an affine transformation, in voxels.
+def affine_field(matrix: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """The displacement of places by an affine transformation, (B, 3, D, H, W) in voxels.
 
-    :param matrix: (B, 4, 4), on places in units of ``RADIUS`` voxels of the images.
-    :param positions: (B or 1, 3, D, H, W) from the middle, in voxels of ``factor`` of the images'.
-    :returns: (B, 3, D, H, W) in the same voxels.
+    :param matrix: (B, 4, 4), on places in units of ``RADIUS``.
+    :param positions: (B or 1, 3, D, H, W) in voxels from the middle.
     """
     change = matrix[:, :3] - torch.eye(4, device=matrix.device)[:3]
-    shift = (RADIUS / factor) * change[:, :, 3].view(-1, 3, 1, 1, 1)
+    shift = RADIUS * change[:, :, 3].view(-1, 3, 1, 1, 1)
     positions = positions.expand(len(matrix), -1, -1, -1, -1)
     return torch.einsum("brc,bcdhw->brdhw", change[:, :, :3], positions) + shift
 
@@ -234,6 +232,21 @@ def _pooled_moments(features: torch.Tensor, factor: int) -> torch.Tensor:
     means = features.mean(dim=(2, 3, 4))
     moments = torch.einsum("bcdhw,adhw->bca", features, positions[0]) / features[0, 0].numel()
     return torch.cat([means[:, :, None], moments], dim=2).flatten(1)
+
+
+@torch.no_grad()
+def _self_similarity_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+    """How well what surrounds each fixed voxel matches what surrounds the moving voxels about the same place.
+
+    :returns: (B, 27, D, H, W), one number for each of :data:`matching.SHIFTS`.
+    """
+    axes = (1, 2, 3, 4)
+    described = []
+    for image in (moving, fixed):
+        values = descriptor(image)
+        values = values - values.mean(dim=axes[1:], keepdim=True)
+        described.append(values / values.square().mean(dim=axes, keepdim=True).sqrt().clamp(min=1e-6))
+    return local_matches(*described)
 
 
 def _channels_last(features: torch.Tensor) -> torch.Tensor:

@@ -88,7 +88,9 @@ def _of_table(path: Path) -> list[CaseFiles]:
 
 
 def _of_row(row: dict[str, str | None], name: str, folder: Path) -> CaseFiles:
-    files = {column: [folder / part.strip() for part in (row[column] or "").split(";") if part.strip()] for column in COLUMNS}
+    files = {
+        column: [folder / part.strip() for part in (row[column] or "").split(";") if part.strip()] for column in COLUMNS
+    }
     for role in ("moving", "fixed"):
         if len(files[role]) != 1:
             raise InputError(f"{name}: names {len(files[role])} images as {role}; name one.")

@@ -84,7 +84,9 @@ class WeaklySupervised:
         if weak.labels_per_step < 1:
             raise InputError("[weak_supervision] labels_per_step: must be 1 or more.")
         if min(weak.label_weight, weak.similarity_weight) < 0 or weak.label_weight + weak.similarity_weight == 0:
-            raise InputError("[weak_supervision]: label_weight and similarity_weight must be 0 or more, one of them more.")
+            raise InputError(
+                "[weak_supervision]: label_weight and similarity_weight must be 0 or more, one of them more."
+            )
         if self.recipe.model.pair_steps:
             raise InputError("[model] pair_steps: must be 0, labels being what this method learns from.")
 
