@@ -15,7 +15,7 @@ from SLSFGRLib.models import load_model
 from SLSFGRLib.synthesis import Synthesis
 from SLSFGRLib.training import label_pairs
 from SLSFGRLib.training.label_files import Label
-from SLSFGRLib.training.label_pairs import LabelledCases, LoadedCase, RenderedPairs
+from SLSFGRLib.training.label_pairs import LabelledCases, LoadedCase
 from SLSFGRLib.training.recipe import Augmentation, read_recipe
 from SLSFGRLib.training.trainer import Trainer
 from SLSFGRLib.transform_files import read_transform
@@ -86,9 +86,9 @@ labels_per_step = 2
 [training]
 method = "weakly_supervised"
 seed = 1
-steps = 60
-learning_rate = 1e-2
-validate_every = 30
+steps = 40
+learning_rate = 2e-2
+validate_every = 20
 """
 )
 
@@ -258,7 +258,7 @@ def test_checkpoint_of_a_version_without_weak_supervision_can_be_resumed(maps_re
 
 def loaded_case(labels=3):
     """A case whose image is the first of its labels."""
-    shares = torch.rand(labels, 12, 16, 12, generator=generator()) > 0.5
+    shares = torch.rand(labels, 28, 32, 28, generator=generator()) > 0.5
     pairs = [(Label.of(share.float()), Label.of(share.flip(0).float())) for share in shares]
     return LoadedCase(shares[:1].float()[None], shares[:1].flip(1).float()[None], pairs)
 
@@ -266,7 +266,7 @@ def loaded_case(labels=3):
 def test_each_image_is_moved_together_with_its_labels():
     cases = LabelledCases([loaded_case(1)], replace(Augmentation(), gamma=0.0), 2.0)
     pair = cases.draw(1, generator())
-    inner = (slice(None), slice(None), *[slice(3, -3)] * 3)
+    inner = (slice(None), slice(None), *[slice(10, -10)] * 3)
     torch.testing.assert_close(pair.moving[inner], pair.moving_labels[inner], atol=1e-5, rtol=0)
     torch.testing.assert_close(pair.fixed[inner], pair.fixed_labels[inner], atol=1e-5, rtol=0)
     # Each by a field of its own, and another one next time.
@@ -282,7 +282,7 @@ def test_a_case_with_fewer_labels_than_asked_for_gives_all_it_has():
 
 def test_over_many_draws_every_label_has_its_turn():
     case = loaded_case(3)
-    known = [case.labels[number][0].on_grid((12, 16, 12)) for number in range(3)]
+    known = [case.labels[number][0].on_grid((28, 32, 28)) for number in range(3)]
     cases, turns = LabelledCases([case], STILL, 2.0), [0, 0, 0]
     for seed in range(60):
         (drawn,) = cases.draw(1, generator(seed)).moving_labels[0]
@@ -312,7 +312,7 @@ def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_pat
     for align in (False, True):
         task = prepared(changed(recipe, "data", align_cases=align), tmp_path).task
         dice.append(task.validate()["dice_before"])
-    assert dice[1] > dice[0] + 0.2
+    assert dice[1] > dice[0] + 0.1
 
 
 @pytest.mark.slow
@@ -383,7 +383,7 @@ def test_what_cannot_be_learned_is_refused(maps_recipe, tmp_path, part, values, 
 
 def test_cases_without_held_out_ones_or_in_both_sets_are_refused(patients, tmp_path):
     recipe = read_recipe(patients / "recipe.toml")
-    with pytest.raises(InputError, match="at least one case in the recipe's .* validation_cases"):
+    with pytest.raises(InputError, match=r"at least one case in the recipe's .* validation_cases"):
         prepared(changed(recipe, "data", validation_cases=()), tmp_path)
     with pytest.raises(InputError, match="is used for both training and validation"):
         prepared(changed(recipe, "data", validation_cases=("training",)), tmp_path)

@@ -45,8 +45,8 @@ COMMON = {
 }
 VENTRICLES, MALC_VENTRICLES = 7, (4, 49, 50, 51, 52)
 FLUID = 1
-# Fluid so deep in SRI24's brain is ventricle.
-VENTRICLE_DEPTH_MM = 22.0
+# Fluid so deep in SRI24's brain, where LPBA40 has no label, is ventricle: 20 mL.
+VENTRICLE_DEPTH_MM = 34.0
 
 
 def main() -> None:
@@ -133,9 +133,10 @@ def sri24_structures(folder: Path) -> sitk.Image:
     depth = -sitk.GetArrayFromImage(
         sitk.SignedMaurerDistanceMap(tissues > 0, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
     )
-    deep = (sitk.GetArrayFromImage(tissues) == FLUID) & (depth > VENTRICLE_DEPTH_MM)
+    unlabelled = sitk.GetArrayFromImage(labels) == 0
+    deep = (sitk.GetArrayFromImage(tissues) == FLUID) & (depth > VENTRICLE_DEPTH_MM) & unlabelled
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(deep.astype(np.uint8))))
-    merged[(sitk.GetArrayFromImage(parts) == 1) & (merged == 0)] = VENTRICLES
+    merged[sitk.GetArrayFromImage(parts) == 1] = VENTRICLES
     return image_from_array(merged, grid_of_image(labels))
 
 
