@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ NETWORKS = {
 # The network that is of use without training.
 LEARNS_ON_A_PAIR = "li_fan"
 SHIPPED = ("Models", "sl_sfgr.pt")
+# The sizes of prepared images are multiples of each of these.
+FACTORS = (1, 2, 4, 8)
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 
@@ -67,11 +70,21 @@ class ModelSettings:
         """What the model minimises."""
         return MultiResolutionObjective.from_names(self.similarity, self.penalty, self.roughness, self.level_weights)
 
+    def factor_for(self, spacing: float) -> int:
+        """How many voxels of an image prepared at a spacing in mm come nearest to one of the network's.
+
+        Coarse images are not prepared at the finest spacing.
+        """
+        wanted = self.factor * FINEST_SPACING
+        return min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / wanted)))
+
     def build(self) -> torch.nn.Module:
         """A network with fresh weights.
 
-        :raises InputError: there is no such network, or it does not take these options.
+        :raises InputError: there is no such network, or it does not take these options, or the factor is none.
         """
+        if self.factor not in FACTORS:
+            raise InputError(f"factor: must be one of {', '.join(map(str, FACTORS))}, not {self.factor}.")
         if self.network not in NETWORKS:
             raise InputError(f"network {self.network!r}: there is none of this name; use {', '.join(NETWORKS)}.")
         try:
@@ -141,8 +154,7 @@ class Model:
         """
         if mode == "fast" and not self.is_trained:
             raise InputError(f"model {self.name!r}: is untrained, and fast mode does not train; use standard.")
-        # Coarse images are not prepared at the finest spacing.
-        factor = max(1, round(self.settings.factor * FINEST_SPACING / float(fixed.grid.spacing.mean())))
+        factor = self.settings.factor_for(float(fixed.grid.spacing.mean()))
         images = downsample(fixed.tensor, factor)
         warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))

@@ -283,7 +283,7 @@ def test_known_deformation_has_its_peak_and_its_inverse():
     moved = transformed(there, inner)
     lengths = np.linalg.norm(moved - inner, axis=1)
     assert 4.0 < lengths.max() <= 10.0
-    np.testing.assert_allclose(transformed(back, moved), inner, atol=0.3)
+    assert np.linalg.norm(transformed(back, moved) - inner, axis=1).mean() < 0.1
 
 
 def test_error_is_measured_against_the_truth_inside_the_brain(tmp_path):

@@ -96,7 +96,7 @@ def test_a_field_to_start_from_is_what_is_improved():
     fixed, other = prepared(warp(moving, truth)), prepared(t2_like(moving))
     start = 0.8 * truth
     kept = deform_across_contrasts(fixed, other, np.eye(4), (Level(LEVELS[0].spacing, 0),), start=start)
-    torch.testing.assert_close(resize_field(kept, truth.shape[2:]), start, atol=0.2, rtol=0)
+    torch.testing.assert_close(resize_field(kept, truth.shape[2:]), start, atol=0.3, rtol=0)
     improved = deform_across_contrasts(fixed, other, np.eye(4), LEVELS[-1:], start=start)
     without = deform_across_contrasts(fixed, other, np.eye(4), LEVELS[-1:])
     assert mean_length(improved - truth) < 0.8 * mean_length(without - truth)

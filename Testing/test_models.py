@@ -113,6 +113,7 @@ def test_torch_file_of_another_kind_is_refused(tmp_path, content):
         ({"format": 2}, "has format 2, this version reads 1"),
         ({"weights": {}}, "do not fit together"),
         ({"settings": {"network": "unet"}}, "network 'unet': there is none"),
+        ({"settings": {"factor": 3}}, "factor: must be one of 1, 2, 4, 8, not 3"),
         ({"settings": {"network_options": {"depth": 3}}}, "does not take these options"),
         ({"settings": {"network_options": {"channels": [8, 8, 8]}}}, "do not fit together"),
         ({"settings": {"colour": "red"}}, "do not fit together"),
@@ -255,3 +256,10 @@ def test_coarsely_prepared_images_are_not_made_coarser_than_the_network_knows():
     with torch.no_grad():
         expected = made.network(image(1).tensor, image(0).tensor)[-1]
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "spacing", "expected"), [(2, 1.0, 2), (2, 2.0, 1), (4, 2.0, 2), (4, 1.1, 4), (4, 1.5, 2), (1, 2.0, 1)]
+)
+def test_factor_is_the_one_that_comes_nearest_to_the_networks_voxels(factor, spacing, expected):
+    assert ModelSettings(factor=factor).factor_for(spacing) == expected
