@@ -69,18 +69,25 @@ def brightness_map(
 
 
 def deform_across_contrasts(
-    fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, levels: tuple[Level, ...], **options: object
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    matrix: np.ndarray,
+    levels: tuple[Level, ...],
+    start: torch.Tensor | None = None,
+    **options: object,
 ) -> torch.Tensor:
     """As :func:`deformation.deform`, with the moving image in the fixed image's contrast where that is needed.
 
-    The relation is estimated twice: from the affine alignment, and again after the coarsest level.
+    The relation is estimated twice: from the affine alignment, and again after the coarsest level; with a field to
+    start from, from that alone.
     """
-    relation = brightness_map(fixed, moving, matrix)
+    relation = brightness_map(fixed, moving, matrix, start)
     if not relation.is_needed:
-        return deform(fixed, moving, matrix, levels, **options)
-    first = deform(fixed, relation.applied(moving), matrix, levels[:1])
-    relation = brightness_map(fixed, moving, matrix, first)
-    return deform(fixed, relation.applied(moving), matrix, levels, start=first, **options)
+        return deform(fixed, moving, matrix, levels, start=start, **options)
+    if start is None:
+        start = deform(fixed, relation.applied(moving), matrix, levels[:1])
+        relation = brightness_map(fixed, moving, matrix, start)
+    return deform(fixed, relation.applied(moving), matrix, levels, start=start, **options)
 
 
 def _fitted(moving: torch.Tensor, fixed: torch.Tensor) -> BrightnessMap:

@@ -18,15 +18,33 @@ def read_image(path: str | Path) -> sitk.Image:
     :raises InputError: the file is missing, unreadable, or not a three-dimensional scalar image.
     """
     path = Path(path)
-    if path.is_dir():
-        return checked_image(_read_dicom_series(path), str(path))
+    return checked_image(_read_dicom_series(path) if path.is_dir() else _read_file(path), str(path))
+
+
+def read_channels(path: str | Path) -> list[sitk.Image]:
+    """Read the channels of every voxel, or the volumes along a fourth axis, each as an image of its own.
+
+    :raises InputError: the file is missing, unreadable, or not three-dimensional otherwise.
+    """
+    image = _read_file(Path(path))
+    count = image.GetNumberOfComponentsPerPixel()
+    if count > 1:
+        channels = [sitk.VectorIndexSelectionCast(image, number) for number in range(count)]
+    elif image.GetDimension() == 4:
+        size = [*image.GetSize()[:3], 0]
+        channels = [sitk.Extract(image, size, [0, 0, 0, number]) for number in range(image.GetSize()[3])]
+    else:
+        channels = [image]
+    return [checked_image(channel, str(path)) for channel in channels]
+
+
+def _read_file(path: Path) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the name.")
     try:
-        image = sitk.ReadImage(str(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as an image; NIfTI, NRRD, MHA or DICOM is needed.") from error
-    return checked_image(image, str(path))
 
 
 def _read_dicom_series(folder: Path) -> sitk.Image:

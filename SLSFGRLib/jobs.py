@@ -59,6 +59,7 @@ class JobResult:
 class RegistrationJob:
     """Register a pair; the fields are arguments of :func:`SLSFGRLib.register`.
 
+    :param model: name of a model file in place of a model; empty for none.
     :param jacobian: also make an image of the Jacobian determinant.
     """
 
@@ -69,6 +70,7 @@ class RegistrationJob:
     device: str = "auto"
     initial_transform: sitk.Transform | None = None
     start_from_segmentation: bool = True
+    model: str = ""
     jacobian: bool = False
 
     def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
@@ -84,6 +86,8 @@ class RegistrationJob:
             "start_from_segmentation": self.start_from_segmentation,
             "progress": progress,
         }
+        if self.model:
+            options["model"] = import_module(".models", __package__).load_model(self.model)
         result = _where_memory_lasts(
             self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
         )

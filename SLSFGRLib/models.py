@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,20 +16,29 @@ from torch.nn import functional
 from .deformation import AffineWarper
 from .errors import InputError
 from .fields import downsample, resize_field
-from .networks import LiFanNetwork, SLSFGRNetwork
+from .label_table import read_label_table
+from .networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
-from .preparation import PreparedImage
+from .preparation import FINEST_SPACING, PREPARATION, PreparedImage
 from .resources import resource_path
 from .version import VERSION
 
 FORMAT = 1
-NETWORKS = {"li_fan": LiFanNetwork, "sl_sfgr": SLSFGRNetwork}
+NETWORKS = {
+    "li_fan": LiFanNetwork,
+    "sl_sfgr": SLSFGRNetwork,
+    "hu": CompositeNetwork,
+    "hu_local": LocalNetwork,
+    "hu_global": GlobalNetwork,
+}
 # The network that is of use without training.
 LEARNS_ON_A_PAIR = "li_fan"
 SHIPPED = ("Models", "sl_sfgr.pt")
 # As `sha256sum` writes it.
 CHECKSUM = ("Models", "sl_sfgr.pt.sha256")
+# The sizes of prepared images are multiples of each of these.
+FACTORS = (1, 2, 4, 8)
 # What each mode multiplies the steps of learning on the pair with.
 EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 
@@ -39,12 +49,12 @@ class ModelSettings:
 
     :param network: a name in :data:`NETWORKS`.
     :param network_options: its constructor's arguments.
-    :param factor: how many voxels of the working grid (1 mm) a side make one of the network's.
+    :param factor: how many mm, voxels of the finest working grid, make one voxel of the network's.
     :param similarity: the measure, a name in :data:`SLSFGRLib.similarity.MEASURES`.
     :param penalty: a name in :data:`SLSFGRLib.regularisation.PENALTIES`.
     :param roughness: the penalty's weight.
     :param level_weights: of the resolutions, coarse to fine.
-    :param pair_steps: steps of learning on the pair in standard mode.
+    :param pair_steps: steps of learning on the pair in standard mode; with 0 the field is refined instead.
     :param pair_learning_rate: their learning rate.
     """
 
@@ -62,11 +72,21 @@ class ModelSettings:
         """What the model minimises."""
         return MultiResolutionObjective.from_names(self.similarity, self.penalty, self.roughness, self.level_weights)
 
+    def factor_for(self, spacing: float) -> int:
+        """How many voxels of an image prepared at a spacing in mm come nearest to one of the network's.
+
+        Coarse images are not prepared at the finest spacing.
+        """
+        wanted = self.factor * FINEST_SPACING
+        return min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / wanted)))
+
     def build(self) -> torch.nn.Module:
         """A network with fresh weights.
 
-        :raises InputError: there is no such network, or it does not take these options.
+        :raises InputError: there is no such network, or it does not take these options, or the factor is none.
         """
+        if self.factor not in FACTORS:
+            raise InputError(f"factor: must be one of {', '.join(map(str, FACTORS))}, not {self.factor}.")
         if self.network not in NETWORKS:
             raise InputError(f"network {self.network!r}: there is none of this name; use {', '.join(NETWORKS)}.")
         try:
@@ -101,6 +121,11 @@ class Model:
         """Whether the network has learned anything before it meets the pair."""
         return self.sha256 is not None
 
+    @property
+    def learns_on_pairs(self) -> bool:
+        """Whether the network goes on learning on the pair in all modes but fast."""
+        return self.settings.pair_steps > 0
+
     def segmenter(self) -> SLSFGRNetwork:
         """A copy of the network, for segmenting.
 
@@ -125,20 +150,20 @@ class Model:
         """The field that, followed by the matrix, brings the moving image to the fixed one.
 
         :param matrix: 4x4, fixed voxels to moving voxels.
-        :param mode: ``fast`` is one pass; the others let the network go on learning on this pair.
+        :param mode: ``fast`` is one pass, and so are the others unless the model :attr:`learns_on_pairs`.
         :returns: (1, 3, d, h, w) in voxels of the network's grid.
         :raises InputError: one pass was asked of a network that has not learned anything.
         """
         if mode == "fast" and not self.is_trained:
             raise InputError(f"model {self.name!r}: is untrained, and fast mode does not train; use standard.")
-        factor = self.settings.factor
+        factor = self.settings.factor_for(float(fixed.grid.spacing.mean()))
         images = downsample(fixed.tensor, factor)
         warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
         network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
         shape = images.shape[2:]
         aligned, images = (_extended(image, network.size_multiple) for image in (aligned, images))
-        if mode == "fast":
+        if mode == "fast" or not self.learns_on_pairs:
             return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
         settings = PairLearning(
             steps=round(EFFORT[mode] * self.settings.pair_steps),
@@ -148,8 +173,16 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write the settings and the weights to a file."""
-        content = {"format": FORMAT, "name": self.name, "version": VERSION, "settings": asdict(self.settings)}
-        torch.save(content | {"weights": self.network.state_dict()}, path)
+        content = {
+            "format": FORMAT,
+            "name": self.name,
+            "version": VERSION,
+            "settings": asdict(self.settings),
+            "preparation": PREPARATION,
+            "structures": _structures_of(self.network),
+            "weights": self.network.state_dict(),
+        }
+        torch.save(content, path)
 
 
 def default_model() -> Model:
@@ -164,6 +197,12 @@ def default_model() -> Model:
     if model.sha256 != resource_path(*CHECKSUM).read_text(encoding="ascii").split()[0]:
         raise InputError(f"{path}: is damaged; install SLSFGR again.")
     return model
+
+
+def _structures_of(network: torch.nn.Module) -> list[str]:
+    """The names of the structures that a network finds, in the order of its channels; none if it finds none."""
+    names = [structure.name for structure in read_label_table()]
+    return names if getattr(network, "segmenter", None) is not None else []
 
 
 def _extended(image: torch.Tensor, multiple: int) -> torch.Tensor:
@@ -209,4 +248,9 @@ def _model_from(content: object, path: Path) -> Model:
         raise InputError(f"{path}: {error}") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
+    # Models of the first versions do not say.
+    if content.get("preparation", PREPARATION) != PREPARATION:
+        raise InputError(f"{path}: learned from images that were prepared in another way; train it again.")
+    if content.get("structures", _structures_of(network)) != _structures_of(network):
+        raise InputError(f"{path}: finds other structures than those in Resources/labels.csv; train it again.")
     return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())

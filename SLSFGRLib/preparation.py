@@ -11,6 +11,8 @@ import torch
 from .coordinates import Grid, canonical_image, grid_of_image
 from .images import checked_image, checked_intensities
 
+# Changes when prepared images come to look different: a network knows only the ones that it has learned from.
+PREPARATION = 1
 FINEST_SPACING = 1.0
 COARSEST_SPACING = 2.0
 # A spacing this near to the wanted one is kept: interpolating would only blur.

@@ -90,7 +90,8 @@ def register(
     :param initial_transform: a linear transform of fixed points to moving points (LPS mm) to start from.
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
     :param moving_labels: a label map of the moving image to carry over to the fixed one, in place of the network's.
-    :param model: a network that gives the field, or learns it on this pair, instead of the direct optimisation.
+    :param model: a network that gives the field, in modes other than ``fast`` refined by direct optimisation or by
+        learning on this pair; by default the field is optimised from the affine alignment.
     :param start_from_segmentation: where both are segmented, begin the affine alignment at the structures' centroids
         in place of a search; not with an initial transform.
     :returns: see :class:`RegistrationResult`.
@@ -117,12 +118,11 @@ def register(
         start = np.eye(4) if start is None else start
         matrix = voxel_to_voxel(start, pair.fixed.grid, pair.moving.grid)
         stages.begin("Deforming")
-        if model is None:
+        displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
+        if model is None or (mode != "fast" and not model.learns_on_pairs):
             displacement = deform_across_contrasts(
-                pair.fixed, pair.moving, matrix, SCHEDULES[mode], update=stages.update
+                pair.fixed, pair.moving, matrix, SCHEDULES[mode], start=displacement, update=stages.update
             )
-        else:
-            displacement = model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
         stages.begin("Inverting the transform")
         found = _Found.from_field(displacement, pair, matrix)
         stages.begin("Writing into the images' space")

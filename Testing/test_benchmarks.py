@@ -5,6 +5,9 @@ from pathlib import Path
 
 import ablation
 import bench
+import multimodal
+import multimodal_pairs
+import multimodal_score
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -133,7 +136,7 @@ def test_timed_measures_seconds_and_memory_of_the_child():
     assert memory == pytest.approx(0.31, abs=0.02)
 
 
-@pytest.mark.parametrize("script", ["bench", "pairs", "scaling"])
+@pytest.mark.parametrize("script", ["bench", "multimodal", "pairs", "scaling"])
 def test_scripts_that_measure_memory_stay_small_themselves(script):
     # At exec, Linux hands the parent's peak of memory to the child.
     code = f"import {script}, sys; print({{'torch', 'SimpleITK', 'numpy', 'matplotlib'}} & set(sys.modules))"
@@ -321,3 +324,50 @@ def test_ablation_table_gives_mean_and_spread_over_the_seeds():
         {"variant": "a", "seed": 1, "registration_dice": 0.7, "folding_percent": 0.2},
     ]
     assert ablation.table(rows).splitlines()[2] == "| a | 0.6000 ± 0.1414 | - | 0.1000 ± 0.1414 |"
+
+
+# --- unlike contrasts ---------------------------------------------------------------------------------------
+
+
+def test_systems_of_the_multimodal_benchmark():
+    systems = multimodal.compared("hu.pt", None)
+    assert {"affine", "SLSFGR fast", "SLSFGR standard", "Hu et al. fast", "Hu et al. standard"} <= set(systems)
+    words = systems["Hu et al. fast"].command(Path("f.nii"), Path("m.nii"), Path("out"))
+    assert words[1:4] == ["-m", "SLSFGRLib", "register"]
+    assert words[-4:] == ["--mode", "fast", "--model", "hu.pt"]
+    assert not any("LNCC" in title for title in systems)
+
+
+def test_multimodal_tables_hold_the_means_of_each_set():
+    def row(pair, system, dice, error):
+        figures = {"dice": dice, "error_mm": error, "surface_distance_95_mm": "2", "folding_percent": "0"}
+        return {"pair": pair, "system": system, "seconds": "10"} | figures
+
+    rows = [
+        row("sri24/a", "fast", "0.5", "1.5"),
+        row("sri24/b", "fast", "0.7", "0.5"),
+        row("malc/c", "fast", "0.9", ""),
+    ]
+    lines = multimodal.tables(rows).splitlines()
+    assert "**sri24**" in lines
+    assert "| fast | 2 | 0.600 | 1.000 | 2.000 | 0.000 | 10.000 |" in lines
+    assert "| fast | 1 | 0.900 |  | 2.000 | 0.000 | 10.000 |" in lines
+
+
+def test_known_deformation_has_its_peak_and_its_inverse():
+    image = empty_image((40, 48, 36), (4.0, 4.0, 5.0), DIRECTIONS["oblique left-handed"], centre=(5, 6, 7))
+    there, back = multimodal_pairs.known_deformation(image, 0)
+    inner = positions(image)[8:-8, 8:-8, 8:-8].reshape(-1, 3)[::50]
+    moved = transformed(there, inner)
+    lengths = np.linalg.norm(moved - inner, axis=1)
+    assert 4.0 < lengths.max() <= 10.0
+    assert np.linalg.norm(transformed(back, moved) - inner, axis=1).mean() < 0.1
+
+
+def test_error_is_measured_against_the_truth_inside_the_brain(tmp_path):
+    image = empty_image((20, 22, 24), (2, 2, 2))
+    image[5:15, 5:15, 5:15] = 100.0
+    sitk.WriteTransform(sitk.TranslationTransform(3, (1.0, 2.0, 2.0)), str(tmp_path / "truth.h5"))
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    assert multimodal_score.mean_error(identity, tmp_path / "truth.h5", image) == pytest.approx(3.0)
+    assert multimodal_score.mean_error(identity, tmp_path / "none.h5", image) is None

@@ -9,8 +9,8 @@ from test_deformation import LEVELS, SHAPE, known_field, mean_length, prepared
 from test_deformation import texture as fine_texture
 
 from SLSFGRLib.contrast import BINS, brightness_map, deform_across_contrasts
-from SLSFGRLib.deformation import deform
-from SLSFGRLib.fields import smooth, warp
+from SLSFGRLib.deformation import Level, deform
+from SLSFGRLib.fields import resize_field, smooth, warp
 
 
 def texture(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
@@ -89,3 +89,15 @@ def test_images_of_one_contrast_are_left_as_they_are():
     fixed, other = prepared(warp(moving, known_field(2.0))), prepared(moving)
     expected = deform(fixed, other, np.eye(4), LEVELS[:1])
     torch.testing.assert_close(deform_across_contrasts(fixed, other, np.eye(4), LEVELS[:1]), expected)
+
+
+def test_a_field_to_start_from_is_what_is_improved():
+    moving, truth = fine_texture(), known_field(3.0)
+    fixed, other = prepared(warp(moving, truth)), prepared(t2_like(moving))
+    start = 0.8 * truth
+    kept = deform_across_contrasts(fixed, other, np.eye(4), (Level(LEVELS[0].spacing, 0),), start=start)
+    torch.testing.assert_close(resize_field(kept, truth.shape[2:]), start, atol=0.3, rtol=0)
+    few = (Level(LEVELS[-1].spacing, 3),)
+    improved = deform_across_contrasts(fixed, other, np.eye(4), few, start=start)
+    without = deform_across_contrasts(fixed, other, np.eye(4), few)
+    assert mean_length(improved - truth) < 0.8 * mean_length(without - truth)

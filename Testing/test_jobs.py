@@ -17,6 +17,8 @@ from SLSFGRLib.coordinates import affine_then_field, grid_of_image
 from SLSFGRLib.devices import describe_device
 from SLSFGRLib.exchange import load_values, save_values
 from SLSFGRLib.jobs import JobResult, RegistrationJob, SegmentationJob, load_job, save_job
+from SLSFGRLib.models import Model, ModelSettings
+from SLSFGRLib.registration import RegistrationResult
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib.worker")
 
@@ -60,17 +62,37 @@ def test_a_transform_of_another_kind_is_refused(tmp_path):
 def test_a_job_is_the_same_after_it_was_saved(tmp_path, pair):
     start = sitk.TranslationTransform(3, (1.0, 2.0, 3.0))
     save_job(
-        RegistrationJob(*pair, "fast", "cpu", start, start_from_segmentation=False, jacobian=True),
+        RegistrationJob(*pair, "fast", "cpu", start, start_from_segmentation=False, model="a.pt", jacobian=True),
         tmp_path / "register",
     )
     job = load_job(tmp_path / "register")
     assert isinstance(job, RegistrationJob)
     assert (job.mode, job.device, job.start_from_segmentation, job.jacobian) == ("fast", "cpu", False, True)
+    assert job.model == "a.pt"
     assert job.initial_transform.TransformPoint((0.0, 0.0, 0.0)) == (1.0, 2.0, 3.0)
     save_job(SegmentationJob(moving=pair[1]), tmp_path / "segment")
     job = load_job(tmp_path / "segment")
     assert job.fixed is None
     assert same_place(job.moving, pair[1])
+
+
+def test_a_job_with_a_model_registers_with_it_or_names_the_file(tmp_path, pair):
+    given = {}
+
+    def register(fixed, moving, **options):
+        given.update(options)
+        return RegistrationResult(fixed, None, None)
+
+    library = SimpleNamespace(register=register)
+    settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
+    Model("multimodal", settings, settings.build()).save(tmp_path / "model.pt")
+    RegistrationJob(*pair, model=str(tmp_path / "model.pt")).run(library=library)
+    assert given["model"].name == "multimodal"
+    given.clear()
+    RegistrationJob(*pair).run(library=library)
+    assert "model" not in given
+    with pytest.raises(InputError, match=r"none\.pt: there is no such model file"):
+        RegistrationJob(*pair, model=str(tmp_path / "none.pt")).run(library=library)
 
 
 def test_jacobian_is_the_change_of_volume_in_mm_whatever_the_direction():

@@ -9,6 +9,7 @@ import torch
 from SLSFGRLib.coordinates import Grid
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import downsample, resize_field, smooth
+from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model, ModelSettings, load_model
 from SLSFGRLib.preparation import PreparedImage
 
@@ -70,7 +71,7 @@ def test_loaded_model_has_its_settings_and_the_checksum_of_its_file(file):
 
 def test_file_holds_no_code(file):
     content = torch.load(file, weights_only=True)
-    assert set(content) == {"format", "name", "version", "settings", "weights"}
+    assert set(content) == {"format", "name", "version", "settings", "preparation", "structures", "weights"}
 
 
 def test_file_with_code_in_it_is_refused_and_the_code_not_run(tmp_path):
@@ -112,10 +113,13 @@ def test_torch_file_of_another_kind_is_refused(tmp_path, content):
         ({"format": 2}, "has format 2, this version reads 1"),
         ({"weights": {}}, "do not fit together"),
         ({"settings": {"network": "unet"}}, "network 'unet': there is none"),
+        ({"settings": {"factor": 3}}, "factor: must be one of 1, 2, 4, 8, not 3"),
         ({"settings": {"network_options": {"depth": 3}}}, "does not take these options"),
         ({"settings": {"network_options": {"channels": [8, 8, 8]}}}, "do not fit together"),
         ({"settings": {"colour": "red"}}, "do not fit together"),
         ({"settings": 7}, "do not fit together"),
+        ({"preparation": 0}, "learned from images that were prepared in another way; train it again"),
+        ({"structures": ["Left toe"]}, "finds other structures than those in Resources/labels.csv"),
     ],
 )
 def test_changed_file_is_refused_with_its_name(file, change, message):
@@ -206,3 +210,56 @@ def test_sizes_that_the_network_does_not_take_are_extended_and_cut_again(mode):
         with torch.no_grad():
             expected = resize_field(network(*extended)[-1], (16, 16, 24))
         torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)
+
+
+def test_model_that_segments_carries_its_structures(tmp_path):
+    options = {"structures": 30, "channels": [3, 4, 4, 4], "matching_channels": 4}
+    settings = ModelSettings(network="sl_sfgr", network_options=options)
+    Model("test", settings, settings.build()).save(tmp_path / "model.pt")
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    assert content["structures"] == [structure.name for structure in read_label_table()]
+    content["structures"][:2] = content["structures"][1::-1]
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt: finds other structures"):
+        load_model(str(tmp_path / "model.pt"))
+
+
+def test_models_of_the_first_versions_are_still_read(file):
+    content = torch.load(file, weights_only=True)
+    del content["preparation"], content["structures"], content["settings"]["pair_steps"]
+    torch.save(content, file)
+    assert load_model(str(file)).settings.pair_steps == ModelSettings().pair_steps
+
+
+def weakly_supervised():
+    """A model of Hu et al. that does not learn on pairs, with weights as after some training."""
+    torch.manual_seed(0)
+    settings = ModelSettings(network="hu", network_options={"channels": [4, 6], "global_channels": [4]}, pair_steps=0)
+    network = settings.build()
+    for name, parameter in network.named_parameters():
+        if "heads" in name or "logarithm" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return Model("hu", settings, network, "some sum")
+
+
+def test_model_that_does_not_learn_on_pairs_makes_one_pass_in_every_mode():
+    fast, standard = (field_of(weakly_supervised(), image(0), image(1), mode=mode) for mode in ("fast", "standard"))
+    assert fast.abs().max() > 0.1
+    assert torch.equal(fast, standard)
+    assert fast.shape == (1, 3, 12, 16, 20)
+
+
+def test_coarsely_prepared_images_are_not_made_coarser_than_the_network_knows():
+    coarse = [replace(image(seed), grid=Grid(SHAPE, np.diag([2.0, 2.0, 2.0, 1.0]))) for seed in (0, 1)]
+    made = weakly_supervised()
+    found = field_of(made, *coarse)
+    with torch.no_grad():
+        expected = made.network(image(1).tensor, image(0).tensor)[-1]
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "spacing", "expected"), [(2, 1.0, 2), (2, 2.0, 1), (4, 2.0, 2), (4, 1.1, 4), (4, 1.5, 2), (1, 2.0, 1)]
+)
+def test_factor_is_the_one_that_comes_nearest_to_the_networks_voxels(factor, spacing, expected):
+    assert ModelSettings(factor=factor).factor_for(spacing) == expected

@@ -10,6 +10,8 @@ import torch
 import SLSFGRLib
 from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, image_from_array, mapped_points
 from SLSFGRLib.fields import integrate, resize_image
+from SLSFGRLib.models import Model, ModelSettings
+from SLSFGRLib.registration import resample_image
 
 
 def known_deformation(image: sitk.Image, peak_mm: float, seed: int = 0) -> sitk.Transform:
@@ -193,3 +195,16 @@ def test_an_image_registered_to_itself_stays_where_it_is(image):
     result = SLSFGRLib.register(image, image, "fast")
     still = sitk.Transform(3, sitk.sitkIdentity)
     assert compose_error(result.transform, still, image).mean() < 0.1
+
+
+def test_model_that_does_not_learn_on_pairs_gives_the_field_that_is_refined(image):
+    """A fresh network finds no displacement: refined, its field is the one that is found without a network."""
+    settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
+    model = Model("fresh", settings, settings.build(), "some sum")
+    moving = resample_image(image, image, known_deformation(image, 6.0))
+    options = {"affine": False, "device": "cpu"}
+    alone = SLSFGRLib.register(image, moving, "fast", model=model, **options)
+    assert alone.report["displacement_mm"]["max"] == 0.0
+    refined, direct = (SLSFGRLib.register(image, moving, "standard", model=m, **options) for m in (model, None))
+    assert refined.report["displacement_mm"]["mean"] > 0.5
+    assert refined.report["displacement_mm"] == pytest.approx(direct.report["displacement_mm"], rel=1e-4)

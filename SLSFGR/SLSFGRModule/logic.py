@@ -74,8 +74,9 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
 
         :param initialTransformNode: linear; brings the moving volume near the fixed one when it is put under it.
         :param options: ``mode`` (``fast``, ``standard``, ``accurate``), ``device`` (``auto``, ``cpu``, ``cuda``,
-            ``cuda:N``), ``jacobian`` (whether to make that volume) and ``start_from_segmentation`` (whether to begin
-            at the structures, where the network that segments is installed).
+            ``cuda:N``), ``model`` (the file of a trained model), ``jacobian`` (whether to make that volume) and
+            ``start_from_segmentation`` (whether to begin at the structures, where the network that segments is
+            installed).
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
         reason = reasonNotToRegister(fixedVolumeNode, movingVolumeNode)

@@ -22,7 +22,7 @@ BRIGHT_AIR_CHANCE = 0.1
 class Contrast:
     """How bright each class is.
 
-    :param name: ``t1``, ``t2``, ``pd``, ``flair`` or ``random``.
+    :param name: ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound`` or ``random``.
     :param brightness: (classes,), 0 or more; bright tissue has about 1.
     :param texture: (classes,), the standard deviation within a class.
     """
@@ -32,10 +32,16 @@ class Contrast:
     texture: torch.Tensor
 
 
-def draw_contrast(synthesis: Synthesis, generator: torch.Generator) -> Contrast:
-    """Draw the kind of contrast by its share, then the brightness of each class."""
-    kinds = ("t1", "t2", "pd", "flair", "random")
+def draw_contrast(synthesis: Synthesis, generator: torch.Generator, unlike: str | None = None) -> Contrast:
+    """Draw the kind of contrast by its share, then the brightness of each class.
+
+    :param unlike: a kind that it must not be, unless it is the only one that has a share.
+    """
+    # Ultrasound only where it is wanted: other recipes go on drawing what they drew before there was any.
+    kinds = ("t1", "t2", "pd", "flair", "random") + ("ultrasound",) * (synthesis.ultrasound_share > 0)
     shares = torch.tensor([getattr(synthesis, f"{kind}_share") for kind in kinds])
+    others = torch.tensor([kind != unlike for kind in kinds])
+    shares = shares * others if (shares * others).any() else shares
     kind = kinds[int(torch.multinomial(shares, 1, generator=generator))]
     looks = sorted(LOOKS)
     brightness = _random(generator) if kind == "random" else _like(kind, synthesis.contrast_jitter, generator)
@@ -48,7 +54,7 @@ def draw_contrast(synthesis: Synthesis, generator: torch.Generator) -> Contrast:
 
 
 def typical_contrast(kind: str) -> Contrast:
-    """A contrast without any chance: ``t1``, ``t2``, ``pd`` or ``flair``."""
+    """A contrast without any chance: ``t1``, ``t2``, ``pd``, ``flair`` or ``ultrasound``."""
     looks = [LOOKS[name] for name in classes().names]
     return Contrast(kind, torch.tensor([getattr(look, kind) for look in looks]), torch.zeros(len(looks)))
 

@@ -18,6 +18,7 @@ from .poses import Pose, random_pose, residual_pose
 from .settings import Synthesis
 from .shapes import random_positions, sample_classes
 from .tissues import LOOKS, classes
+from .ultrasound import insonified
 
 CHANNELS = len(read_label_table()) + 1
 FLUID_AROUND = "cerebrospinal fluid"
@@ -94,7 +95,9 @@ def draw_pair(
     if chance(generator, synthesis.same_anatomy_chance):
         second = first
     contrast = draw_contrast(synthesis, generator)
-    other = contrast if chance(generator, synthesis.same_contrast_chance) else draw_contrast(synthesis, generator)
+    other = contrast
+    if not chance(generator, synthesis.same_contrast_chance):
+        other = draw_contrast(synthesis, generator, contrast.name if synthesis.unlike_contrasts else None)
     pose = random_pose(synthesis, generator)
     moving, fixed = (
         _sample(
@@ -139,6 +142,8 @@ def _sample(
     kinds = sample_classes(heads, positions, spacing, flipped)
     anatomy = _looked_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
     ideal, spread = _rendered(kinds, contrast.brightness), _rendered(kinds, contrast.texture)
+    if contrast.name == "ultrasound":
+        ideal = insonified(ideal, spacing, generator)
     image = acquired(ideal, spread, spacing, synthesis, generator)
     left = torch.ones_like(image)
     if chance(generator, synthesis.strip_chance):

@@ -22,6 +22,7 @@ class Synthesis:
     :param pd_share: likewise, proton-density-weighted.
     :param flair_share: likewise, FLAIR.
     :param random_share: likewise, a contrast as no scanner gives it: each structure draws its own intensity.
+    :param ultrasound_share: likewise, ultrasound of the open brain, with speckle and shadows.
     :param contrast_jitter: standard deviation of an intensity about what its contrast has for it; bright is 1.
     :param texture: largest variation within a structure, relative to what is usual for the kind of tissue.
     :param bias: largest relative change of the intensity by an uneven coil.
@@ -36,6 +37,7 @@ class Synthesis:
     :param gamma: largest change of the logarithm of the exponent of the intensities.
     :param same_anatomy_chance: both images of a pair come from one label map, deformed twice.
     :param same_contrast_chance: both images of a pair have the same contrast.
+    :param unlike_contrasts: the contrasts of a pair that are not the same are of two kinds, never T1 and T1.
     :param pair_rotation_degrees: largest rotation of each image of a pair that an affine alignment has left.
     :param pair_scale: likewise, relative change of length, and shear.
     :param pair_shift_mm: likewise, shift.
@@ -54,6 +56,7 @@ class Synthesis:
     pd_share: float = 0.08
     flair_share: float = 0.1
     random_share: float = 0.35
+    ultrasound_share: float = 0.0
     contrast_jitter: float = 0.06
     texture: float = 1.0
     bias: float = 0.4
@@ -68,6 +71,7 @@ class Synthesis:
     gamma: float = 0.35
     same_anatomy_chance: float = 0.2
     same_contrast_chance: float = 0.5
+    unlike_contrasts: bool = False
     pair_rotation_degrees: float = 3.0
     pair_scale: float = 0.03
     pair_shift_mm: float = 2.0

@@ -85,11 +85,22 @@ def changed(
     image: torch.Tensor, augmentation: Augmentation, spacing: float, generator: torch.Generator
 ) -> torch.Tensor:
     """One image (1, 1, D, H, W) deformed, moved and re-scaled in intensity at random."""
-    shape = image.shape[2:]
+    field = random_field(image.shape[2:], augmentation, spacing, generator).to(image.device)
+    return bent_intensities(warp(image, field), augmentation, generator)
+
+
+def random_field(
+    shape: torch.Size, augmentation: Augmentation, spacing: float, generator: torch.Generator
+) -> torch.Tensor:
+    """A random deformation and a random affine transformation about the middle, (1, 3, D, H, W) in voxels."""
     deformation = _random_deformation(shape, augmentation.deformation_mm / spacing, generator)
-    field = compose(_random_affine(shape, augmentation, spacing, generator), deformation.to(image.device))
+    return compose(_random_affine(shape, augmentation, spacing, generator), deformation)
+
+
+def bent_intensities(image: torch.Tensor, augmentation: Augmentation, generator: torch.Generator) -> torch.Tensor:
+    """An image in [0, 1] with a random exponent to its intensities."""
     exponent = math.exp(augmentation.gamma * (2.0 * _uniform(generator) - 1.0))
-    return warp(image, field.to(image.device)).clamp(0, 1) ** exponent
+    return image.clamp(0, 1) ** exponent
 
 
 def _uniform(generator: torch.Generator) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from ..errors import InputError
+from ..label_similarity import SCALES
 from ..models import ModelSettings
 from ..synthesis import Synthesis
 
@@ -25,12 +26,20 @@ class Data:
     :param validation: likewise; these images are only ever looked at to choose the best weights.
     :param training_maps: label maps, from which images are made; for methods that learn from labels.
     :param validation_maps: likewise, for choosing the best weights.
+    :param training_cases: pairs of images with corresponding labels: tables (.csv) or folders, see
+        :mod:`SLSFGRLib.training.labelled_cases`.
+    :param validation_cases: likewise, for choosing the best weights.
+    :param align_cases: bring each case's moving image to the fixed one by an affine alignment first; false where the
+        two lie in space as they should, as tracked ultrasound does.
     """
 
     training: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     training_maps: tuple[str, ...] = ()
     validation_maps: tuple[str, ...] = ()
+    training_cases: tuple[str, ...] = ()
+    validation_cases: tuple[str, ...] = ()
+    align_cases: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,24 @@ class Supervision:
 
 
 @dataclass(frozen=True)
+class WeakSupervision:
+    """What a weakly supervised method learns from; images made from label maps have the shape of ``supervision``.
+
+    :param label_measure: a name in :data:`SLSFGRLib.label_similarity.LABEL_MEASURES`.
+    :param scales: of the Gaussians by which labels are blurred before they are compared, in voxels.
+    :param label_weight: what the labels' unlikeness counts; 0 learns from intensities alone.
+    :param labels_per_step: how many pairs of labels are drawn at each step; the paper has one for each case.
+    :param similarity_weight: what the unlikeness of intensities counts, the model's ``similarity``.
+    """
+
+    label_measure: str = "dice"
+    scales: tuple[float, ...] = SCALES
+    label_weight: float = 1.0
+    labels_per_step: int = 1
+    similarity_weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class Schedule:
     """How, how long and how fast to train.
 
@@ -112,6 +139,7 @@ class Recipe:
         "augmentation": Augmentation,
         "synthesis": Synthesis,
         "supervision": Supervision,
+        "weak_supervision": WeakSupervision,
         "training": Schedule,
     }
 
@@ -122,6 +150,7 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     synthesis: Synthesis = field(default_factory=Synthesis)
     supervision: Supervision = field(default_factory=Supervision)
+    weak_supervision: WeakSupervision = field(default_factory=WeakSupervision)
     training: Schedule = field(default_factory=Schedule)
 
     def files(self, part: str) -> list[Path]:

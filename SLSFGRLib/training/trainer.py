@@ -19,9 +19,14 @@ from .curves import draw_curve
 from .recipe import Recipe
 from .self_supervised import SelfSupervised
 from .semi_supervised import SemiSupervised
+from .weakly_supervised import WeaklySupervised
 
 CHECKPOINT, MODEL, CURVE, PICTURE = "checkpoint.pt", "model.pt", "curve.csv", "curve.png"
-METHODS = {"self_supervised": SelfSupervised, "semi_supervised": SemiSupervised}
+METHODS = {
+    "self_supervised": SelfSupervised,
+    "semi_supervised": SemiSupervised,
+    "weakly_supervised": WeaklySupervised,
+}
 # Longer gradients than this are shortened: one odd example must not undo what was learned.
 LONGEST_GRADIENT = 5.0
 
@@ -70,7 +75,9 @@ class Trainer:
         except Exception as error:  # on a file of another kind torch's reader may stumble in any way
             raise InputError(f"{path}: is not a checkpoint; train without --resume.") from error
         for part, settings in self._settings().items():
-            if state["recipe"].get(part) != settings:
+            # What an older version did not know has its default.
+            known = asdict(self.recipe.SECTIONS[part]()) | state["recipe"].get(part, {})
+            if known != settings:
                 raise InputError(f"{path}: was made with another [{part}]; use that recipe or another --output.")
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])

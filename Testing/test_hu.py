@@ -1,0 +1,198 @@
+import math
+
+import pytest
+import torch
+
+from SLSFGRLib.fields import compose, jacobian_determinant, smooth, voxel_grid, warp
+from SLSFGRLib.label_similarity import MultiScaleLabelSimilarity
+from SLSFGRLib.networks import CompositeNetwork, GlobalNetwork, LocalNetwork
+from SLSFGRLib.networks.hu import RADIUS
+
+SHAPE = (16, 24, 16)
+BUILD = {
+    "hu": lambda: CompositeNetwork((4, 6, 5), (4, 6, 8)),
+    "hu_local": lambda: LocalNetwork((4, 6, 5)),
+    "hu_global": lambda: GlobalNetwork((4, 6, 8)),
+}
+
+
+def images(count=2, shape=SHAPE, seed=0):
+    noise = torch.rand(count, 1, *shape, generator=torch.Generator().manual_seed(seed))
+    return (4.0 * smooth(noise, 1.5) - 1.5).clamp(0, 1)
+
+
+def network(name, spread=None):
+    """A small network; with ``spread`` what starts at zero is no longer."""
+    torch.manual_seed(0)
+    made = BUILD[name]()
+    if spread is not None:
+        with torch.no_grad():
+            for part, parameter in made.named_parameters():
+                if "heads" in part or "logarithm" in part:
+                    parameter.normal_(std=spread)
+    return made
+
+
+def same_shift(field, shift):
+    expected = torch.tensor(shift).view(1, 3, 1, 1, 1).expand_as(field)
+    torch.testing.assert_close(field, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_fresh_network_moves_nothing(name):
+    for field in network(name)(*images().split(1)):
+        assert field.shape == (1, 3, *SHAPE)
+        assert float(field.detach().abs().max()) == 0.0
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_field_of_a_pair_does_not_depend_on_its_batch(name):
+    made = network(name, spread=1.0)
+    moving, fixed = images(6).split(3)
+    together = made(moving, fixed)[-1]
+    for number in range(3):
+        alone = made(moving[number : number + 1], fixed[number : number + 1])[-1]
+        assert float(alone.detach().abs().max()) > 0.1
+        torch.testing.assert_close(together[number : number + 1], alone, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_any_size_that_is_a_multiple_will_do(name):
+    made = network(name, spread=0.5)
+    assert made.size_multiple == {"hu": 8, "hu_local": 4, "hu_global": 8}[name]
+    for shape in ((16, 8, 8), (24, 16, 40)):
+        (moving, fixed) = images(2, shape).split(1)
+        assert made(moving, fixed)[-1].shape == (1, 3, *shape)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_every_parameter_learns_from_labels(name):
+    moving, fixed = images().split(1)
+    labels = [(image > 0.5).float() for image in (moving, fixed)]
+    made = network(name)
+    optimiser = torch.optim.Adam(made.parameters(), lr=1e-2)
+    # What starts at zero lets no gradient through to what lies before it.
+    for _ in range(2):
+        optimiser.zero_grad()
+        field = made(moving, fixed)[-1]
+        MultiScaleLabelSimilarity()(warp(labels[0], field, padding="zeros"), labels[1]).backward()
+        optimiser.step()
+    for part, parameter in made.named_parameters():
+        assert torch.isfinite(parameter.grad).all(), part
+        assert float(parameter.grad.abs().max()) > 0.0, part
+
+
+def test_velocity_is_the_sum_over_the_resolutions():
+    made = network("hu_local", spread=1.0)
+    pair = images().split(1)
+    whole = made.velocity(*pair)
+    parts = []
+    for kept in range(3):
+        alone = network("hu_local", spread=1.0)
+        with torch.no_grad():
+            for number, head in enumerate(alone.heads):
+                if number != kept:
+                    head.layer.weight.zero_()
+                    head.layer.bias.zero_()
+        parts.append(alone.velocity(*pair))
+        assert float(parts[-1].detach().abs().max()) > 0.05
+    torch.testing.assert_close(sum(parts), whole, atol=1e-4, rtol=1e-4)
+
+
+def test_coarse_velocity_counts_in_the_voxels_of_the_finest():
+    made = network("hu_local")
+    with torch.no_grad():
+        made.heads[2].layer.bias.copy_(torch.tensor([0.3, -0.2, 0.1]) / made.heads[2].gain)
+    same_shift(made.velocity(*images().split(1)), (1.2, -0.8, 0.4))
+
+
+def test_long_velocities_do_not_fold():
+    (field,) = network("hu_local", spread=0.6)(*images(2, (32, 32, 32)).split(1))
+    assert float(field.detach().abs().max()) > 2.0
+    assert float(jacobian_determinant(field.detach()).min()) > 0.0
+
+
+# --- affine -------------------------------------------------------------------------------------------------
+
+
+def set_logarithm(made, rows):
+    with torch.no_grad():
+        made.logarithm.bias.copy_(torch.tensor(rows).flatten() / made.gain)
+
+
+def test_shift_is_in_radii_and_the_same_for_every_size():
+    made = network("hu_global")
+    set_logarithm(made, [[0.0, 0.0, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, -0.2]])
+    for shape in (SHAPE, (24, 16, 32)):
+        same_shift(made(*images(2, shape).split(1))[0], (0.1 * RADIUS, 0.0, -0.2 * RADIUS))
+
+
+def test_rotation_is_about_the_middle():
+    made = network("hu_global")
+    angle = 0.3
+    set_logarithm(made, [[0.0, -angle, 0.0, 0.0], [angle, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    (field,) = made(*images().split(1))
+    offset = voxel_grid(SHAPE) - torch.tensor([7.5, 11.5, 7.5]).view(1, 3, 1, 1, 1)
+    turn = torch.tensor(
+        [[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0], [0.0, 0.0, 1.0]]
+    )
+    expected = torch.einsum("rc,bcdhw->brdhw", turn, offset) - offset
+    torch.testing.assert_close(field, expected, atol=1e-4, rtol=0)
+
+
+def test_affine_transformation_never_mirrors():
+    made = network("hu_global")
+    set_logarithm(made, [[-3.0, 1.0, 0.0, 0.5], [2.0, -2.0, 1.0, 0.0], [0.0, 1.0, -4.0, 0.0]])
+    matrix = made.matrix(*images().split(1))
+    assert float(torch.linalg.det(matrix[0]).detach()) == pytest.approx(math.exp(-9.0), rel=1e-3)
+
+
+def test_global_network_can_tell_where_a_feature_lies():
+    """Pooled means alone would give the same matrix for an image and its mirror image."""
+    made = network("hu_global", spread=1.0)
+    moving, fixed = images(2, (32, 32, 32)).split(1)
+    matrix, mirrored = made.matrix(moving, fixed), made.matrix(moving.roll(6, dims=2), fixed.roll(6, dims=2))
+    assert float((matrix - mirrored).detach().abs().max()) > 1e-3
+
+
+def test_global_network_learns_a_shift():
+    moving, fixed = images(2, (32, 32, 32))[:1].expand(2, -1, -1, -1, -1).split(1)
+    made = network("hu_global")
+    optimiser = torch.optim.Adam(made.parameters(), lr=1e-2)
+    moving = moving.roll(3, dims=3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss = (warp(moving, made(moving, fixed)[-1]) - fixed)[..., 4:-4, 4:-4, 4:-4]
+        loss = loss.square().mean()
+        loss.backward()
+        optimiser.step()
+    field = made(moving, fixed)[0].detach()[..., 4:-4, 4:-4, 4:-4].mean((0, 2, 3, 4))
+    torch.testing.assert_close(field, torch.tensor([0.0, 3.0, 0.0]), atol=0.4, rtol=0)
+
+
+# --- composition --------------------------------------------------------------------------------------------
+
+
+def test_composition_of_a_known_affine_and_a_known_local_field():
+    """A scaling by 1.1 about the middle after a shift: x -> 1.1 (x - c + shift) + c."""
+    made = network("hu")
+    set_logarithm(made.affine, [[math.log(1.1), 0, 0, 0], [0, math.log(1.1), 0, 0], [0, 0, math.log(1.1), 0]])
+    with torch.no_grad():
+        made.local.heads[0].layer.bias.copy_(torch.tensor([0.5, 0.0, -0.25]) / made.local.heads[0].gain)
+    affine, field = made(*images().split(1))
+    shift = torch.tensor([0.5, 0.0, -0.25]).view(1, 3, 1, 1, 1)
+    offset = voxel_grid(SHAPE) - torch.tensor([7.5, 11.5, 7.5]).view(1, 3, 1, 1, 1)
+    torch.testing.assert_close(affine, 0.1 * offset, atol=1e-4, rtol=0)
+    torch.testing.assert_close(field, 1.1 * (offset + shift) - offset, atol=1e-4, rtol=0)
+    # Adding them, as the public code does, would leave out what the scaling makes of the shift.
+    assert float((field - affine - shift).detach().abs().max()) == pytest.approx(0.05, abs=1e-3)
+
+
+def test_composition_agrees_with_composing_fields_on_the_grid():
+    made = network("hu", spread=0.3)
+    pair = images(2, (32, 40, 32)).split(1)
+    affine, field = made(*pair)
+    (dense,) = made.local(warp(pair[0], affine), pair[1])
+    inner = (slice(None), slice(None), *[slice(8, -8)] * 3)
+    assert float(dense.detach().abs().max()) > 0.2
+    torch.testing.assert_close(field[inner], compose(affine, dense)[inner], atol=2e-3, rtol=0)
