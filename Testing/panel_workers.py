@@ -3,6 +3,7 @@
 ``python panel_workers.py HOW FOLDER`` behaves as HOW says, and speaks as the worker does.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -75,7 +76,10 @@ def install_models(folder, with_network):
             "sl_sfgr", {"structures": len(read_label_table()), "channels": [4, 6, 8, 8], "matching_channels": 4}
         )
         folder.mkdir()
-        Model("small", settings, settings.build()).save(folder / "sl_sfgr.pt")
+        weights = folder / "sl_sfgr.pt"
+        Model("small", settings, settings.build()).save(weights)
+        checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+        weights.with_name("sl_sfgr.pt.sha256").write_text(f"{checksum}  {weights.name}\n")
 
 
 def main(how, folder):
