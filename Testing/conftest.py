@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from SLSFGRLib.label_table import read_label_table
+from SLSFGRLib.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.models import Model, ModelSettings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -181,7 +181,8 @@ def without_shipped_weights(monkeypatch):
 class ByBrightness(torch.nn.Module):
     """Stands in for the network: tells structures by brightness alone, so that nothing has to be learned.
 
-    :param levels: channel of the label table to brightness, from 0 to 1.
+    :param levels: channel of the label table to brightness, from 0 to 1; the structure's mirror image looks the same,
+        and of the two the first is found.
     """
 
     segmenter = True
@@ -193,7 +194,8 @@ class ByBrightness(torch.nn.Module):
     def segment(self, image):
         logits = torch.full((1, len(read_label_table()) + 1, *image.shape[2:]), -90.0)
         for channel, level in self.levels.items():
-            logits[:, channel] = -((image[:, 0] - level) ** 2) * 50.0 * len(self.levels) ** 2 / 16.0
+            likeness = -((image[:, 0] - level) ** 2) * 50.0 * len(self.levels) ** 2 / 16.0
+            logits[:, channel] = logits[:, int(mirrored_channels()[channel])] = likeness
         return logits
 
 

@@ -13,7 +13,7 @@ from SLSFGRLib.segmentation import Segmentation, fitting_network, prepare_for_ne
 
 # Channels of the label table, their brightness, and where each lies, in mm.
 BODY = 0.1
-CHANNELS = (2, 5, 7, 10, 12, 14, 17, 20)
+CHANNELS = (2, 5, 7, 8, 12, 14, 16, 17)
 LEVELS = {channel: 0.2 + 0.1 * number for number, channel in enumerate(CHANNELS)}
 # In the middle; large enough that its brightness is taken for the image's greatest.
 CORE, CORE_LEVEL = 9, 1.0
@@ -129,7 +129,7 @@ def test_registration_segments_both_images_and_says_how_well_they_agree(shipped,
         assert agree.mean() > 0.999
     # Where bright borders on dark, this network sees what lies between, so even a perfect registration gives no one.
     assert result.report["dice_before"] < 0.1
-    assert result.report["dice_after"] > 0.25
+    assert result.report["dice_after"] > 0.15
     assert result.report["model"]["name"] == "by brightness"
 
 

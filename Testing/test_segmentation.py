@@ -9,11 +9,13 @@ from conftest import DIRECTIONS, STORAGES, empty_image, filled, head_image, mode
 
 from SLSFGRLib import segment, volumes
 from SLSFGRLib.commands import main
+from SLSFGRLib.coordinates import grid_of_image
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import resize_image
 from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model, default_model
-from SLSFGRLib.segmentation import strongest_channels
+from SLSFGRLib.preparation import PreparedImage
+from SLSFGRLib.segmentation import Segmentation, strongest_channels
 
 CHANNELS = len(read_label_table()) + 1
 # By brightness: the channels that the stand-in network finds.
@@ -165,3 +167,28 @@ def test_command_leaves_nothing_behind_when_the_table_cannot_be_written(head, co
     assert main(arguments) == 2
     assert "its folder does not exist" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["image.nii.gz"]
+
+
+def test_mirror_image_is_seen_with_the_sides_exchanged():
+    left, right = (
+        [structure.name for structure in read_label_table()].index(f"{side} putamen") + 1 for side in ("Left", "Right")
+    )
+
+    class Sided(torch.nn.Module):
+        """Takes whatever is bright, and lies before the middle of the last axis, for the left putamen, weakly."""
+
+        def segment(self, image):
+            logits = torch.zeros(1, CHANNELS, *image.shape[2:])
+            middle = image.shape[4] // 2
+            logits[:, left, ..., :middle], logits[:, right, ..., middle:] = (
+                image[:, 0, ..., :middle],
+                3.0 * image[:, 0, ..., middle:],
+            )
+            return logits
+
+    tensor = torch.rand(1, 1, 8, 8, 16, generator=torch.Generator().manual_seed(0))
+    prepared = PreparedImage(tensor, grid_of_image(empty_image((16, 8, 8))))
+    alone, both = (Segmentation.of(prepared, Sided(), mirrored).logits for mirrored in (False, True))
+    coarse = alone[0, left, ..., :4]
+    assert torch.allclose(both[0, left, ..., :4], 2.0 * coarse)
+    assert torch.allclose(both[0, right, ..., 4:], (alone[0, right, ..., 4:] + alone[0, right, ..., 4:] / 3.0) / 2.0)
