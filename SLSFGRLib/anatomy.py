@@ -58,16 +58,17 @@ def fit_affine(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 def _centroids(shares: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Volumes in mm3, (K,), and centroids in LPS mm, (K, 3)."""
-    shares = shares.double()
-    volumes = shares.sum(dim=(1, 2, 3))
-    axes = []
-    for axis, size in enumerate(shares.shape[1:]):
-        others = [other for other in (1, 2, 3) if other != axis + 1]
-        index = torch.arange(size, dtype=torch.double, device=shares.device)
-        axes.append(shares.sum(dim=others) @ index / volumes.clamp(min=1e-6))
-    voxels = torch.stack(axes, dim=1).cpu().numpy()
+    axes = [torch.arange(size, dtype=torch.float32, device=shares.device) for size in shares.shape[1:]]
+    # About the middle, so that single precision suffices for the sums.
+    middle = torch.tensor([(size - 1) / 2.0 for size in shares.shape[1:]])
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - middle.to(shares.device)
+    columns = torch.cat([torch.ones_like(places[..., :1]), places], dim=-1).flatten(0, 2)
+    # Voxels first, as channels that come last in memory already lie.
+    sums = (columns.mT @ shares.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
+    volumes = sums[:, 0]
+    voxels = (sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle).numpy()
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
-    return volumes.cpu().numpy() * float(np.prod(grid.spacing)), points
+    return volumes.numpy() * float(np.prod(grid.spacing)), points
 
 
 def _trust(points: np.ndarray, targets: np.ndarray, matrix: np.ndarray) -> np.ndarray:

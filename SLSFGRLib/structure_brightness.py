@@ -7,6 +7,7 @@ and fits any contrast. It moves borders to where the image has them, finer than 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,20 +46,18 @@ class StructureBrightness:
         :param logits: (1, K, D, H, W), of the channels of the label table.
         :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
         """
-        rows, values = logits[0].flatten(1), image.flatten()
-        counted = rows.softmax(0)[0] < SURE_BACKGROUND
-        prior, values = rows[:, counted].log_softmax(0), values[counted]
+        prior, values = logits[0].movedim(0, -1).flatten(0, 2).log_softmax(1), image.flatten()
+        counted = prior[:, 0] < math.log(SURE_BACKGROUND)
+        prior, values = prior[counted], values[counted]
         found = cls._of(prior.exp(), values)
         for _ in range(ITERATIONS - 1):
-            likelihood = torch.stack([found.log_likelihood(channel, values) for channel in range(len(prior))])
-            found = cls._of((prior + likelihood).softmax(0), values)
+            found = cls._of((prior + found.log_likelihood(slice(None), values[:, None])).softmax(1), values)
         return found
 
     @classmethod
     def _of(cls, shares: torch.Tensor, values: torch.Tensor) -> StructureBrightness:
-        """From (K, N) shares of the channels in voxels with (N,) values."""
-        weights = shares**SURENESS_POWER
-        moments = torch.stack([weights.sum(1), weights @ values, weights @ values.square()])
+        """From (N, K) shares of the channels in voxels with (N,) values."""
+        moments = torch.stack([torch.ones_like(values), values, values.square()]) @ shares**SURENESS_POWER
         alike = torch.as_tensor(_alike(), device=values.device)
         together = torch.zeros_like(moments).index_add_(1, alike, moments)
         count, first, second = together[:, alike]
@@ -66,8 +65,11 @@ class StructureBrightness:
         spread = second / (count + FEW_VOXELS) - mean.square()
         return cls(mean, spread.clamp(min=SMALLEST_DEVIATION**2))
 
-    def log_likelihood(self, channel: int, image: torch.Tensor) -> torch.Tensor:
-        """Of a channel, given the brightness of voxels, up to a constant that all channels share."""
+    def log_likelihood(self, channel: int | slice, image: torch.Tensor) -> torch.Tensor:
+        """Of a channel, given the brightness of voxels, up to a constant that all channels share.
+
+        :param channel: of several, the image's last axis is that of the channels, or has length one.
+        """
         distance = (image - self.mean[channel]).square() / self.variance[channel]
         return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())
 
