@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,12 @@ def default_model() -> Model:
     path = resource_path(*SHIPPED)
     if not path.is_file():
         raise InputError("this installation has no trained weights; train a model and give it with --model.")
+    return _shipped(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _shipped(path: Path, _changed: int) -> Model:
+    """The model in a file, read once in a session: a batch or a console registers many pairs."""
     model = load_model(str(path))
     if model.sha256 != resource_path(*CHECKSUM).read_text(encoding="ascii").split()[0]:
         raise InputError(f"{path}: is damaged; install SLSFGR again.")

@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -137,6 +138,10 @@ def test_weights_that_ship_are_checked(monkeypatch, tmp_path, damaged):
             default_model()
     else:
         assert default_model().sha256 == checksum
+        # Read once in a session, as long as the file is the same.
+        assert default_model() is default_model()
+        os.utime(weights, ns=(1, 1))
+        assert default_model() is default_model()
 
 
 @pytest.fixture
