@@ -129,6 +129,69 @@ class JobProcess:
             self._on_end(result, self._problem or "")
 
 
+class JobRunner:
+    """Does one job after the other, each in a process of its own. The next one stands by, with torch loaded.
+
+    :param temporary, command: as for :class:`JobProcess`; both may be changed between jobs.
+    """
+
+    def __init__(self, temporary: Path | str, command: Sequence[str]) -> None:
+        self.temporary, self.command = temporary, command
+        self._running: JobProcess | None = None
+        self._standby: JobProcess | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job was started whose end was not told yet."""
+        return self._running is not None
+
+    def stand_by(self, ready: bool) -> None:
+        """Have a process ready for the next job, or none."""
+        if self._standby and not (ready and self._standby.is_alive()):
+            self._standby.abandon()
+            self._standby = None
+        if ready and not self._standby:
+            self._standby = JobProcess(self.temporary, self.command)
+
+    def start(
+        self,
+        job: Job,
+        on_progress: ProgressCallback,
+        on_log: Callable[[str], object],
+        on_end: Callable[[JobResult | None, str], object],
+    ) -> None:
+        """Do a job, as :meth:`JobProcess.start`. While one is done there is no other."""
+
+        def end(result: JobResult | None, problem: str) -> None:
+            self._running = None
+            on_end(result, problem)
+
+        self.stand_by(True)
+        process, self._standby = self._standby, None
+        try:
+            process.start(job, on_progress, on_log, end)
+        except Exception:  # the disk may be full
+            process.abandon()
+            raise
+        self._running = process
+
+    def poll(self) -> None:
+        """Call the callbacks with what is new; to be done some times a second while a job is running."""
+        if self._running:
+            self._running.poll()
+
+    def cancel(self) -> None:
+        """End the job that is running; a :meth:`poll` tells when it is gone."""
+        if self._running:
+            self._running.cancel()
+
+    def abandon(self) -> None:
+        """End the job that is running, wait until it is gone, and tell nobody."""
+        if self._running:
+            self._running.abandon()
+            self._running = None
+
+
 class _Tail:
     """A file that another process is writing."""
 

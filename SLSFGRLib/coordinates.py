@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
 
 def field_from_displacement_image(image: sitk.Image) -> tuple[torch.Tensor, Grid]:
     """Undo :func:`displacement_image`: the field (1, 3, D, H, W) in voxels, and its grid."""
+    import torch  # by whoever has a field already: images alone do not need it
+
     grid = grid_of_image(image)
     millimetres = sitk.GetArrayFromImage(image)
     voxels = np.einsum("rc,dhwc->rdhw", np.linalg.inv(grid.matrix[:3, :3]), millimetres)
@@ -151,7 +156,7 @@ def field_from_displacement_image(image: sitk.Image) -> tuple[torch.Tensor, Grid
 
 
 def affine_transform(matrix_mm: np.ndarray) -> sitk.AffineTransform:
-    """An ITK affine transform from a 4x4 matrix on LPS points."""
+    """An ITK affine transform from a 3x4 or 4x4 matrix on LPS points."""
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix_mm[:3, :3].flatten().tolist())
     transform.SetTranslation(matrix_mm[:3, 3].tolist())

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .coordinates import affine_transform
+
 INDEX = "index.json"
 
 
@@ -76,7 +78,4 @@ def _transform(part: np.ndarray | sitk.Image) -> sitk.Transform:
     """Undo :func:`transform_parts` for one part."""
     if isinstance(part, sitk.Image):
         return sitk.DisplacementFieldTransform(sitk.Cast(part, sitk.sitkVectorFloat64))
-    affine = sitk.AffineTransform(3)
-    affine.SetMatrix(part[:, :3].flatten().tolist())
-    affine.SetTranslation(part[:, 3].tolist())
-    return affine
+    return affine_transform(part)

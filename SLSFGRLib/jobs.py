@@ -23,6 +23,18 @@ from .progress import ProgressCallback
 from .resources import can_segment
 from .version import VERSION
 
+# What a result's provenance is made of, and where its report has it.
+PROVENANCE = {
+    "Version": ("versions", "slsfgr"),
+    "Model": ("model", "name"),
+    "ModelSHA256": ("model", "sha256"),
+    "Mode": ("mode",),
+    "Device": ("device",),
+    "DiceBefore": ("dice_before",),
+    "DiceAfter": ("dice_after",),
+    "FoldingPercent": ("folding_percent",),
+}
+
 
 @dataclass(frozen=True)
 class JobResult:
@@ -45,6 +57,16 @@ class JobResult:
     jacobian: sitk.Image | None = None
     report: dict = field(default_factory=dict)
 
+    def provenance(self) -> dict[str, str]:
+        """How the result came about, as texts to note beside it; ``none`` where the report does not tell."""
+        notes = {}
+        for name, keys in PROVENANCE.items():
+            value = self.report
+            for key in keys:
+                value = (value or {}).get(key)
+            notes[name] = "none" if value is None else str(value)
+        return notes
+
     def save(self, folder: Path) -> None:
         """Write the result into a folder, which is made."""
         save_values(vars(self), folder)
@@ -59,7 +81,11 @@ class JobResult:
 class RegistrationJob:
     """Register a pair; the fields are arguments of :func:`SLSFGRLib.register`.
 
-    :param model: name of a model file in place of a model; empty for none.
+    :param mode: ``fast``, ``standard`` or ``accurate``.
+    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param initial_transform: fixed to moving points; linear.
+    :param start_from_segmentation: begin at the structures of both images, where they can be segmented.
+    :param model: name of a model file in place of a model; empty for the one that ships.
     :param jacobian: also make an image of the Jacobian determinant.
     """
 

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 
+from .errors import InputError
 from .resources import resource_path
 
 # Above every number in FreeSurfer's own table.
@@ -66,6 +67,20 @@ def read_label_table() -> tuple[Structure, ...]:
     """The structures in the order of the network's channels, without the background."""
     with resource_path("labels.csv").open(encoding="utf-8", newline="") as file:
         return tuple(_structure(row) for row in csv.DictReader(file))
+
+
+def present_structures(labels: np.ndarray) -> list[Structure]:
+    """The structures that a label map holds, in the order of their numbers.
+
+    :param labels: unsigned integers, any shape.
+    :raises InputError: there is a label that the table does not hold.
+    """
+    by_number = {structure.number: structure for structure in read_label_table()}
+    numbers = [number for number in np.flatnonzero(np.bincount(labels.ravel())).tolist() if number]
+    unknown = [str(number) for number in numbers if number not in by_number]
+    if unknown:
+        raise InputError(f"the label table does not hold the labels {', '.join(unknown)}; install SLSFGR anew.")
+    return [by_number[number] for number in numbers]
 
 
 def channel_lookup() -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 from conftest import empty_image, head_image
 
-from SLSFGRLib.child import JobProcess
+from SLSFGRLib.child import JobProcess, JobRunner
 from SLSFGRLib.jobs import SegmentationJob
 
 WORKERS = str(Path(__file__).with_name("panel_workers.py"))
@@ -92,3 +92,74 @@ def test_a_program_that_is_not_there_is_told(tmp_path, job):
     assert listener.ends[0][0] is None
     assert listener.ends[0][1].startswith("Python could not be started")
     assert list(tmp_path.iterdir()) == []
+
+
+# One job after the other --------------------------------------------------------------------------------------------
+
+
+def runner_that(folder, how):
+    return JobRunner(folder, [sys.executable, WORKERS, how])
+
+
+def standing_by(folder):
+    """The folders of processes that wait for a job, or do one."""
+    return {path.name for path in folder.glob("SLSFGR-*")}
+
+
+def test_the_process_that_stands_by_does_the_next_job(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "finish"), Listener()
+    runner.stand_by(True)
+    waiting = standing_by(tmp_path)
+    assert len(waiting) == 1
+    runner.stand_by(True)
+    assert standing_by(tmp_path) == waiting
+    listener.start(runner, job)
+    assert runner.is_running
+    assert standing_by(tmp_path) == waiting
+    listener.wait_for(runner, lambda: listener.ends)
+    assert not runner.is_running
+    assert listener.ends[0][0] is not None
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_runner_starts_a_process_where_none_stands_by_and_does_several_jobs(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "finish"), Listener()
+    for count in (1, 2):
+        listener.start(runner, job)
+        listener.wait_for(runner, lambda count=count: len(listener.ends) == count)
+    assert [problem for _result, problem in listener.ends] == ["", ""]
+    runner.poll()
+    runner.cancel()
+    assert len(listener.ends) == 2
+
+
+def test_who_is_not_needed_any_more_does_not_stand_by(tmp_path):
+    runner = runner_that(tmp_path, "endless")
+    runner.stand_by(True)
+    runner.stand_by(False)
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_cancelled_run_is_told_and_an_abandoned_one_is_not(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "endless"), Listener()
+    listener.start(runner, job)
+    listener.wait_for(runner, lambda: listener.steps)
+    runner.cancel()
+    listener.wait_for(runner, lambda: listener.ends)
+    assert listener.ends == [(None, "")]
+    listener.start(runner, job)
+    runner.abandon()
+    assert not runner.is_running
+    assert listener.ends == [(None, "")]
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_job_that_cannot_be_handed_over_leaves_no_process(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "endless"), Listener()
+    with pytest.raises(TypeError):
+        listener.start(runner, SegmentationJob(fixed=object()))
+    assert not runner.is_running
+    assert standing_by(tmp_path) == set()
+    listener.start(runner, job)
+    assert runner.is_running
+    runner.abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -55,6 +56,7 @@ def test_register_writes_all_results_and_names_them(registered):
 def test_progress_goes_to_standard_error_as_plain_lines(registered):
     _, run = registered
     assert "Aligning the heads" in run.stderr
+    assert re.search(r"^Similarity 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU$|^Dice 0", run.stderr, re.MULTILINE)
     assert "\r" not in run.stderr
 
 
@@ -175,6 +177,12 @@ def test_interrupting_leaves_what_was_there(files, tmp_path):
     assert process.wait(timeout=60) == 130
     process.stderr.close()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_slicer_uses_in_its_own_process_needs_no_torch():
+    modules = ("child", "coordinates", "exchange", "jobs", "label_table", "resources", "summary")
+    program = f"import sys; sys.modules['torch'] = None; from SLSFGRLib import {', '.join(modules)}"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_help_answers_at_once_without_torch():

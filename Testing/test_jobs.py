@@ -137,6 +137,15 @@ def test_segmentation_job_tells_volumes_by_structure_and_how_they_came_about(pai
     assert {"slsfgr"} <= report["versions"].keys()
 
 
+def test_provenance_is_flat_text_with_none_for_what_is_not_told():
+    report = {"mode": "fast", "model": {"name": "sl_sfgr", "sha256": "abc"}, "dice_after": 0.5, "folding_percent": 0.0}
+    notes = JobResult(report=report).provenance()
+    assert (notes["Mode"], notes["Model"], notes["ModelSHA256"]) == ("fast", "sl_sfgr", "abc")
+    assert (notes["DiceAfter"], notes["FoldingPercent"]) == ("0.5", "0.0")
+    assert notes["DiceBefore"] == notes["Device"] == notes["Version"] == "none"
+    assert JobResult(report={"model": None}).provenance()["Model"] == "none"
+
+
 def test_one_thread_is_not_told_in_the_plural(monkeypatch):
     for count, text in ((1, "cpu (1 thread)"), (2, "cpu (2 threads)")):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)

@@ -4,8 +4,16 @@ import sys
 from collections import Counter
 
 import numpy as np
+import pytest
 
-from SLSFGRLib.label_table import channel_lookup, mirrored_channels, read_label_table, unsided_numbers
+from SLSFGRLib import InputError
+from SLSFGRLib.label_table import (
+    channel_lookup,
+    mirrored_channels,
+    present_structures,
+    read_label_table,
+    unsided_numbers,
+)
 from SLSFGRLib.resources import resource_path
 
 TABLE = read_label_table()
@@ -57,6 +65,16 @@ def test_merged_numbers_belong_to_one_structure_or_to_both_sides():
         assert (TABLE[left - 1].side, TABLE[right - 1].side) == ("left", "right")
         assert mirrored_channels()[left] == right
     assert not owners.keys() & {item.number for item in TABLE}
+
+
+def test_structures_of_a_label_map_are_found_and_unknown_labels_named():
+    labels = np.zeros((4, 5, 6), np.uint16)
+    labels[1], labels[2, 3] = 53, 17
+    assert [item.name for item in present_structures(labels)] == ["Left hippocampus", "Right hippocampus"]
+    assert present_structures(labels * 0) == []
+    labels[0, 0, :2] = 9001, 9000
+    with pytest.raises(InputError, match="does not hold the labels 9000, 9001; install"):
+        present_structures(labels)
 
 
 def test_lookup_gives_each_number_its_channel():

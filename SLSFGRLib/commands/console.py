@@ -32,6 +32,11 @@ class ConsoleProgress:
         self._message = message
         self._stream.flush()
 
+    def say(self, text: str) -> None:
+        """Write a line below what was shown so far."""
+        if not self._quiet:
+            self._stream.write(f"{text}\n")
+
     def _draw(self, fraction: float, message: str) -> None:
         filled = round(fraction * WIDTH)
         bar = "█" * filled + "░" * (WIDTH - filled)

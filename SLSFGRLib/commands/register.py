@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..images import read_image, read_labels
     from ..models import load_model
     from ..registration import register
+    from ..summary import summary
     from ..transform_files import read_transform
 
     progress = ConsoleProgress(arguments.quiet)
@@ -83,6 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         result.report |= {"fixed": str(arguments.fixed), "moving": str(arguments.moving)}
         write_results(result, fixed, moving, folder)
         names = sorted(path.name for path in folder.iterdir())
+    progress.say(summary(result.report))
     for name in names:
         print(arguments.output / name)
 
