@@ -13,12 +13,12 @@ from SLSFGRModule.panel import SLSFGRWidget
 
 __all__ = ["SLSFGR", "SLSFGRLogic", "SLSFGRTest", "SLSFGRWidget"]
 
-# The pair of Slicer's own registration tutorials: one patient at two dates. File, name, SHA-256.
-SAMPLE_PAIR = (
-    ("RegLib_C01_1.nrrd", "MRBrainTumor1", "998cb522173839c78657f4bc0ea907cea09fd04e44601f17c82ea27927937b95"),
-    ("RegLib_C01_2.nrrd", "MRBrainTumor2", "1a64f3f422eb3d1c9b093d1a18da354b13bcf307907c66317e2463ee530b7a97"),
-)
+# The pair of Slicer's own registration tutorials, one patient at two dates, by SHA-256.
 SAMPLE_URL = "https://github.com/Slicer/SlicerTestingData/releases/download/SHA256/"
+SAMPLE_CHECKSUMS = (
+    "998cb522173839c78657f4bc0ea907cea09fd04e44601f17c82ea27927937b95",
+    "1a64f3f422eb3d1c9b093d1a18da354b13bcf307907c66317e2463ee530b7a97",
+)
 
 
 class SLSFGR(ScriptedLoadableModule):
@@ -28,12 +28,10 @@ class SLSFGR(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Brain Registration (SLSFGR)")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
-        self.parent.dependencies = []
         self.parent.contributors = ["SLSFGR contributors"]
         self.parent.helpText = _(
             "Aligns a moving brain MRI with a fixed one at the press of one button. "
-            "Gives the warped volume, the transform, its inverse and, where the network for it is installed, "
-            "segmentations of both brains. For research only. "
+            "Gives the warped volume, the transform, its inverse and segmentations of both brains. For research only. "
             'See the <a href="https://github.com/slsfgr/SlicerSLSFGR">tutorial and documentation</a>.'
         )
         self.parent.acknowledgementText = _("Built with 3D Slicer, SimpleITK and PyTorch.")
@@ -44,41 +42,27 @@ def registerSampleData():
     """Offer a pair of brain MRI in the module Sample Data."""
     import SampleData
 
-    files, names, checksums = zip(*SAMPLE_PAIR, strict=True)
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category=_("Brain Registration (SLSFGR)"),
         sampleName="SLSFGRBrainPair",
         thumbnailFileName=str(Path(__file__).parent / "Resources/Icons/SLSFGR.png"),
-        uris=[SAMPLE_URL + checksum for checksum in checksums],
-        fileNames=list(files),
-        nodeNames=list(names),
-        checksums=[f"SHA256:{checksum}" for checksum in checksums],
+        uris=[SAMPLE_URL + checksum for checksum in SAMPLE_CHECKSUMS],
+        fileNames=["RegLib_C01_1.nrrd", "RegLib_C01_2.nrrd"],
+        nodeNames=["MRBrainTumor1", "MRBrainTumor2"],
+        checksums=[f"SHA256:{checksum}" for checksum in SAMPLE_CHECKSUMS],
     )
 
 
 class SLSFGRTest(ScriptedLoadableModuleTest):
     """Run by "Reload and Test" and by CTest, inside Slicer; the other tests are in Testing, for pytest."""
 
-    def setUp(self):
-        """Begin with an empty scene."""
-        slicer.mrmlScene.Clear()
-
     def runTest(self):
-        """Run all of it."""
-        self.setUp()
-        self.test_registerButtonAsksForVolumes()
-        self.setUp()
-        self.test_twoVolumesAreRegistered()
-
-    def test_registerButtonAsksForVolumes(self):
-        """An empty scene gives a panel that says what to do."""
+        """The panel asks for volumes; a ball that was moved is brought back, from the console."""
+        slicer.mrmlScene.Clear()
         widget = slicer.util.getModuleWidget("SLSFGR")
         widget.enter()
         assert not widget.ui.registerButton.enabled
         assert widget.ui.registerButton.toolTip == _("Select a fixed and a moving volume.")
-
-    def test_twoVolumesAreRegistered(self):
-        """A ball that was moved is brought back, from the console, without the panel."""
         fixedVolumeNode, movingVolumeNode = (addBall(center) for center in ((0, 0, 0), (12, -6, 8)))
         if not torchInstalled():
             return  # the panel offers it; nothing can be registered before

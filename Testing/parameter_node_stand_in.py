@@ -6,6 +6,8 @@ import typing
 
 import slicer
 import vtk
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
+from slicer_widget_stand_ins import qMRMLNodeComboBox
 
 PROPERTY = "SlicerParameterName"
 
@@ -34,6 +36,8 @@ def _reader(name, kind, default):
         text = self.parameterNode.GetParameter(name)
         if not text:
             return default
+        if kind is str:
+            return text
         return kind[text] if issubclass(kind, enum.Enum) else text == "True"
 
     return read
@@ -100,11 +104,21 @@ def RemoveObserver(self, tag):
     self.parameterNode.RemoveObserver(tag)
 
 
+def _widget_class(kind):
+    """The one class of widgets that Slicer binds to such a parameter."""
+    if _is_node(kind):
+        return qMRMLNodeComboBox
+    return {str: QLineEdit, bool: QCheckBox}.get(kind, QComboBox)
+
+
 class _Connector:
     """Keeps a parameter and a widget alike."""
 
     def __init__(self, parameters, name, kind, widget):
         self.parameters, self.name, self.kind, self.widget = parameters, name, kind, widget
+        self.property = {str: "text", bool: "checked"}.get(kind)
+        if not isinstance(widget._object, _widget_class(kind)):
+            raise RuntimeError(f"Unable to create GUI connector from datatype {kind} to widget type {type(widget)}")
         if _is_node(kind):
             widget.nodeTypes = [kind.__name__]
             self.signal = widget.currentNodeChanged
@@ -114,7 +128,7 @@ class _Connector:
                 widget.addItem(member.label())
             self.signal = widget.currentIndexChanged
         else:
-            self.signal = widget.stateChanged
+            self.signal = widget.textChanged if kind is str else widget.stateChanged
         self.show()
         self.signal.connect(self.changed)
 
@@ -125,7 +139,7 @@ class _Connector:
         elif issubclass(self.kind, enum.Enum):
             self.widget.currentIndex = list(self.kind).index(value)
         else:
-            self.widget.checked = value
+            setattr(self.widget, self.property, value)
 
     def changed(self):
         if self.parameters._updating:
@@ -135,5 +149,5 @@ class _Connector:
         elif issubclass(self.kind, enum.Enum):
             value = list(self.kind)[self.widget.currentIndex]
         else:
-            value = self.widget.checked
+            value = getattr(self.widget, self.property)
         setattr(self.parameters, self.name, value)

@@ -85,17 +85,18 @@ def run_and_cancel(widget):
 
 def run_with_a_problem(widget):
     """The panel after the engine refused an image."""
+    true_one = widget.runner.command
     use_worker(widget, [*WORKERS, "refuse"])
     press_register_and_wait(widget)
     picture = picture_of(widget)
-    use_worker(widget, None)
+    use_worker(widget, true_one)
     return picture
 
 
 def use_worker(widget, command):
-    """Have another program do the jobs to come; None is the true one."""
+    """Have another program do the jobs to come."""
     widget.exit()  # lets the one that stands by go
-    widget.workerCommand = command
+    widget.runner.command = command
     widget.enter()
 
 

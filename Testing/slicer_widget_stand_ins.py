@@ -1,11 +1,15 @@
 """Slicer's and CTK's widgets that the panel uses, drawn plainly and refusing what the real ones would refuse."""
 # ruff: noqa: N801, N802, N815 - the names are Slicer's
 
+import re
+from typing import ClassVar
+
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QPainter, QPalette, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
 
 HEADER_HEIGHT = 26
+PATHS_KEPT = 5
 
 
 class qMRMLWidget(QWidget):
@@ -65,6 +69,64 @@ class ctkCollapsibleButton(QWidget):
         )
         arrow = "▸" if self._collapsed else "▾"
         painter.drawText(8, 0, self.width(), HEADER_HEIGHT - 4, Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._text}")
+
+
+class ctkPathLineEdit(QWidget):
+    """A line for a path, with those chosen before and a button to browse.
+
+    As in CTK, a path that no name filter takes, and so an emptied line, is not told; and where a setting key brings
+    paths of earlier days, the latest is shown as if it were chosen.
+    """
+
+    SIGNALS = {"currentPathChanged(QString)": "currentPathChanged"}  # noqa: RUF012
+    currentPathChanged = Signal(str)
+    settings: ClassVar = {}  # by key, the latest path first; they outlive the widget
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._key, self._filters, self._length = "", [], 0
+        self._line = QComboBox(self, editable=True, insertPolicy=QComboBox.InsertPolicy.NoInsert)
+        layout = QHBoxLayout(self, spacing=0)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._line, 1)
+        layout.addWidget(QToolButton(self, text="..."))
+        self._line.lineEdit().textChanged.connect(self._on_text)
+
+    def _on_text(self, text):
+        endings = [ending for name in self._filters for ending in re.findall(r"\*(\.\w+)", name)]
+        if text and (not endings or text.endswith(tuple(endings))):
+            self.currentPathChanged.emit(text)
+
+    def _set_key(self, key):
+        self._key = key
+        self.retrieveHistory()
+
+    def retrieveHistory(self):
+        path = self._line.currentText()
+        self._line.clear()
+        self._line.addItems(self.settings.get(self._key, []))
+        if path:
+            self._line.setEditText(path)
+
+    def addCurrentPathToHistory(self):
+        path = self._line.currentText()
+        if path:
+            known = self.settings.get(self._key, [])
+            self.settings[self._key] = [path, *(other for other in known if other != path)][:PATHS_KEPT]
+            self._line.clear()  # CTK, too, shows another path in between
+            self._line.addItems(self.settings[self._key])
+
+    def _set_filters(self, names):
+        self._filters = list(names)
+
+    def _set_length(self, length):
+        self._length = length
+        self._line.setMinimumContentsLength(length)
+
+    currentPath = Property(str, lambda self: self._line.currentText(), lambda self, path: self._line.setEditText(path))
+    settingKey = Property(str, lambda self: self._key, _set_key)
+    nameFilters = Property("QStringList", lambda self: self._filters, _set_filters)
+    minimumContentsLength = Property(int, lambda self: self._length, _set_length)
 
 
 def _flag(name):
@@ -213,4 +275,4 @@ class qMRMLCheckableNodeComboBox(_NodeList):
 
 
 SLICER_WIDGETS = (qMRMLWidget, qMRMLNodeComboBox, qMRMLCheckableNodeComboBox)
-CTK_WIDGETS = (ctkCollapsibleButton,)
+CTK_WIDGETS = (ctkCollapsibleButton, ctkPathLineEdit)

@@ -12,7 +12,7 @@ import slicer
 import slicer_stand_ins
 import vtk
 from conftest import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
-from nodes import CODED_TABLE, LPS_TO_RAS, add_volume
+from nodes import LPS_TO_RAS, add_volume, with_engine
 from panel_workers import REPORT, labelled
 
 from SLSFGRLib.jobs import JobResult
@@ -87,11 +87,11 @@ def bent_shift(sign, image, bend):
 
 
 def register(volumes, bend=0.0, **options):
-    return SLSFGRLogic(Library(bend), CODED_TABLE).register(*volumes, **options)
+    return with_engine(Library(bend), SLSFGRLogic().register, *volumes, **options)
 
 
 def image_of(volume_node):
-    return slicer_stand_ins.load("SLSFGRModule.volumes").imageFromVolumeNode(volume_node)
+    return slicer_stand_ins.load("SLSFGRModule.geometry").imageFromVolumeNode(volume_node)
 
 
 def saved_and_read(scene, folder):
@@ -169,7 +169,7 @@ def segment_center(node, name):
     """Where the middle of the voxels of a segment is in the world, RAS."""
     segmentation = node.GetSegmentation()
     segment = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName(name))
-    image = segment.GetRepresentation(segmentations.binaryLabelmap())
+    image = segment.GetRepresentation(segmentations.VOXELS)
     array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     array = array.reshape(image.GetDimensions()[::-1])
     to_world, parents = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
@@ -203,7 +203,7 @@ def test_every_structure_of_the_shipped_table_becomes_a_coded_segment(axial_pair
     size = axial_pair[0].GetImageData().GetNumberOfPoints()
     numbers = np.resize([structure.number for structure in table], size).astype(np.uint16)
     labels = numbers.reshape(slicer.util.arrayFromVolume(axial_pair[0]).shape)
-    segmentation = segmentations.segmentationFromLabels(labels, axial_pair[0], table)
+    segmentation = segmentations.segmentationFromLabels(labels, axial_pair[0])
     assert segmentation.GetNumberOfSegments() == len(table) >= 30
     logic, entry = slicer.vtkSlicerTerminologiesModuleLogic(), slicer.vtkSlicerTerminologyEntry()
     for structure in table:
@@ -216,13 +216,12 @@ def test_every_structure_of_the_shipped_table_becomes_a_coded_segment(axial_pair
 def test_fluid_does_not_hide_the_brain_in_3d_unless_the_user_wants_it(axial_pair):
     labels = sitk.Cast(labelled(image_of(axial_pair[0])) == 2, sitk.sitkUInt16) * 24
     result = JobResult(fixed_labels=labels, report={})
-    logic = SLSFGRLogic()
-    node = logic.publish(result, axial_pair[0], None).fixedSegmentationNode
+    node = publishing.publish(result, axial_pair[0], None).fixedSegmentationNode
     display = node.GetDisplayNode()
     assert not display.GetSegmentVisibility3D("Cerebrospinal fluid")
     assert display.GetSegmentOpacity2DFill("Cerebrospinal fluid") == pytest.approx(0.3)
     display.SetSegmentVisibility3D("Cerebrospinal fluid", True)
-    logic.publish(result, axial_pair[0], None, publishing.RegistrationNodes(fixedSegmentationNode=node))
+    publishing.publish(result, axial_pair[0], None, publishing.RegistrationNodes(fixedSegmentationNode=node))
     assert display.GetSegmentVisibility3D("Cerebrospinal fluid")
 
 
@@ -238,8 +237,9 @@ def test_segments_lie_where_their_labels_are(pair):
 
 def test_a_label_that_the_table_does_not_know_is_refused_and_nothing_is_added(axial_pair, scene):
     before = scene.GetNumberOfNodes()
-    with pytest.raises(ValueError, match="does not hold the labels 17, 53"):
-        SLSFGRLogic(Library(), CODED_TABLE[:1]).register(*axial_pair)
+    labels = labelled(image_of(axial_pair[0])) + 9000
+    with pytest.raises(ValueError, match="does not hold the labels 9000, 9002, 9017, 9053"):
+        publishing.publish(JobResult(fixed_labels=labels), axial_pair[0], None)
     assert scene.GetNumberOfNodes() == before
 
 
@@ -348,7 +348,7 @@ def test_all_of_it_survives_saving_and_reading_the_scene(pair, scene, tmp_path):
 
 
 def test_segmentation_alone_is_published_beside_its_volume(axial_pair):
-    nodes = SLSFGRLogic(Library(), CODED_TABLE).segment(axial_pair[0])
+    nodes = with_engine(Library(), SLSFGRLogic().segment, axial_pair[0])
     assert nodes.fixedSegmentationNode.GetName() == "before segmentation"
     assert nodes.volumesTableNode.GetTable().GetNumberOfColumns() == 2
     assert (nodes.warpedVolumeNode, nodes.movingSegmentationNode) == (None, None)
@@ -364,7 +364,7 @@ def test_without_labels_no_segmentation_and_no_table_is_made(axial_pair):
         return result
 
     library.register = register_without_labels
-    nodes = SLSFGRLogic(library).register(*axial_pair)
+    nodes = with_engine(library, SLSFGRLogic().register, *axial_pair)
     assert (nodes.fixedSegmentationNode, nodes.movingSegmentationNode, nodes.volumesTableNode) == (None, None, None)
 
 
@@ -478,8 +478,8 @@ def test_a_folder_is_registered_file_by_file_and_a_bad_file_stops_nothing(axial_
     sitk.WriteImage(image_of(moving), str(scans / "one.nii.gz"))
     (scans / "two.nii.gz").write_text("this is no image")
     (scans / "notes.txt").touch()
-    logic = SLSFGRLogic(Library(), CODED_TABLE)
-    one, two = logic.registerFolder(fixed, scans, tmp_path / "results", mode="fast")
+    folders = scans, tmp_path / "results"
+    one, two = with_engine(Library(), SLSFGRLogic().registerFolder, fixed, *folders, mode="fast")
     assert (one.path.name, one.problem) == ("one.nii.gz", "")
     assert one.report["mode"] == "fast"
     assert {"warped.nii.gz", "transform.h5", "report.json"} <= {path.name for path in one.output.iterdir()}

@@ -16,14 +16,13 @@ pytest.importorskip("slicer", reason="needs the slicer-core wheel")
 import slicer
 import slicer_stand_ins
 from conftest import affine_matrix, empty_image, head_image
-from nodes import CODED_TABLE, add_volume
+from nodes import add_volume
 from PySide6.QtCore import Qt
 
 from SLSFGRLib.label_table import read_label_table
 
 module = slicer_stand_ins.load("SLSFGR")
 engine = slicer_stand_ins.load("SLSFGRModule.engine")
-panel = slicer_stand_ins.load("SLSFGRModule.panel")
 
 FOLDER = Path(__file__).resolve().parent
 UI = ElementTree.parse(FOLDER.parent / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
@@ -44,9 +43,8 @@ def widget(scene):
 
 def open_panel(how="finish"):
     widget = module.SLSFGRWidget()
-    widget.workerCommand = [sys.executable, str(FOLDER / "panel_workers.py"), how]
     widget.setup()
-    widget.logic = module.SLSFGRLogic(structures=CODED_TABLE)
+    widget.runner.command = [sys.executable, str(FOLDER / "panel_workers.py"), how]
     widget.parent.window.resize(420, 760)
     widget.parent.window.show()
     return widget
@@ -54,7 +52,7 @@ def open_panel(how="finish"):
 
 def use_worker(widget, how):
     widget.exit()  # lets the one that stands by go
-    widget.workerCommand = [sys.executable, str(FOLDER / "panel_workers.py"), how]
+    widget.runner.command = [sys.executable, str(FOLDER / "panel_workers.py"), how]
     widget.enter()
 
 
@@ -120,7 +118,7 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
     assert len(bound) == len(set(bound))
     kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
-    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume"}
+    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "model"}
 
 
 def test_every_selector_lists_the_class_of_its_parameter():
@@ -196,16 +194,14 @@ def test_choices_are_kept_in_the_scene_and_come_back(widget, tmp_path):
 
 
 def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, monkeypatch):
-    monkeypatch.setattr(panel, "canSegment", lambda: False)
+    monkeypatch.setattr("SLSFGRLib.resources.can_segment", lambda: False)
     choose_volumes(widget)
     assert not widget.ui.segmentButton.enabled
     assert "registers only" in widget.ui.segmentButton.toolTip
-    assert widget.ui.segmentationNoteLabel.text == widget.ui.segmentButton.toolTip
-    assert not widget.ui.fixedSegmentationSelector.enabled
-    monkeypatch.setattr(panel, "canSegment", lambda: True)
+    assert widget.ui.registerButton.enabled
+    monkeypatch.setattr("SLSFGRLib.resources.can_segment", lambda: True)
     widget._updateButtons()
     assert widget.ui.segmentButton.enabled
-    assert not widget.ui.segmentationNoteLabel.visible
 
 
 # Running ------------------------------------------------------------------------------------------------------------
@@ -232,10 +228,8 @@ def test_register_with_the_true_engine_aligns_the_volumes(widget):
 
 
 @pytest.mark.slow
-def test_with_a_network_that_segments_the_true_engine_gives_segmentations_and_dice(widget, monkeypatch):
-    monkeypatch.setattr(panel, "canSegment", lambda: True)
+def test_with_a_network_that_segments_the_true_engine_gives_segmentations_and_dice(widget):
     fixed, moving = choose_volumes(widget)
-    widget.logic = module.SLSFGRLogic()  # with the shipped label table
     use_worker(widget, "small_network")
     widget.ui.modeComboBox.currentIndex = 0
     run_to_the_end(widget)
@@ -315,8 +309,7 @@ def test_jacobian_is_made_on_request_only(widget):
     assert "Jacobian determinant T1 2024 to T1 2026" in nodes_of_scene()
 
 
-def test_segment_only_segments_what_is_selected(widget, monkeypatch):
-    monkeypatch.setattr(panel, "canSegment", lambda: True)
+def test_segment_only_segments_what_is_selected(widget):
     fixed = add_volume(small_head(), "T1")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     run_to_the_end(widget, widget.ui.segmentButton)
@@ -404,7 +397,7 @@ def test_a_crash_of_the_engine_takes_nothing_else_down(widget):
 
 
 def test_python_that_cannot_be_started_is_told(widget):
-    widget.workerCommand = ["/no/such/python"]
+    widget.runner.command = ["/no/such/python"]
     choose_volumes(widget)
     run_to_the_end(widget)
     assert widget.ui.statusLabel.text.startswith("Python could not be started")
@@ -462,7 +455,7 @@ def test_leaving_the_panel_lets_the_run_go_on_but_no_idle_process_stand_by(widge
 def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(widget, monkeypatch):
     choose_volumes(widget)
     before = nodes_of_scene()
-    monkeypatch.setattr(widget.logic, "_structures", CODED_TABLE[:1])  # the label table of another version
+    monkeypatch.setattr("SLSFGRLib.label_table.read_label_table", lambda: read_label_table()[:1])  # another version's
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     assert nodes_of_scene() == before
@@ -474,32 +467,30 @@ def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(w
 
 @pytest.fixture
 def without_torch(monkeypatch):
-    state = SimpleNamespace(installed=False, extension=True, asked=[], agrees=True)
+    state = SimpleNamespace(installed=False, extension=True, asked=0, agrees=True)
 
     class PyTorchUtilsLogic:
         def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802 - the name is the extension's
-            assert (askConfirmation, torchVersionRequirement) == (False, ">=2.1")
-            state.installed = True
+            assert (askConfirmation, torchVersionRequirement) == (True, ">=2.1")
+            state.asked += 1
+            state.installed = state.agrees
 
     def find_spec(name):
         return {"torch": state.installed, "PyTorchUtils": state.extension}.get(name, True) or None
 
     monkeypatch.setattr(engine, "find_spec", find_spec)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
-    monkeypatch.setattr(
-        slicer.util, "confirmOkCancelDisplay", lambda text, title=None: state.asked.append(text) or state.agrees
-    )
     return state
 
 
 def test_torch_is_offered_once_and_only_when_register_is_pressed(without_torch, widget):
     choose_volumes(widget)
-    assert without_torch.asked == []
+    assert without_torch.asked == 0
     run_to_the_end(widget)
-    assert len(without_torch.asked) == 1
+    assert without_torch.asked == 1
     assert "Dice" in widget.ui.resultLabel.text
     run_to_the_end(widget)
-    assert len(without_torch.asked) == 1
+    assert without_torch.asked == 1
 
 
 def test_who_declines_torch_is_left_in_peace(without_torch, widget):
@@ -508,6 +499,7 @@ def test_who_declines_torch_is_left_in_peace(without_torch, widget):
     press(widget.ui.registerButton)
     assert widget.ui.registerButton.text == "Register"
     assert widget.ui.registerButton.enabled
+    assert widget.ui.statusLabel.text == "PyTorch is not installed. Press Register in the panel to install it."
 
 
 def test_without_the_pytorch_extension_the_way_to_it_is_told(without_torch, widget):
@@ -515,4 +507,4 @@ def test_without_the_pytorch_extension_the_way_to_it_is_told(without_torch, widg
     choose_volumes(widget)
     press(widget.ui.registerButton)
     assert widget.ui.statusLabel.text.startswith("PyTorch is not installed. Install the PyTorch extension")
-    assert without_torch.asked == []
+    assert without_torch.asked == 0

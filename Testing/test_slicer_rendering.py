@@ -15,7 +15,7 @@ from rendering import render_in_3d, render_slice
 
 from SLSFGRLib.jobs import JobResult
 
-SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
+publish = slicer_stand_ins.load("SLSFGRModule.publishing").publish
 
 if not vtk.vtkRenderWindow().SupportsOpenGL():
     pytest.skip("there is no OpenGL here", allow_module_level=True)
@@ -32,7 +32,7 @@ def segmented():
     volume, labels = add_volume(image, "head"), labelled(image)
     slicer.util.setSliceViewerLayers(background=volume)
     result = JobResult(fixed_labels=labels, report={"volumes_ml": {"fixed": volumes_ml(labels)}})
-    yield SLSFGRLogic().publish(result, volume, None).fixedSegmentationNode
+    yield publish(result, volume, None).fixedSegmentationNode
     slicer_stand_ins.new_scene()
 
 

@@ -12,13 +12,13 @@ pytest.importorskip("slicer", reason="needs the slicer-core wheel")
 import slicer
 import slicer_stand_ins
 import vtk
-from nodes import LPS_TO_RAS, add_volume
+from nodes import LPS_TO_RAS, add_volume, with_engine
 
 from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
 from SLSFGRLib.fields import smooth
 
 SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
-transforms = slicer_stand_ins.load("SLSFGRModule.transforms")
+geometry = slicer_stand_ins.load("SLSFGRModule.geometry")
 
 TOLERANCE_MM = 0.05
 SIZE = (22, 26, 20)
@@ -102,7 +102,7 @@ def assert_both_map_alike(forward_node, inverse_node, forward, inverse, image):
 
 def node_from_itk(transform):
     node = slicer.vtkMRMLTransformNode()
-    node.SetAndObserveTransformFromParent(transforms.vtkTransformFromITK(transform))
+    node.SetAndObserveTransformFromParent(geometry.vtkTransformFromITK(transform))
     return node
 
 
@@ -140,7 +140,7 @@ class Engine:
 
 def register(fixed, engine, **options):
     volumes = add_volume(fixed, "fixed"), add_volume(image_with(np.eye(3), (9, 8, 7)), "moving")
-    return SLSFGRLogic(engine).register(*volumes, **options)
+    return with_engine(engine, SLSFGRLogic().register, *volumes, **options)
 
 
 def identity_engine(warped):
@@ -225,11 +225,11 @@ def test_a_volume_under_a_bending_transform_is_refused_by_name():
     slicer.mrmlScene.AddNode(bend)
     moving.SetAndObserveTransformNodeID(bend.GetID())
     with pytest.raises(ValueError, match="T1 after is under the transform warp of last week"):
-        SLSFGRLogic(identity_engine(None)).register(fixed, moving)
+        SLSFGRLogic().register(fixed, moving)
 
 
 def test_volumes_that_cannot_be_registered_are_refused_with_the_reason():
-    logic = SLSFGRLogic(identity_engine(None))
+    logic = SLSFGRLogic()
     volume = add_volume(image_with(np.eye(3)), "T1")
     empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "no image")
     colors = slicer.util.addVolumeFromArray(
@@ -283,5 +283,5 @@ def test_a_result_that_cannot_be_published_leaves_no_node_behind(scene):
     volumes = add_volume(fixed, "fixed"), add_volume(fixed, "moving")
     before = scene.GetNumberOfNodes()
     with pytest.raises(TypeError, match="BSplineTransform"):
-        SLSFGRLogic(engine).register(*volumes)
+        with_engine(engine, SLSFGRLogic().register, *volumes)
     assert scene.GetNumberOfNodes() == before

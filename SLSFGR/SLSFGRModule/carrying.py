@@ -3,10 +3,8 @@
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
-from .segmentations import binaryLabelmap, orientedImage
-from .volumes import fillLike
+from .segmentations import VOXELS, orientedImage
 
 
 def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
@@ -18,15 +16,13 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
     :param referenceVolumeNode: the fixed volume.
     """
     name = _("{node} warped to {fixed}").format(node=node.GetName(), fixed=referenceVolumeNode.GetName())
-    name = slicer.mrmlScene.GenerateUniqueName(name)
-    carried = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), name)
+    carried = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), slicer.mrmlScene.GenerateUniqueName(name))
     carried.CopyContent(node)
-    carried.SetName(name)
+    carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
     if node.IsA("vtkMRMLVolumeNode"):
         background = None if node.IsA("vtkMRMLLabelMapVolumeNode") else node.GetImageData().GetScalarRange()[0]
         moved = _resampled(orientedImage(node), node, transformNode, referenceVolumeNode, background)
-        array = vtk_to_numpy(moved.GetPointData().GetScalars()).reshape(moved.GetDimensions()[::-1])
-        fillLike(carried, array, referenceVolumeNode)
+        slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(moved, carried)
     elif node.IsA("vtkMRMLSegmentationNode"):
         _carrySegmentation(carried, node, transformNode, referenceVolumeNode)
     else:
@@ -42,17 +38,16 @@ def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
 def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolumeNode):
     """Carry the label map of each layer, so that segments that overlap still do."""
     segmentation = carried.GetSegmentation()
-    segmentation.CreateRepresentation(binaryLabelmap())
-    segmentation.SetSourceRepresentationName(binaryLabelmap())
+    segmentation.CreateRepresentation(VOXELS)
+    segmentation.SetSourceRepresentationName(VOXELS)
     layers = range(segmentation.GetNumberOfLayers())
     for labelmap, segmentIDs in [
         (segmentation.GetLayerDataObject(layer), segmentation.GetSegmentIDsForLayer(layer)) for layer in layers
     ]:
         moved = _resampled(labelmap, segmentationNode, transformNode, referenceVolumeNode, None)
         for segmentID in segmentIDs:
-            segmentation.GetSegment(segmentID).AddRepresentation(binaryLabelmap(), moved)
+            segmentation.GetSegment(segmentID).AddRepresentation(VOXELS, moved)
     carried.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolumeNode)
-    carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
 
 
 def _resampled(image, node, transformNode, referenceVolumeNode, background):

@@ -19,19 +19,10 @@ def importLibrary(name="SLSFGRLib"):
     return importlib.import_module(name)
 
 
-def startWorker(command=None):
-    """Start a process for a job to come.
-
-    :param command: program and arguments; by default the library's worker under Slicer's Python.
-    :returns: :class:`SLSFGRLib.child.JobProcess`.
-    """
-    command = command or [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.worker"]
-    return importLibrary("SLSFGRLib.child").JobProcess(slicer.app.temporaryPath, command)
-
-
-def canSegment():
-    """Whether the network that segments is installed."""
-    return importLibrary("SLSFGRLib.resources").can_segment()
+def jobRunner():
+    """Return a :class:`SLSFGRLib.child.JobRunner` that runs the library's worker under Slicer's Python."""
+    command = [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.worker"]
+    return importLibrary("SLSFGRLib.child").JobRunner(slicer.app.temporaryPath, command)
 
 
 def torchInstalled():
@@ -39,33 +30,18 @@ def torchInstalled():
     return find_spec("torch") is not None
 
 
-def requireTorch():
-    """Do nothing if PyTorch is installed.
+def reasonWithoutTorch(offer=False):
+    """Why nothing can be computed, in one sentence for the user; empty where PyTorch is installed.
 
-    :raises RuntimeError: it is not; the message says how to get it.
+    :param offer: if it is not, let the PyTorch extension ask whether to install it, and do so.
     """
-    if not torchInstalled():
-        text = _(
+    if not torchInstalled() and find_spec("PyTorchUtils") is None:
+        return _(
             "PyTorch is not installed. Install the PyTorch extension in the Extensions Manager, restart Slicer "
             "and press Register: SLSFGR then offers to install it."
         )
-        raise RuntimeError(text)
-
-
-def offerTorch():
-    """Install PyTorch through the PyTorch extension if it is missing and the user agrees.
-
-    :returns: whether PyTorch is installed now.
-    :raises RuntimeError: the PyTorch extension is missing.
-    """
-    if torchInstalled():
-        return True
-    if find_spec("PyTorchUtils") is None:
-        requireTorch()
-    text = _("SLSFGR computes with PyTorch, which is downloaded and installed now. This can take some minutes.")
-    if not slicer.util.confirmOkCancelDisplay(text, _("Install PyTorch")):
-        return False
-    logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
-    logic.installTorch(askConfirmation=False, torchVersionRequirement=TORCH_REQUIREMENT)
-    importlib.invalidate_caches()
-    return torchInstalled()
+    if not torchInstalled() and offer:
+        logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
+        logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT)
+        importlib.invalidate_caches()
+    return "" if torchInstalled() else _("PyTorch is not installed. Press Register in the panel to install it.")

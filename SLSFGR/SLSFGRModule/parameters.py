@@ -49,3 +49,4 @@ class SLSFGRParameterNode:
     device: Device = Device.AUTO
     initialTransform: vtkMRMLTransformNode
     startFromSegmentation: bool = True
+    model: str = ""

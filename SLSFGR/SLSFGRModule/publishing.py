@@ -1,19 +1,24 @@
 """Results to nodes of the scene: all of them, or none. Main thread only."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import get_args
 
 import SimpleITK as sitk
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
-from .segmentations import fillVolumesTable, segmentationFromLabels
-from .transforms import vtkTransformFromITK
-from .volumes import fillLike
+from .geometry import fillLike, vtkTransformFromITK
+from .segmentations import segmentationFromLabels
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
 FILL_OPACITY = 0.3  # in slices, where the image beneath should be seen
 JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
+JACOBIAN_COLORS = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
+ROLES = ("fixed", "moving")
+NAME_GIVEN = "SLSFGR.Name"  # attribute: what we called a node, before it was made unique
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,9 @@ class RegistrationNodes:
     """What a registration or a segmentation puts into the scene; None where there is nothing.
 
     :param warpedVolumeNode: the moving volume on the grid of the fixed volume.
-    :param transformNode: takes the moving volume to the fixed one, when the moving volume is put under it.
-    :param inverseTransformNode: takes the fixed volume to the moving one.
-    :param fixedSegmentationNode: structures of the fixed volume.
-    :param movingSegmentationNode: structures of the moving volume.
+    :param transformNode, inverseTransformNode: take the moving volume to the fixed one, when it is put under it, and
+        the fixed one to the moving one.
+    :param fixedSegmentationNode, movingSegmentationNode: structures of either volume.
     :param volumesTableNode: their volumes in mL.
     :param jacobianVolumeNode: local change of volume from the fixed to the moving image, on the fixed grid.
     :param report: what the engine tells of its work.
@@ -40,62 +44,65 @@ class RegistrationNodes:
     report: dict = field(default_factory=dict)
 
 
-def publish(result, fixedVolumeNode, movingVolumeNode, structures, into):
+def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
     """Put the result of a registration, or of segmentations alone, into the scene.
 
     :param result: as :class:`SLSFGRLib.jobs.JobResult`.
     :param fixedVolumeNode, movingVolumeNode: None if it was not segmented.
-    :param structures: the label table.
     :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
     :returns: :class:`RegistrationNodes`.
     """
-    pair = fixedVolumeNode, movingVolumeNode
-    back = pair[::-1]
-    volumes = {role: column for role, column in result.report.get("volumes_ml", {}).items() if column}
+    pair, back = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
+    volumes = result.report.get("volumes_ml", {})
+    columns = [(node.GetName(), volumes[role]) for role, node in zip(ROLES, pair, strict=True) if role in volumes]
+    # The part, what fills a node with it, the node's name, and the volumes that it is named after and made for.
+    # Segmentations first: a label that has no name is found before a chosen node is overwritten.
+    parts = {
+        "fixedSegmentationNode": (result.fixed_labels, _fillSegmentation, _("{0} segmentation"), pair),
+        "movingSegmentationNode": (result.moving_labels, _fillSegmentation, _("{0} segmentation"), back),
+        "volumesTableNode": (columns or None, _fillTable, _("{0} structure volumes"), pair if pair[0] else back),
+        "transformNode": (result.transform, _fillTransform, _("Transform {0} to {1}"), back),
+        "inverseTransformNode": (result.inverse_transform, _fillTransform, _("Transform {0} to {1}"), pair),
+        "jacobianVolumeNode": (result.jacobian, _fillJacobian, _("Jacobian determinant {0} to {1}"), pair),
+        "warpedVolumeNode": (result.warped, _fillWarped, _("{0} warped to {1}"), back),
+    }
     with _allOrNothing():
-        # Segmentations first: what the label table does not hold is found before a chosen node is overwritten.
-        nodes = RegistrationNodes(
-            fixedSegmentationNode=_segmentation(
-                into.fixedSegmentationNode, result.fixed_labels, fixedVolumeNode, structures
-            ),
-            movingSegmentationNode=_segmentation(
-                into.movingSegmentationNode, result.moving_labels, movingVolumeNode, structures
-            ),
-            volumesTableNode=_table(into.volumesTableNode, volumes, *pair),
-            transformNode=_transform(into.transformNode, result.transform, *pair),
-            inverseTransformNode=_transform(into.inverseTransformNode, result.inverse_transform, *back),
-            jacobianVolumeNode=_jacobian(into.jacobianVolumeNode, result.jacobian, *pair),
-            warpedVolumeNode=_warped(into.warpedVolumeNode, result.warped, *pair),
-            report=result.report,
-        )
-        _describe(nodes)
-    if nodes.warpedVolumeNode and nodes.movingSegmentationNode:
+        nodes = {
+            place: _filled(place, into, result.provenance(), *how) for place, how in parts.items() if how[0] is not None
+        }
+    if {"warpedVolumeNode", "movingSegmentationNode"} <= nodes.keys():
         # Over the fixed and the warped volume, the segments of the moving volume where it was are in the way.
-        nodes.movingSegmentationNode.GetDisplayNode().SetVisibility(False)
-    return nodes
+        nodes["movingSegmentationNode"].GetDisplayNode().SetVisibility(False)
+    return RegistrationNodes(**nodes, report=result.report)
 
 
 @contextmanager
 def _allOrNothing():
     """Remove the nodes that were added to the scene if not all of the work can be done."""
-    before = set(_nodes())
+    before = set(slicer.mrmlScene.GetNodes())
     try:
         yield
     except Exception:
-        for node in set(_nodes()) - before:
+        for node in set(slicer.mrmlScene.GetNodes()) - before:
             slicer.mrmlScene.RemoveNode(node)
         raise
 
 
-def _nodes():
-    return [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
+def _filled(place, into, provenance, part, fill, name, volumeNodes):
+    """Fill the node that was chosen for a part of the result, or a new one; return it."""
+    chosen = getattr(into, place, None)
+    nodeClass = get_args(RegistrationNodes.__annotations__[place])[0].__name__
+    node = chosen or slicer.mrmlScene.AddNewNodeByClass(nodeClass)
+    fill(node, part, *volumeNodes)
+    _rename(node, name.format(*(volumeNode and volumeNode.GetName() for volumeNode in volumeNodes)), not chosen)
+    _placeBeside(volumeNodes[0], node)
+    for note, text in provenance.items():
+        node.SetAttribute(f"SLSFGR.{note}", text)
+    return node
 
 
-def _segmentation(node, labels, volumeNode, structures):
-    if labels is None:
-        return None
-    segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode, structures)
-    node = node or _add("vtkMRMLSegmentationNode", _("{fixed} segmentation"), volumeNode)
+def _fillSegmentation(node, labels, volumeNode, _other):
+    segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode)
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -104,87 +111,56 @@ def _segmentation(node, labels, volumeNode, structures):
         node.GetDisplayNode().SetAllSegmentsOpacity2DFill(FILL_OPACITY)
         if segmentation.GetSegment(OUTERMOST):
             node.GetDisplayNode().SetSegmentVisibility3D(OUTERMOST, False)
-    return _placedBeside(volumeNode, node)
 
 
-def _table(node, volumes, fixedVolumeNode, movingVolumeNode):
-    if not volumes:
-        return None
-    volumeNodes = {"fixed": fixedVolumeNode, "moving": movingVolumeNode}
-    first = volumeNodes[next(iter(volumes))]
-    node = node or _add("vtkMRMLTableNode", _("{fixed} structure volumes"), first)
-    fillVolumesTable(node, {volumeNodes[role].GetName(): column for role, column in volumes.items()})
-    return _placedBeside(first, node)
+def _fillTable(node, columns, *_volumeNodes):
+    """List the structures that are present with their volumes in mL, one column for each image."""
+    names = [name for name in columns[0][1] if any(volumes[name] for _title, volumes in columns)]
+    filled = [(vtk.vtkStringArray(), _("Structure"), names)]
+    for title, volumes in columns:
+        filled.append((vtk.vtkDoubleArray(), _("{name} (mL)").format(name=title), map(volumes.get, names)))
+    node.RemoveAllColumns()
+    for column, title, values in filled:
+        column.SetName(title)
+        for value in values:
+            column.InsertNextValue(value)
+        node.AddColumn(column)
 
 
-def _transform(node, transform, fixedVolumeNode, movingVolumeNode):
+def _fillTransform(node, transform, movingVolumeNode, fixedVolumeNode):
     """Fill a node, and note in it which volume it takes to which, as Slicer's other registration modules do."""
-    if transform is None:
-        return None
     fromParent = vtkTransformFromITK(transform)
-    node = node or _add("vtkMRMLTransformNode", _("Transform {moving} to {fixed}"), fixedVolumeNode, movingVolumeNode)
     node.SetAndObserveTransformNodeID(None)
     node.SetAndObserveTransformFromParent(fromParent)
     node.SetNodeReferenceID(node.GetFixedNodeReferenceRole(), fixedVolumeNode.GetID())
     node.SetNodeReferenceID(node.GetMovingNodeReferenceRole(), movingVolumeNode.GetID())
-    return _placedBeside(movingVolumeNode, node)
 
 
-def _warped(node, warped, fixedVolumeNode, movingVolumeNode):
+def _fillWarped(node, warped, movingVolumeNode, fixedVolumeNode):
     """Show the warped volume as the moving one is shown: window, level and colors."""
-    if warped is None:
-        return None
-    node = node or _add("vtkMRMLScalarVolumeNode", _("{moving} warped to {fixed}"), fixedVolumeNode, movingVolumeNode)
-    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode)
     movingVolumeNode.CreateDefaultDisplayNodes()
-    shown, display = movingVolumeNode.GetDisplayNode(), node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(shown.GetColorNodeID())
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(shown.GetWindow(), shown.GetLevel())
-    return _placedBeside(movingVolumeNode, node)
+    shown = movingVolumeNode.GetDisplayNode()
+    window = shown.GetWindowLevelMin(), shown.GetWindowLevelMax()
+    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode, window, shown.GetColorNodeID())
 
 
-def _jacobian(node, jacobian, fixedVolumeNode, movingVolumeNode):
-    if jacobian is None:
-        return None
-    name = _("Jacobian determinant {fixed} to {moving}")
-    node = node or _add("vtkMRMLScalarVolumeNode", name, fixedVolumeNode, movingVolumeNode)
-    fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode)
-    display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeFileDivergingBlueRed.txt")
-    display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(*JACOBIAN_RANGE)
-    return _placedBeside(fixedVolumeNode, node)
+def _fillJacobian(node, jacobian, fixedVolumeNode, _moving):
+    fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
 
 
-def _add(className, name, fixedVolumeNode, movingVolumeNode=None):
-    moving = movingVolumeNode.GetName() if movingVolumeNode else ""
-    name = name.format(fixed=fixedVolumeNode.GetName(), moving=moving)
-    return slicer.mrmlScene.AddNewNodeByClass(className, slicer.mrmlScene.GenerateUniqueName(name))
+def _rename(node, name, isNew):
+    """Give a node its name if it is new or still has the name of an earlier run; one that the user gave stays."""
+    given = node.GetAttribute(NAME_GIVEN)
+    if isNew or (given not in (None, name) and re.fullmatch(re.escape(given) + r"(_\d+)?", node.GetName())):
+        node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
+        node.SetAttribute(NAME_GIVEN, name)
+        if node.GetStorageNode():  # its file holds another result, under the old name
+            slicer.mrmlScene.RemoveNode(node.GetStorageNode())
 
 
-def _placedBeside(inputNode, node):
-    """Show a node in the same folder or study of the subject hierarchy as an input; return it."""
+def _placeBeside(inputNode, node):
+    """Show a node in the same folder or study of the subject hierarchy as an input."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     inputItem = hierarchy.GetItemByDataNode(inputNode)
     if inputItem:
         hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves it where there already is one
-    return node
-
-
-def _describe(nodes):
-    """Note in each node how it came about; the notes are saved with the scene."""
-    report, model = nodes.report, nodes.report.get("model") or {}
-    notes = {
-        "Version": report.get("versions", {}).get("slsfgr"),
-        "Model": model.get("name"),
-        "ModelSHA256": model.get("sha256"),
-        "Mode": report.get("mode"),
-        "Device": report.get("device"),
-        "DiceBefore": report.get("dice_before"),
-        "DiceAfter": report.get("dice_after"),
-        "FoldingPercent": report.get("folding_percent"),
-    }
-    for node in [node for node in vars(nodes).values() if isinstance(node, slicer.vtkMRMLNode)]:
-        for name, value in notes.items():
-            node.SetAttribute(f"SLSFGR.{name}", "none" if value is None else str(value))

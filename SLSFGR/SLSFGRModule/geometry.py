@@ -1,27 +1,47 @@
-"""Transforms between ITK and Slicer: the same points in LPS and in RAS, with nothing written to disk."""
+"""Volumes and transforms between ITK and Slicer: the same points in LPS and in RAS, with nothing written to disk."""
 
 import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
-from slicer.i18n import tr as _
 from vtk.util.numpy_support import numpy_to_vtk
 
 from .engine import importLibrary
-from .volumes import RAS_FROM_LPS, toWorld
+
+RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
 
-def reasonNotToStartFrom(transformNode, movingVolumeNode):
-    """Why a registration cannot start from a transform, in one sentence for the user; empty when it can."""
-    name = transformNode.GetName()
-    if not transformNode.IsTransformToWorldLinear():
-        return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
-    parent = movingVolumeNode.GetParentTransformNode()
-    while parent and parent is not transformNode:
-        parent = parent.GetParentTransformNode()
-    if parent:
-        return _("The moving volume already is under {name}. Select no initial transform.").format(name=name)
-    return ""
+def imageFromVolumeNode(volumeNode):
+    """Copy a volume into an image that lies where Slicer shows it, its linear parent transforms included."""
+    coordinates, array = importLibrary("SLSFGRLib.coordinates"), slicer.util.arrayFromVolume(volumeNode)
+    ijkToLocal = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(ijkToLocal)
+    ijkToRAS = toWorld(volumeNode.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
+    kjiToLPS = (RAS_FROM_LPS @ ijkToRAS)[:, [2, 1, 0, 3]]
+    return coordinates.image_from_array(array, coordinates.Grid(array.shape, kjiToLPS))
+
+
+def toWorld(transformNode):
+    """The 4x4 matrix of a linear transform node together with its parents; of None, the identity."""
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transformNode, None, matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
+    """Give a volume node an array and the place of another volume, parent transform included.
+
+    :param array: KJI, of the size of the other volume.
+    :param shownRange, colorNodeID: the values that are shown as the darkest and the brightest, and the colors between.
+    """
+    slicer.util.updateVolumeFromArray(volumeNode, array)
+    volumeNode.CopyOrientation(referenceVolumeNode)
+    volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
+    volumeNode.CreateDefaultDisplayNodes()
+    display = volumeNode.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colorNodeID)
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(*shownRange)
 
 
 def initialTransformFromNode(transformNode):
@@ -30,10 +50,7 @@ def initialTransformFromNode(transformNode):
     :param transformNode: linear; brings the moving volume near the fixed one when it is put under it.
     """
     fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(fixedToMoving_LPS[:3, :3].flatten().tolist())
-    transform.SetTranslation(fixedToMoving_LPS[:3, 3].tolist())
-    return transform
+    return importLibrary("SLSFGRLib.coordinates").affine_transform(fixedToMoving_LPS)
 
 
 def vtkTransformFromITK(transform):

@@ -1,0 +1,63 @@
+"""Why something cannot be done, each in one sentence for the user; empty where it can be done."""
+
+from slicer.i18n import tr as _
+
+from .engine import importLibrary
+
+
+def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=None):
+    """Why two volumes, either of which may be None, cannot be registered."""
+    if not fixedVolumeNode or not movingVolumeNode:
+        return _("Select a fixed and a moving volume.")
+    if fixedVolumeNode is movingVolumeNode:
+        return _("The fixed and the moving volume are the same. Select two different volumes.")
+    reason = reasonNotToUse(fixedVolumeNode) or reasonNotToUse(movingVolumeNode)
+    return reason or _reasonNotToStartFrom(initialTransformNode, movingVolumeNode)
+
+
+def reasonNotToSegment(*volumeNodes):
+    """Why volumes, of which some may be None, cannot be segmented."""
+    if not importLibrary("SLSFGRLib.resources").can_segment():
+        return _("This version registers only: the network that segments is not installed.")
+    chosen = [node for node in volumeNodes if node]
+    return next(filter(None, map(reasonNotToUse, chosen)), "" if chosen else _("Select a volume to segment."))
+
+
+def reasonNotToUse(volumeNode):
+    """Why no image can be taken from a volume."""
+    name, imageData = volumeNode.GetName(), volumeNode.GetImageData()
+    if not imageData or not imageData.GetNumberOfPoints():
+        return _("{name} holds no voxels. Load an image into it or select another.").format(name=name)
+    if imageData.GetNumberOfScalarComponents() != 1:
+        return _("{name} has several values in each voxel. Select a volume with one.").format(name=name)
+    parent = volumeNode.GetParentTransformNode()
+    if parent and not parent.IsTransformToWorldLinear():
+        text = _("{name} is under the transform {transform}, which bends it. Harden it, or move {name} out of it.")
+        return text.format(name=name, transform=parent.GetName())
+    return ""
+
+
+def _reasonNotToStartFrom(transformNode, movingVolumeNode):
+    if not transformNode:
+        return ""
+    name = transformNode.GetName()
+    if not transformNode.IsTransformToWorldLinear():
+        return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
+    parent = movingVolumeNode.GetParentTransformNode()
+    if parent and (parent is transformNode or parent.IsTransformNodeMyParent(transformNode)):
+        return _("The moving volume already is under {name}. Select no initial transform.").format(name=name)
+    return ""
+
+
+def reasonNotToOverwrite(nodes):
+    """Why results cannot go into nodes, any of which may be None: one of the inputs and outputs is there twice."""
+    twice = next((node for number, node in enumerate(nodes) if node and node in nodes[:number]), None)
+    text = _("{name} would be overwritten. Select another output, or none.")
+    return text.format(name=twice.GetName()) if twice else ""
+
+
+def reasonNotToCarry(checkedNodes, *neededNodes):
+    """Why checked nodes cannot be carried through a transform, for which all the others are needed."""
+    if not all(neededNodes):
+        return _("Register first, or select the volumes and both transforms above.")
+    return "" if checkedNodes else _("Check the nodes to carry over.")
