@@ -72,10 +72,9 @@ class SLSFGRTest(ScriptedLoadableModuleTest):
 
 
 def addBall(center):
-    """Add a volume with a bright ball of 50 mm with a darker core, at a point in RAS."""
-    k, j, i = np.ogrid[-100:104:4, -100:104:4, -100:104:4]
-    distance = np.sqrt((i - center[0]) ** 2 + (j - center[1]) ** 2 + (k - center[2]) ** 2)
+    """Add a volume that has a bright ball of 50 mm with a darker core in its middle, which is at a point in RAS."""
+    distance = 4.0 * np.sqrt(sum(np.square(axis) for axis in np.ogrid[-25:26, -25:26, -25:26]))
     array = (100.0 * (distance < 50) - 40.0 * (distance < 25)).astype(np.float32)
     ijkToRAS = np.diag([4.0, 4.0, 4.0, 1.0])
-    ijkToRAS[:3, 3] = -100.0
+    ijkToRAS[:3, 3] = np.array(center) - 100.0
     return slicer.util.addVolumeFromArray(array, ijkToRAS, "ball")

@@ -18,6 +18,8 @@ from .resources import resource_path
 
 # Above every number in FreeSurfer's own table.
 NUMBERS = 2**14
+# Slicer's name for the list that our codes are in.
+SLICER_TERMINOLOGY = "Segmentation category and type - DICOM master list"
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Terminology:
     category: Code
     type: Code
     modifier: Code | None
+
+    def slicer_entry(self) -> str:
+        """As Slicer's segments keep it: category, type and side; no anatomic region."""
+        codes = (self.category, self.type, self.modifier)
+        triples = [f"{code.scheme}^{code.value}^{code.meaning}" if code else "^^" for code in codes]
+        return "~".join([SLICER_TERMINOLOGY, *triples, "", "^^", "^^"])
 
 
 @dataclass(frozen=True)

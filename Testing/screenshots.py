@@ -48,6 +48,7 @@ def main():
     states = {"Nothing selected": picture_of(widget)}
     add_volumes(widget)
     states["Ready"] = picture_of(widget)
+    states["Advanced"] = advanced(widget)
     before = slices(slicer_stand_ins.slice_views()[0])
     states |= run_and_cancel(widget)
     states["A problem"] = run_with_a_problem(widget)
@@ -56,7 +57,7 @@ def main():
     save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
     save(comparison(widget, before), "compare.png")
     save(beside([picture_of(widget), above(slices(slicer_stand_ins.slice_views()[0]))]), "SLSFGR.png")
-    others = {name: states[name] for name in ("Cancelled", "A problem")}
+    others = {name: states[name] for name in ("Advanced", "Cancelled", "A problem")}
     if can_segment():
         others["Segmented only"] = segment_only(widget)
         save(segmentation(widget, scene), "segmentation.png")
@@ -71,6 +72,19 @@ def add_volumes(widget):
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     widget.ui.movingVolumeSelector.setCurrentNode(moving)
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
+
+
+def advanced(widget):
+    """The panel with the section Advanced open and a trained model chosen."""
+    sections = widget.ui.outputsCollapsibleButton, widget.ui.advancedCollapsibleButton
+    for section in sections:
+        section.collapsed = not section.collapsed
+    widget.ui.modelPathLineEdit.currentPath = "/data/my-model/model.pt"
+    picture = picture_of(widget)
+    widget.ui.modelPathLineEdit.currentPath = ""
+    for section in sections:
+        section.collapsed = not section.collapsed
+    return picture
 
 
 def run_and_cancel(widget):

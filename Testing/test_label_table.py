@@ -34,6 +34,14 @@ def test_numbers_names_and_codes_are_there_and_unique():
         assert all(0 <= value <= 255 for value in item.color)
 
 
+def test_an_entry_for_slicer_has_category_type_and_side():
+    (hippocampus,) = (item for item in TABLE if item.number == 17)
+    (stem,) = (item for item in TABLE if item.number == 16)
+    anatomy = "Segmentation category and type - DICOM master list~SCT^123037004^Anatomical Structure~"
+    assert hippocampus.terminology.slicer_entry() == anatomy + "SCT^5366008^Hippocampus~SCT^7771000^Left~~^^~^^"
+    assert stem.terminology.slicer_entry().endswith("~^^~~^^~^^")
+
+
 def test_sides_agree_in_name_and_code():
     for item in TABLE:
         if item.side:

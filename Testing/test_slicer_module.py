@@ -28,7 +28,6 @@ UI = ElementTree.parse(REPOSITORY / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
 # Names that others gave.
 NOT_FOR_USERS = {
     "Cerebrospinal fluid",
-    "Segmentation category and type - DICOM master list",
     "SLSFGR contributors",
 }
 DISPLAY_ONLY = {"QLabel", "qMRMLWidget"}

@@ -1,5 +1,6 @@
 """What the module puts into the scene, by its numbers, for volumes that lie every way, and after saving and reading."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -316,6 +317,108 @@ def test_chosen_nodes_are_filled_in_place(axial_pair, scene):
     assert second.warpedVolumeNode.GetAttribute("SLSFGR.Mode") == "fast"
     assert second.fixedSegmentationNode.GetSegmentation().GetNumberOfSegments() == 3
     assert second.volumesTableNode.GetTable().GetNumberOfColumns() == 3
+
+
+NAMES_OF_OUTPUTS = {
+    "warpedVolumeNode": "{1} warped to {0}",
+    "transformNode": "Transform {1} to {0}",
+    "inverseTransformNode": "Transform {0} to {1}",
+    "fixedSegmentationNode": "{0} segmentation",
+    "movingSegmentationNode": "{1} segmentation",
+    "volumesTableNode": "{0} structure volumes",
+    "jacobianVolumeNode": "Jacobian determinant {0} to {1}",
+}
+
+
+def names_of(nodes):
+    return {place: getattr(nodes, place).GetName() for place in NAMES_OF_OUTPUTS}
+
+
+def names_for(fixed, moving):
+    return {place: name.format(fixed, moving) for place, name in NAMES_OF_OUTPUTS.items()}
+
+
+@pytest.fixture
+def other_volume(axial_pair):
+    """A third volume, of the same head."""
+    return add_volume(image_of(axial_pair[0]), "later")
+
+
+def test_names_that_we_gave_follow_the_inputs(axial_pair, other_volume, scene):
+    first = register(axial_pair, jacobian=True)
+    assert names_of(first) == names_for("before", "after")
+    count = scene.GetNumberOfNodes()
+    second = register((axial_pair[0], other_volume), into=first, jacobian=True)
+    assert names_of(second) == names_for("before", "later")
+    transform = second.transformNode
+    assert transform.GetNodeReference(transform.GetMovingNodeReferenceRole()) is other_volume
+    third = register((other_volume, axial_pair[1]), into=second, jacobian=True)
+    assert names_of(third) == names_for("later", "after")
+    columns = third.volumesTableNode.GetTable()
+    assert [columns.GetColumnName(index) for index in range(3)] == ["Structure", "later (mL)", "after (mL)"]
+    assert names_of(register((axial_pair[1], other_volume), into=third, jacobian=True)) == names_for("after", "later")
+    assert names_of(register((other_volume, axial_pair[1]), into=third, jacobian=True)) == names_for("later", "after")
+    assert scene.GetNumberOfNodes() == count
+
+
+def test_names_follow_an_input_that_is_renamed(axial_pair):
+    first = register(axial_pair, jacobian=True)
+    axial_pair[1].SetName("T1 of 2026")
+    assert names_of(register(axial_pair, into=first, jacobian=True)) == names_for("before", "T1 of 2026")
+
+
+def test_names_that_the_user_gave_stay(axial_pair, other_volume):
+    first = register(axial_pair, jacobian=True)
+    first.warpedVolumeNode.SetName("for the report")
+    first.transformNode.SetName("Transform after to before, checked")
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "Inverse transform")
+    into = replace(first, inverseTransformNode=chosen)
+    for _run in range(2):
+        nodes = register((axial_pair[0], other_volume), into=into, jacobian=True)
+        assert nodes.warpedVolumeNode.GetName() == "for the report"
+        assert nodes.transformNode.GetName() == "Transform after to before, checked"
+        assert nodes.inverseTransformNode.GetName() == "Inverse transform"
+        assert nodes.jacobianVolumeNode.GetName() == "Jacobian determinant before to later"
+
+
+def test_a_name_that_was_made_unique_stays_while_the_inputs_do_and_follows_them_then(axial_pair, other_volume):
+    register(axial_pair)
+    second = register(axial_pair)
+    assert second.warpedVolumeNode.GetName() == "after warped to before_1"
+    assert register(axial_pair, into=second).warpedVolumeNode.GetName() == "after warped to before_1"
+    third = register((axial_pair[0], other_volume), into=second)
+    assert third.warpedVolumeNode.GetName() == "later warped to before"
+
+
+def test_names_still_follow_after_the_scene_was_saved_and_read(axial_pair, other_volume, scene, tmp_path):
+    first = register(axial_pair)
+    first.transformNode.SetName("mine")
+    saved_and_read(scene, tmp_path)
+    made = {place: node.GetName() for place, node in vars(first).items() if place in NAMES_OF_OUTPUTS and node}
+    into = replace(first, **{place: slicer.util.getNode(name) for place, name in made.items()})
+    nodes = register((slicer.util.getNode("before"), slicer.util.getNode("later")), into=into)
+    assert nodes.warpedVolumeNode.GetName() == "later warped to before"
+    assert nodes.transformNode.GetName() == "mine"
+
+
+def test_a_file_of_an_earlier_result_is_not_overwritten_under_its_old_name(axial_pair, other_volume, tmp_path):
+    first = register(axial_pair)
+    node = first.warpedVolumeNode
+    node.AddDefaultStorageNode()
+    node.GetStorageNode().SetFileName(str(tmp_path / "after warped to before.nrrd"))
+    register(axial_pair, into=first)
+    assert node.GetStorageNode() is not None
+    register((axial_pair[0], other_volume), into=first)
+    assert node.GetStorageNode() is None
+
+
+def test_a_run_that_cannot_be_published_renames_nothing(axial_pair, other_volume):
+    first = register(axial_pair)
+    labels = labelled(image_of(axial_pair[0])) + 9000
+    with pytest.raises(ValueError, match="does not hold"):
+        publishing.publish(JobResult(fixed_labels=labels), other_volume, None, first)
+    assert first.fixedSegmentationNode.GetName() == "before segmentation"
+    assert first.fixedSegmentationNode.GetSegmentation().GetNumberOfSegments() == 3
 
 
 def test_all_of_it_survives_saving_and_reading_the_scene(pair, scene, tmp_path):

@@ -18,8 +18,10 @@ import slicer_stand_ins
 from conftest import affine_matrix, empty_image, head_image
 from nodes import add_volume
 from PySide6.QtCore import Qt
+from slicer_widget_stand_ins import ctkPathLineEdit
 
 from SLSFGRLib.label_table import read_label_table
+from SLSFGRLib.models import Model, ModelSettings
 
 module = slicer_stand_ins.load("SLSFGR")
 engine = slicer_stand_ins.load("SLSFGRModule.engine")
@@ -121,6 +123,15 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
     assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "model"}
 
 
+def test_the_model_chooser_offers_models_remembers_them_and_leaves_its_binding_to_the_code():
+    (chooser,) = (element for element in UI.iter("widget") if element.get("class") == "ctkPathLineEdit")
+    values = {found.get("name"): "".join(found.itertext()).strip() for found in chooser.findall("property")}
+    assert values["nameFilters"] == "Trained models (*.pt)"
+    assert values["settingKey"] == "SLSFGRModel"
+    # Slicer would bind it to a pathlib.Path, which shows an empty one as ".".
+    assert "SlicerParameterName" not in values
+
+
 def test_every_selector_lists_the_class_of_its_parameter():
     kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
     for element in UI.iter("widget"):
@@ -202,6 +213,104 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
     monkeypatch.setattr("SLSFGRLib.resources.can_segment", lambda: True)
     widget._updateButtons()
     assert widget.ui.segmentButton.enabled
+
+
+# A model of one's own ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def earlier_models(monkeypatch):
+    """What the settings hold of models that were chosen on other days."""
+    monkeypatch.setattr(ctkPathLineEdit, "settings", {"SLSFGRModel": ["/last/week.pt"]})
+    return ctkPathLineEdit.settings["SLSFGRModel"]
+
+
+def type_model(widget, path):
+    """As the user does, who types or pastes into the line."""
+    widget.ui.modelLineEdit._object.setText(path)
+
+
+def jobs_started(widget, monkeypatch):
+    jobs, start = [], widget.runner.start
+    monkeypatch.setattr(widget.runner, "start", lambda job, *callbacks: jobs.append(job) or start(job, *callbacks))
+    return jobs
+
+
+def test_the_model_that_ships_is_used_unless_another_is_chosen(earlier_models, widget, monkeypatch):
+    choose_volumes(widget)
+    jobs = jobs_started(widget, monkeypatch)
+    assert widget.ui.modelPathLineEdit.currentPath == ""  # not what was used last week
+    assert widget.ui.modelLineEdit.placeholderText == "The one that ships"
+    run_to_the_end(widget)
+    widget.ui.modelPathLineEdit.currentPath = "/models/hu.pt"  # what its button to browse does
+    run_to_the_end(widget)
+    assert [job.model for job in jobs] == ["", "/models/hu.pt"]
+
+
+@pytest.mark.parametrize("typed", ["", "/models/hu.txt", "li_fan"])
+def test_the_model_is_what_the_line_shows_whatever_ctk_thinks_of_it(widget, monkeypatch, typed):
+    choose_volumes(widget)
+    jobs = jobs_started(widget, monkeypatch)
+    type_model(widget, "/models/hu.pt")
+    type_model(widget, typed)
+    run_to_the_end(widget)
+    assert jobs[0].model == widget.ui.modelPathLineEdit.currentPath == typed
+
+
+def test_models_that_were_used_are_offered_again(earlier_models, widget):
+    choose_volumes(widget)
+    for path in ("/models/one.pt", "", "/models/two.pt"):
+        type_model(widget, path)
+        run_to_the_end(widget)
+        assert widget.logic.getParameterNode().model == path
+    assert ctkPathLineEdit.settings["SLSFGRModel"] == ["/models/two.pt", "/models/one.pt", "/last/week.pt"]
+
+
+def test_the_model_is_saved_with_the_scene_and_forgotten_with_it(widget, tmp_path):
+    choose_volumes(widget)
+    type_model(widget, "/models/hu.pt")
+    widget.exit()
+    assert slicer.mrmlScene.Commit(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.Clear(1)
+    widget.enter()
+    assert widget.ui.modelPathLineEdit.currentPath == ""
+    widget.exit()
+    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.Import()
+    widget.enter()
+    assert widget.ui.modelPathLineEdit.currentPath == "/models/hu.pt"
+
+
+@pytest.mark.slow
+def test_a_trained_model_registers_through_the_true_engine_and_its_name_is_noted(widget, tmp_path_factory):
+    settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
+    path = tmp_path_factory.mktemp("models") / "my model.pt"
+    Model("multimodal", settings, settings.build()).save(path)
+    choose_volumes(widget)
+    use_worker(widget, "registers_only")
+    widget.ui.modeComboBox.currentIndex = 0
+    widget.ui.modelPathLineEdit.currentPath = str(path)
+    run_to_the_end(widget)
+    assert "folding 0 %" in widget.ui.resultLabel.text, widget.ui.statusLabel.text
+    assert widget.logic.getParameterNode().transform.GetAttribute("SLSFGR.Model") == "multimodal"
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_model_is_refused_in_one_sentence(widget, tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "holiday.pt"
+    path.write_text("no model")
+    choose_volumes(widget)
+    before = nodes_of_scene()
+    use_worker(widget, "registers_only")
+    for name, sentence in (
+        (str(path), f"{path}: is not a model file; give one that slsfgr train wrote."),
+        ("/gone.pt", "/gone.pt: there is no such model file; give one, or li_fan to learn anew."),
+    ):
+        widget.ui.modelPathLineEdit.currentPath = name
+        run_to_the_end(widget)
+        assert widget.ui.statusLabel.text == sentence
+    assert nodes_of_scene() == before
+    assert widget.ui.registerButton.enabled
 
 
 # Running ------------------------------------------------------------------------------------------------------------
@@ -298,6 +407,18 @@ def test_second_run_updates_the_nodes_of_the_first(widget):
     assert nodes_of_scene() == first
     assert slicer.util.arrayFromVolume(widget.logic.getParameterNode().warpedVolume).max() > 100
     assert widget.logic.getParameterNode().warpedVolume is warped
+
+
+def test_after_another_choice_of_inputs_the_outputs_are_called_by_it(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    warped, count = widget.logic.getParameterNode().warpedVolume, len(nodes_of_scene())
+    widget.ui.movingVolumeSelector.setCurrentNode(add_volume(small_head(4.0), "T1 2028"))
+    run_to_the_end(widget)
+    assert widget.logic.getParameterNode().warpedVolume is warped
+    assert warped.GetName() == "T1 2028 warped to T1 2024"
+    assert len(nodes_of_scene()) == count + 1
+    assert [name for name in nodes_of_scene() if "2026" in name] == ["T1 2026"]
 
 
 def test_jacobian_is_made_on_request_only(widget):

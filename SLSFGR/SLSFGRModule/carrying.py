@@ -51,10 +51,7 @@ def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolume
 
 
 def _resampled(image, node, transformNode, referenceVolumeNode, background):
-    """An image below a node's parents on the grid of the reference.
-
-    :param background: outside the image; None for labels, of which no new ones are made.
-    """
+    """An image below a node's parents on the grid of the reference; where there is no background, it is labels."""
     toReference, part = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
     toReference.PostMultiply()
     between = slicer.vtkMRMLTransformNode.GetTransformBetweenNodes

@@ -1,7 +1,5 @@
 """Results to nodes of the scene: all of them, or none. Main thread only."""
 
-import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -17,8 +15,7 @@ OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
 FILL_OPACITY = 0.3  # in slices, where the image beneath should be seen
 JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
 JACOBIAN_COLORS = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
-ROLES = ("fixed", "moving")
-NAME_GIVEN = "SLSFGR.Name"  # attribute: what we called a node, before it was made unique
+NAME_GIVEN = "SLSFGR.Name"  # attribute: what we called a node
 
 
 @dataclass(frozen=True)
@@ -52,52 +49,53 @@ def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
     :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
     :returns: :class:`RegistrationNodes`.
     """
-    pair, back = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
-    volumes = result.report.get("volumes_ml", {})
-    columns = [(node.GetName(), volumes[role]) for role, node in zip(ROLES, pair, strict=True) if role in volumes]
-    # The part, what fills a node with it, the node's name, and the volumes that it is named after and made for.
-    # Segmentations first: a label that has no name is found before a chosen node is overwritten.
-    parts = {
-        "fixedSegmentationNode": (result.fixed_labels, _fillSegmentation, _("{0} segmentation"), pair),
-        "movingSegmentationNode": (result.moving_labels, _fillSegmentation, _("{0} segmentation"), back),
-        "volumesTableNode": (columns or None, _fillTable, _("{0} structure volumes"), pair if pair[0] else back),
-        "transformNode": (result.transform, _fillTransform, _("Transform {0} to {1}"), back),
-        "inverseTransformNode": (result.inverse_transform, _fillTransform, _("Transform {0} to {1}"), pair),
-        "jacobianVolumeNode": (result.jacobian, _fillJacobian, _("Jacobian determinant {0} to {1}"), pair),
-        "warpedVolumeNode": (result.warped, _fillWarped, _("{0} warped to {1}"), back),
-    }
-    with _allOrNothing():
-        nodes = {
-            place: _filled(place, into, result.provenance(), *how) for place, how in parts.items() if how[0] is not None
-        }
+    before = set(slicer.mrmlScene.GetNodes())
+    try:
+        nodes = _published(result, fixedVolumeNode, movingVolumeNode, into)
+    except Exception:
+        for node in set(slicer.mrmlScene.GetNodes()) - before:
+            slicer.mrmlScene.RemoveNode(node)
+        raise
     if {"warpedVolumeNode", "movingSegmentationNode"} <= nodes.keys():
         # Over the fixed and the warped volume, the segments of the moving volume where it was are in the way.
         nodes["movingSegmentationNode"].GetDisplayNode().SetVisibility(False)
     return RegistrationNodes(**nodes, report=result.report)
 
 
-@contextmanager
-def _allOrNothing():
-    """Remove the nodes that were added to the scene if not all of the work can be done."""
-    before = set(slicer.mrmlScene.GetNodes())
-    try:
-        yield
-    except Exception:
-        for node in set(slicer.mrmlScene.GetNodes()) - before:
-            slicer.mrmlScene.RemoveNode(node)
-        raise
+def _published(result, fixedVolumeNode, movingVolumeNode, into):
+    """Put each part of a result into a node; return the nodes by their places in :class:`RegistrationNodes`."""
+    pair, back = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
+    names = {role: node.GetName() for role, node in zip(("fixed", "moving"), pair, strict=True) if node}
+    columns = [(names[role], volumes) for role, volumes in result.report.get("volumes_ml", {}).items()]
+    # The part, what fills a node with it, the node's name, and the volumes that it is of; it is shown beside the first.
+    # Segmentations first: a label that has no name is found before a chosen node is overwritten.
+    parts = {
+        "fixedSegmentationNode": (result.fixed_labels, _fillSegmentation, _("{fixed} segmentation"), pair),
+        "movingSegmentationNode": (result.moving_labels, _fillSegmentation, _("{moving} segmentation"), back),
+        "volumesTableNode": (columns or None, _fillTable, _("{first} structure volumes"), pair if pair[0] else back),
+        "transformNode": (result.transform, _fillTransform, _("Transform {moving} to {fixed}"), back),
+        "inverseTransformNode": (result.inverse_transform, _fillTransform, _("Transform {fixed} to {moving}"), pair),
+        "jacobianVolumeNode": (result.jacobian, _fillJacobian, _("Jacobian determinant {fixed} to {moving}"), pair),
+        "warpedVolumeNode": (result.warped, _fillWarped, _("{moving} warped to {fixed}"), back),
+    }
+    nodes, texts = {}, {}
+    for place, (part, fill, name, volumeNodes) in parts.items():
+        if part is not None:
+            nodes[place] = node = getattr(into, place, None) or _newNode(place)
+            fill(node, part, *volumeNodes)
+            _placeBeside(volumeNodes[0], node)
+            texts[node] = name.format(**names, first=next(iter(names.values())))
+            for note, text in result.provenance().items():
+                node.SetAttribute(f"SLSFGR.{note}", text)
+    _name(texts)
+    return nodes
 
 
-def _filled(place, into, provenance, part, fill, name, volumeNodes):
-    """Fill the node that was chosen for a part of the result, or a new one; return it."""
-    chosen = getattr(into, place, None)
-    nodeClass = get_args(RegistrationNodes.__annotations__[place])[0].__name__
-    node = chosen or slicer.mrmlScene.AddNewNodeByClass(nodeClass)
-    fill(node, part, *volumeNodes)
-    _rename(node, name.format(*(volumeNode and volumeNode.GetName() for volumeNode in volumeNodes)), not chosen)
-    _placeBeside(volumeNodes[0], node)
-    for note, text in provenance.items():
-        node.SetAttribute(f"SLSFGR.{note}", text)
+def _newNode(place):
+    """Add a node of the class that :class:`RegistrationNodes` has at a place."""
+    nodeClass = get_args(RegistrationNodes.__annotations__[place])[0]
+    node = slicer.mrmlScene.AddNewNodeByClass(nodeClass.__name__)
+    node.SetAttribute(NAME_GIVEN, node.GetName())
     return node
 
 
@@ -148,14 +146,23 @@ def _fillJacobian(node, jacobian, fixedVolumeNode, _moving):
     fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
 
 
-def _rename(node, name, isNew):
-    """Give a node its name if it is new or still has the name of an earlier run; one that the user gave stays."""
-    given = node.GetAttribute(NAME_GIVEN)
-    if isNew or (given not in (None, name) and re.fullmatch(re.escape(given) + r"(_\d+)?", node.GetName())):
-        node.SetName(slicer.mrmlScene.GenerateUniqueName(name))
-        node.SetAttribute(NAME_GIVEN, name)
-        if node.GetStorageNode():  # its file holds another result, under the old name
-            slicer.mrmlScene.RemoveNode(node.GetStorageNode())
+def _name(names):
+    """Give nodes their names, but let those be that the user named otherwise since.
+
+    :param names: by node.
+    """
+    ours = {node: name for node, name in names.items() if node.GetName() == node.GetAttribute(NAME_GIVEN)}
+    for node in ours:
+        node.SetName("")  # two may change names with each other
+    for node, name in ours.items():
+        free, number = name, 0
+        while slicer.mrmlScene.GetFirstNodeByName(free):
+            number += 1
+            free = f"{name}_{number}"
+        node.SetName(free)
+        if node.GetStorageNode() and free != node.GetAttribute(NAME_GIVEN):
+            slicer.mrmlScene.RemoveNode(node.GetStorageNode())  # its file holds another result, under the old name
+        node.SetAttribute(NAME_GIVEN, free)
 
 
 def _placeBeside(inputNode, node):

@@ -12,7 +12,9 @@ def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=
     if fixedVolumeNode is movingVolumeNode:
         return _("The fixed and the moving volume are the same. Select two different volumes.")
     reason = reasonNotToUse(fixedVolumeNode) or reasonNotToUse(movingVolumeNode)
-    return reason or _reasonNotToStartFrom(initialTransformNode, movingVolumeNode)
+    if initialTransformNode and not reason:
+        reason = _reasonNotToStartFrom(initialTransformNode, movingVolumeNode)
+    return reason
 
 
 def reasonNotToSegment(*volumeNodes):
@@ -38,8 +40,6 @@ def reasonNotToUse(volumeNode):
 
 
 def _reasonNotToStartFrom(transformNode, movingVolumeNode):
-    if not transformNode:
-        return ""
     name = transformNode.GetName()
     if not transformNode.IsTransformToWorldLinear():
         return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
