@@ -63,12 +63,23 @@ REFINEMENT = (
     Stage(spacing=4.0, iterations=15, step=0.6, keep=1),
     Stage(spacing=4.0, iterations=15, step=0.4, keep=1, local=True),
 )
+# From a start that is right but for a few millimetres.
+LAST_REFINEMENT = (
+    Stage(spacing=8.0, iterations=15, step=1.0, keep=1, local=True),
+    Stage(spacing=4.0, iterations=8, step=0.4, keep=1, local=True),
+)
 
 
-def align(fixed: PreparedImage, moving: PreparedImage, start: np.ndarray | None = None) -> np.ndarray:
+def align(
+    fixed: PreparedImage,
+    moving: PreparedImage,
+    start: np.ndarray | None = None,
+    refinement: tuple[Stage, ...] = REFINEMENT,
+) -> np.ndarray:
     """Find the affine matrix that brings the moving image to the fixed one.
 
     :param start: 4x4 LPS matrix to refine; without it the centres of mass and 27 rotations are tried.
+    :param refinement: what is done from the start, or from the best rotation.
     :returns: 4x4, LPS mm, fixed points to moving points.
     """
     centre_fixed = centre_of_mass(fixed)
@@ -76,12 +87,12 @@ def align(fixed: PreparedImage, moving: PreparedImage, start: np.ndarray | None 
         centre_moving = centre_of_mass(moving)
         parameters = _rotations(fixed.tensor.device)
         base = np.eye(3)
-        stages = (*SEARCH, *REFINEMENT)
+        stages = (*SEARCH, *refinement)
     else:
         centre_moving = start[:3, :3] @ centre_fixed + start[:3, 3]
         parameters = torch.zeros(1, 12, device=fixed.tensor.device)
         base = start[:3, :3]
-        stages = REFINEMENT
+        stages = refinement
     frame = _Frame(centre_fixed, centre_moving, torch.as_tensor(base, dtype=torch.float32))
     averages = _Averages(moving)
     for stage in stages:

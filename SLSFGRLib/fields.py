@@ -14,6 +14,8 @@ from torch.nn import functional
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
+# Of the steps in inverting.
+WHOLE_STEPS = 3
 
 
 def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
@@ -66,8 +68,8 @@ def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
 def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
     """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008), from coarse to fine.
 
-    Half-way steps are taken, which converge also where the field compresses space more than twofold; only
-    voxels that have not settled are visited again.
+    After a few whole steps half-way ones are taken, which converge also where the field stretches space more than
+    twofold; only voxels that have not settled are visited again.
 
     :param field: (1, 3, D, H, W).
     :param iterations: at most, at each resolution.
@@ -83,7 +85,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
     voxels = voxel_grid(shape, field.device)[0].flatten(1)
     residual = torch.zeros_like(inverse[0])
     open_voxels = torch.arange(inverse.shape[1], device=field.device)
-    for _ in range(iterations):
+    for iteration in range(iterations):
         position = (voxels[:, open_voxels] + inverse[:, open_voxels]).view(1, 3, -1, 1, 1)
         miss = inverse[:, open_voxels] + sample(field, position).view(3, -1)
         length = miss.norm(dim=0)
@@ -92,7 +94,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
         open_voxels = open_voxels[unsettled]
         if len(open_voxels) == 0:
             break
-        inverse[:, open_voxels] -= 0.5 * miss[:, unsettled]
+        inverse[:, open_voxels] -= (1.0 if iteration < WHOLE_STEPS else 0.5) * miss[:, unsettled]
     return inverse.view_as(field), float(residual.mean())
 
 

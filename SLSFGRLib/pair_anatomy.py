@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .affine import align
+from .affine import LAST_REFINEMENT, align
 from .anatomy import align_centroids
-from .coordinates import affine_transform, mapped_points
+from .coordinates import affine_transform, image_from_array
 from .evaluation import dice_by_label
-from .fields import sample
 from .models import Model
 from .preparation import PreparedImage
 from .segmentation import Segmentation, fitting_network
@@ -48,11 +48,11 @@ class PairAnatomy:
         :returns: 4x4, LPS mm, fixed points to moving points.
         """
         start = align_centroids(
-            self.fixed.shares(), self.fixed.coarse_grid, self.moving.shares(), self.moving.coarse_grid
+            self.fixed.shares[0, 1:], self.fixed.coarse_grid, self.moving.shares[0, 1:], self.moving.coarse_grid
         )
         if start is None:
             return align(fixed, moving)
-        refined = align(fixed, moving, start)
+        refined = align(fixed, moving, start, LAST_REFINEMENT)
         if self.overlap(affine_transform(refined)) >= LEAST_OVERLAP:
             return refined
         return max((refined, align(fixed, moving)), key=lambda matrix: self.overlap(affine_transform(matrix)))
@@ -62,11 +62,16 @@ class PairAnatomy:
 
         :param transform: points of the fixed image to points of the moving image, LPS mm.
         """
-        grid = self.fixed.coarse_grid
-        to_voxels = np.linalg.inv(self.moving.coarse_grid.matrix)
-        places = mapped_points(transform, grid) @ to_voxels[:3, :3].T + to_voxels[:3, 3]
-        fixed, moving = (part.logits.argmax(dim=1)[0].cpu() for part in (self.fixed, self.moving))
-        positions = torch.as_tensor(np.moveaxis(places, -1, 0), dtype=torch.float32)[None]
-        carried = sample(moving[None, None].float(), positions, mode="nearest", padding="zeros")[0, 0]
-        scores = list(dice_by_label(fixed.numpy(), carried.numpy()).values())
-        return float(np.mean(scores)) if scores else 0.0
+        fixed, moving = self.coarse_labels
+        carried = sitk.Resample(moving, fixed, transform, sitk.sitkNearestNeighbor, 0)
+        scores = dice_by_label(*(sitk.GetArrayViewFromImage(labels) for labels in (fixed, carried)))
+        return float(np.mean(list(scores.values()))) if scores else 0.0
+
+    @cached_property
+    def coarse_labels(self) -> tuple[sitk.Image, sitk.Image]:
+        """The strongest channel in each voxel of the network's grid, of both images."""
+        parts = self.fixed, self.moving
+        return tuple(
+            image_from_array(part.logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy(), part.coarse_grid)
+            for part in parts
+        )

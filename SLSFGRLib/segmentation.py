@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -11,7 +12,8 @@ import torch
 
 from .coordinates import Grid, grid_of_image, image_from_array
 from .devices import choose_device
-from .fields import downsample, resize_image
+from .fields import downsample
+from .finer_labels import strongest_channels
 from .label_table import mirrored_channels, read_label_table
 from .labels import warp_labels
 from .models import Model, default_model
@@ -20,14 +22,10 @@ from .preparation import FINEST_SPACING, SPACING_TOLERANCE, PreparedImage, prepa
 from .progress import Progress, ProgressCallback
 from .structure_brightness import StructureBrightness
 
-Box = tuple[slice, ...]
-
 # About the head; the network has learned from images that are cut close, too.
 MARGIN_MM = 8.0
 # How many voxels of the prepared image a side make one of the network's.
 FACTOR = 2
-# Where the network gives a structure less than this, it is not the one that is there.
-LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -125,78 +123,18 @@ class Segmentation:
         """The grid of the logits."""
         return self.grid.coarsened(FACTOR)
 
+    @cached_property
     def shares(self) -> torch.Tensor:
-        """The share of every structure in each voxel of the coarse grid, (structures, d, h, w)."""
-        return _shares(self.logits)[0, 1:]
+        """The share of every channel in each voxel of the coarse grid, (1, 1 + structures, d, h, w)."""
+        # Along the last axis, as the channels lie in memory, the softmax takes a third of the time.
+        return self.logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1)
 
     def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
         """The label map on the grid of an image, unsigned 16-bit."""
         fine = self.prepared.tensor
-        brightness = StructureBrightness.fitted(self.logits, downsample(fine, FACTOR))
-
-        def evidence(channel: int, box: Box) -> torch.Tensor:
-            return brightness.log_likelihood(channel, fine[(slice(None), slice(None), *box)])
-
-        return on_own_grid(strongest_channels(self.logits, self.grid.shape, evidence, update), self.grid, image)
-
-
-def strongest_channels(
-    logits: torch.Tensor,
-    shape: tuple[int, int, int],
-    evidence: Callable[[int, Box], torch.Tensor | float] = lambda channel, box: 0.0,
-    update: Callable[[float], None] = lambda fraction: None,
-) -> np.ndarray:
-    """The channel with the largest logit in each voxel of a finer grid over the same box.
-
-    Logits are interpolated, not labels: borders come out smooth, and finer than the network's voxels. The channels
-    are taken one after the other, each only where it may be the largest.
-
-    :param logits: (1, K, d, h, w).
-    :param shape: of the finer grid.
-    :param evidence: of a channel in a box of the finer grid, (1, 1, ...), to be added to its logits.
-    :returns: uint8, of that shape.
-    """
-    best = torch.full((1, 1, *shape), -torch.inf, device=logits.device)
-    found = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
-    possible = _shares(logits)[0] > LEAST_SHARE
-    for channel in range(logits.shape[1]):
-        update(channel / logits.shape[1])
-        box = _box_about(possible[channel])
-        if box is None:
-            continue
-        fine = _in_finer_grid(box, possible.shape[1:], shape)
-        part = logits[(slice(None), slice(channel, channel + 1), *box)].contiguous()
-        score = resize_image(part, [piece.stop - piece.start for piece in fine]) + evidence(channel, fine)
-        there = (slice(None), slice(None), *fine)
-        found[there].masked_fill_(score > best[there], channel)
-        torch.maximum(best[there], score, out=best[there])
-    return found[0, 0].cpu().numpy()
-
-
-def _shares(logits: torch.Tensor) -> torch.Tensor:
-    """The softmax over the channels; along the last axis, as they lie in memory, it takes a third of the time."""
-    return logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1)
-
-
-def _box_about(mask: torch.Tensor) -> Box | None:
-    """The box about the true voxels of a (D, H, W) mask, with a margin for interpolating; None if there are none."""
-    box = []
-    for axis, size in enumerate(mask.shape):
-        indices = torch.nonzero(
-            mask.any(dim=(axis + 1) % 3, keepdim=True).any(dim=(axis + 2) % 3, keepdim=True).flatten()
-        )
-        if len(indices) == 0:
-            return None
-        box.append(slice(max(0, int(indices[0]) - 1), min(size, int(indices[-1]) + 2)))
-    return tuple(box)
-
-
-def _in_finer_grid(box: Box, coarse: Sequence[int], shape: Sequence[int]) -> Box:
-    """The same box in the voxels of a finer grid."""
-    return tuple(
-        slice(piece.start * fine // size, piece.stop * fine // size)
-        for piece, size, fine in zip(box, coarse, shape, strict=True)
-    )
+        brightness = StructureBrightness.fitted(self.shares, downsample(fine, FACTOR))
+        channels = strongest_channels(self.logits, self.shares, fine, brightness.log_likelihood, update)
+        return on_own_grid(channels, self.grid, image)
 
 
 def on_own_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Image:

@@ -7,11 +7,11 @@ and fits any contrast. It moves borders to where the image has them, finer than 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cache
 
 import torch
+from torch.nn import functional
 
 from .label_table import read_label_table
 from .synthesis.tissues import LOOKS, classes
@@ -26,6 +26,7 @@ FARTHEST = 3.0
 # Of voxels in which the network sees nothing but background, there are too many.
 SURE_BACKGROUND = 0.98
 FEW_VOXELS = 1e-3
+SMALLEST_SHARE = 1e-30
 
 
 @dataclass(frozen=True)
@@ -40,27 +41,25 @@ class StructureBrightness:
     variance: torch.Tensor
 
     @classmethod
-    def fitted(cls, logits: torch.Tensor, image: torch.Tensor) -> StructureBrightness:
+    def fitted(cls, shares: torch.Tensor, image: torch.Tensor) -> StructureBrightness:
         """Fit to an image by expectation maximisation.
 
-        :param logits: (1, K, D, H, W), of the channels of the label table.
+        :param shares: (1, K, D, H, W), of the channels of the label table in each voxel.
         :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
         """
-        prior, values = logits[0].movedim(0, -1).flatten(0, 2).log_softmax(1), image.flatten()
-        counted = prior[:, 0] < math.log(SURE_BACKGROUND)
-        prior, values = prior[counted], values[counted]
-        found = cls._of(prior.exp(), values)
+        counted = torch.nonzero(shares[0, 0].flatten() < SURE_BACKGROUND).flatten()
+        kinds, values = torch.as_tensor(_kinds(), device=image.device), image.flatten()[counted]
+        expected = shares[0].movedim(0, -1).flatten(0, 2)[counted] @ functional.one_hot(kinds).float()
+        prior = expected.clamp(min=SMALLEST_SHARE).log()
+        found = cls._of(expected, values)
         for _ in range(ITERATIONS - 1):
             found = cls._of((prior + found.log_likelihood(slice(None), values[:, None])).softmax(1), values)
-        return found
+        return cls(found.mean[kinds], found.variance[kinds])
 
     @classmethod
     def _of(cls, shares: torch.Tensor, values: torch.Tensor) -> StructureBrightness:
-        """From (N, K) shares of the channels in voxels with (N,) values."""
-        moments = torch.stack([torch.ones_like(values), values, values.square()]) @ shares**SURENESS_POWER
-        alike = torch.as_tensor(_alike(), device=values.device)
-        together = torch.zeros_like(moments).index_add_(1, alike, moments)
-        count, first, second = together[:, alike]
+        """From (N, K) shares in voxels with (N,) values."""
+        count, first, second = torch.stack([torch.ones_like(values), values, values.square()]) @ shares**SURENESS_POWER
         mean = first / (count + FEW_VOXELS)
         spread = second / (count + FEW_VOXELS) - mean.square()
         return cls(mean, spread.clamp(min=SMALLEST_DEVIATION**2))
@@ -75,8 +74,8 @@ class StructureBrightness:
 
 
 @cache
-def _alike() -> list[int]:
-    """For each channel of the label table the first one that is made of the same."""
+def _kinds() -> list[int]:
+    """For each channel of the label table the number of what it is made of."""
     names = classes().names[: len(read_label_table()) + 1]
     tissues = ["fluid" if LOOKS[name].group == "fluid" else name for name in names]
-    return [tissues.index(tissue) for tissue in tissues]
+    return [list(dict.fromkeys(tissues)).index(tissue) for tissue in tissues]

@@ -12,11 +12,10 @@ from SLSFGRLib import segment, volumes
 from SLSFGRLib.commands import main
 from SLSFGRLib.coordinates import grid_of_image
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.fields import resize_image
 from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model, default_model
 from SLSFGRLib.preparation import PreparedImage
-from SLSFGRLib.segmentation import Segmentation, strongest_channels
+from SLSFGRLib.segmentation import Segmentation
 
 CHANNELS = len(read_label_table()) + 1
 # By brightness: the channels that the stand-in network finds.
@@ -72,27 +71,6 @@ def test_labels_are_on_the_images_own_grid_whatever_its_spacing(model, direction
     fine, _ = head_image(empty_image((168, 168, 168), (1, 1, 1), DIRECTIONS[direction], centre=(0, 0, 0)))
     reference = sitk.Resample(segment(fine, model=model), image, sitk.Transform(), sitk.sitkNearestNeighbor)
     assert min(mean_agreement(found, reference)) > 0.85
-
-
-def test_channels_are_those_of_the_interpolated_logits():
-    logits = torch.randn(1, 5, 6, 7, 8, generator=torch.Generator().manual_seed(0))
-    expected = resize_image(logits, (12, 14, 16)).argmax(dim=1)[0].numpy()
-    np.testing.assert_array_equal(strongest_channels(logits, (12, 14, 16)), expected)
-
-
-def test_only_the_part_with_a_brain_is_worked_on_and_lands_in_its_place():
-    logits = torch.full((1, 3, 12, 12, 12), -1.0)
-    logits[:, 0] = 1.0
-    logits[:, 2, 3:6, 7:10, 5:8] = 4.0
-    expected = resize_image(logits, (24, 24, 24)).argmax(dim=1)[0].numpy()
-    np.testing.assert_array_equal(strongest_channels(logits, (24, 24, 24)), expected)
-    assert (expected == 2).sum() >= 216
-
-
-def test_image_without_any_structure_gives_an_empty_map():
-    logits = torch.zeros(1, 3, 4, 4, 4)
-    logits[:, 0] = 1.0
-    assert not strongest_channels(logits, (8, 8, 8)).any()
 
 
 def test_volumes_are_in_cubic_millimetres():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from SLSFGRLib.fields import downsample, resize_image
+from SLSFGRLib.fields import downsample
+from SLSFGRLib.finer_labels import strongest_channels
 from SLSFGRLib.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.segmentation import strongest_channels
 from SLSFGRLib.structure_brightness import FARTHEST, SMALLEST_DEVIATION, StructureBrightness
 
 CHANNELS = len(read_label_table()) + 1
@@ -14,8 +14,8 @@ STEM = NAMES.index("Brain stem")
 
 
 def uncertain(labels, weight=1.5):
-    """Logits that favour the labels (D, H, W) weakly."""
-    return weight * torch.nn.functional.one_hot(labels, CHANNELS).movedim(-1, 0)[None].float()
+    """Shares that favour the labels (D, H, W) weakly."""
+    return (weight * torch.nn.functional.one_hot(labels, CHANNELS).movedim(-1, 0)[None].float()).softmax(1)
 
 
 @pytest.fixture
@@ -79,25 +79,10 @@ def test_border_moves_to_where_the_fine_image_has_it():
     image += 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
     coarse = torch.zeros(16, 8, 8, dtype=torch.long)
     coarse[8:] = STEM
-    logits = uncertain(coarse, 2.0)
-    brightness = StructureBrightness.fitted(logits, downsample(image, 2))
-
-    def evidence(channel, box):
-        return brightness.log_likelihood(channel, image[(slice(None), slice(None), *box)])
-
-    without = strongest_channels(logits, (32, 16, 16))
-    found = strongest_channels(logits, (32, 16, 16), evidence)
+    shares = uncertain(coarse, 3.0)
+    brightness = StructureBrightness.fitted(shares, downsample(image, 2))
+    without = strongest_channels(shares.log(), shares, image, lambda channel, values: 0.0 * values)
+    found = strongest_channels(shares.log(), shares, image, brightness.log_likelihood)
     assert (without[17] == STEM).mean() > 0.9
     assert (found[17] == 0).mean() > 0.9
     assert (found == fine.numpy()).mean() > 0.99
-
-
-def test_evidence_is_added_to_the_interpolated_logits_in_its_place():
-    logits = torch.randn(1, 5, 6, 7, 8, generator=torch.Generator().manual_seed(0))
-    logits[:, 0, :2] = 9.0
-    extra = torch.randn(5, 12, 14, 16, generator=torch.Generator().manual_seed(1))
-    found = strongest_channels(logits, (12, 14, 16), lambda channel, box: extra[channel][box][None, None])
-    expected = (resize_image(logits, (12, 14, 16))[0] + extra).argmax(dim=0).numpy()
-    # What the coarse result takes for background, with a voxel's margin, is not looked at.
-    np.testing.assert_array_equal(found[2:], expected[2:])
-    assert not found[:2].any()

@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         summary, _, details = (module.__doc__ or "").partition("\n")
         subparser = subparsers.add_parser(
             name,
-            help=summary[:1].lower() + summary[1:].rstrip("."),
+            # In a help text, argparse reads a lone % as the start of a name.
+            help=(summary[:1].lower() + summary[1:].rstrip(".")).replace("%", "%%"),
             description=f"{summary}\n{details}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

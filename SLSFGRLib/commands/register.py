@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,20 +92,39 @@ def run(arguments: argparse.Namespace) -> None:
 
 def write_results(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, folder: Path) -> None:
     """Write all files of a registration into a folder."""
+    with ThreadPoolExecutor() as pool:
+        # SimpleITK writes and compresses on one core; meanwhile the other one draws.
+        writing = [pool.submit(write, result, folder) for write in (_write_transforms, _write_images)]
+        _write_report(result, fixed, moving, folder)
+        for future in writing:
+            future.result()
+
+
+def _write_transforms(result: RegistrationResult, folder: Path) -> None:
+    from ..transform_files import write_transform
+
+    write_transform(result.transform, folder / "transform.h5")
+    write_transform(result.inverse_transform, folder / "inverse_transform.h5")
+
+
+def _write_images(result: RegistrationResult, folder: Path) -> None:
     import SimpleITK as sitk
 
     from ..images import smallest_label_type
-    from ..registration import resample_image
-    from ..report import html_report, overview
-    from ..transform_files import write_transform
 
     sitk.WriteImage(result.warped, str(folder / "warped.nii.gz"))
-    write_transform(result.transform, folder / "transform.h5")
-    write_transform(result.inverse_transform, folder / "inverse_transform.h5")
     for name in ("fixed_labels", "moving_labels"):
         labels = getattr(result, name)
         if labels is not None:
             sitk.WriteImage(smallest_label_type(labels), str(folder / f"{name}.nii.gz"))
+
+
+def _write_report(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image, folder: Path) -> None:
+    import SimpleITK as sitk
+
+    from ..registration import resample_image
+    from ..report import html_report, overview
+
     before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
     if _overlap(before, result.warped) < LITTLE_OVERLAP:
         result.report["notes"] = ["As stored, the two heads hardly overlap in space; the pictures before show that."]

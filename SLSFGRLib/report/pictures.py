@@ -6,6 +6,7 @@ the left, front or top is up. A pixel is as high as it is wide in millimetres, w
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +114,8 @@ def overview(
         "checkerboard": _checkerboard(layout, fixed_panels, before, after),
         "deformation": _deformation(layout, fixed_panels, head, transform),
     }
-    return {name: png_bytes(picture) for name, picture in pictures.items()}
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(pictures, pool.map(png_bytes, pictures.values()), strict=True))
 
 
 def _canonical(image: sitk.Image) -> tuple[np.ndarray, Grid]:
