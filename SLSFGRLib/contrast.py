@@ -74,6 +74,7 @@ def deform_across_contrasts(
     matrix: np.ndarray,
     levels: tuple[Level, ...],
     start: torch.Tensor | None = None,
+    tissues: tuple[torch.Tensor, torch.Tensor] | None = None,
     **options: object,
 ) -> torch.Tensor:
     """As :func:`deformation.deform`, with the moving image in the fixed image's contrast where that is needed.
@@ -83,11 +84,11 @@ def deform_across_contrasts(
     """
     relation = brightness_map(fixed, moving, matrix, start)
     if not relation.is_needed:
-        return deform(fixed, moving, matrix, levels, start=start, **options)
+        return deform(fixed, moving, matrix, levels, start=start, tissues=tissues, **options)
     if start is None:
-        start = deform(fixed, relation.applied(moving), matrix, levels[:1])
+        start = deform(fixed, relation.applied(moving), matrix, levels[:1], tissues=tissues)
         relation = brightness_map(fixed, moving, matrix, start)
-    return deform(fixed, relation.applied(moving), matrix, levels, start=start, **options)
+    return deform(fixed, relation.applied(moving), matrix, levels, start=start, tissues=tissues, **options)
 
 
 def _fitted(moving: torch.Tensor, fixed: torch.Tensor) -> BrightnessMap:

@@ -89,6 +89,12 @@ def image_from_array(array: np.ndarray, grid: Grid, is_vector: bool = False) -> 
     return image
 
 
+def image_on_grid(image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Interpolate an image linearly at the voxels of a grid, 0 outside."""
+    size = [int(count) for count in grid.shape[::-1]]
+    return sitk.Resample(image, size, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, *_header(grid), 0.0)
+
+
 def _header(grid: Grid) -> tuple[list[float], list[float], list[float]]:
     """Origin, spacing and direction as an ITK image of this grid carries them."""
     columns = grid.matrix[:3, :3][:, ::-1]

@@ -34,6 +34,11 @@ COARSEST_FACTOR = 8
 MOMENTUM, MEMORY = 0.9, 0.99
 # The gain in LNCC for each voxel of motion below which a force is taken for noise and moves little.
 NOISE_FORCE = 0.3
+# Standard deviation of the blur of each step (fluid), and the largest displacement of one, in voxels of the field.
+STEP_BLUR = 1.0
+LONGEST_STEP = 0.5
+# How much a map of a tissue counts beside the image itself.
+TISSUE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -42,28 +47,18 @@ class Level:
 
     :param spacing: of the voxels of images and field, in mm.
     :param iterations: number of steps.
+    :param field_blur: standard deviation of the blur of the whole field after each step (elastic), in its voxels.
+    :param compares_tissues: whether maps of tissues count here, where there are any.
     """
 
     spacing: float
     iterations: int
+    field_blur: float = 0.6
+    compares_tissues: bool = False
 
     def factor(self, grid: Grid) -> int:
         """How many voxels of a grid a side come nearest to one of this level."""
         return max(1, min(COARSEST_FACTOR, round(self.spacing / float(grid.spacing.mean()))))
-
-
-@dataclass(frozen=True)
-class Smoothness:
-    """What keeps the field smooth, in voxels of the field at each level.
-
-    :param step_blur: standard deviation of the blur of each step (fluid regularisation).
-    :param field_blur: standard deviation of the blur of the whole field after each step (elastic).
-    :param longest_step: largest displacement of one step.
-    """
-
-    step_blur: float = 1.0
-    field_blur: float = 0.6
-    longest_step: float = 0.5
 
 
 def deform(
@@ -71,8 +66,8 @@ def deform(
     moving: PreparedImage,
     matrix: np.ndarray,
     levels: tuple[Level, ...],
-    smoothness: Smoothness | None = None,
     start: torch.Tensor | None = None,
+    tissues: tuple[torch.Tensor, torch.Tensor] | None = None,
     update: Callable[[float], None] = lambda fraction: None,
 ) -> torch.Tensor:
     """Find the field that, followed by an affine matrix, brings the moving image to the fixed one.
@@ -80,15 +75,18 @@ def deform(
     :param fixed: with sizes that are multiples of :data:`COARSEST_FACTOR`.
     :param matrix: 4x4, fixed voxels to moving voxels; ``warped(x) = moving(matrix (x + u(x)))``.
     :param start: a field to begin with, on any grid over the same box.
+    :param tissues: maps of tissues on the fixed and the moving image's grid, (1, T, ...), to compare beside the images.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid, zero on its border.
     """
-    smoothness = smoothness or Smoothness()
     field = torch.zeros(1, 3, 1, 1, 1, device=fixed.tensor.device) if start is None else start
     factors = [level.factor(fixed.grid) for level in levels]
     work = [level.iterations * factor**-3 for level, factor in zip(levels, factors, strict=True)]
     for number, (level, factor) in enumerate(zip(levels, factors, strict=True)):
-        optimiser = _LevelOptimiser(fixed, moving, matrix, factor, smoothness)
+        images = (fixed.tensor, moving.tensor)
+        if tissues is not None and level.compares_tissues:
+            images = tuple(torch.cat(both, dim=1) for both in zip(images, tissues, strict=True))
+        optimiser = _LevelOptimiser(*images, matrix, factor, level.field_blur)
         field = resize_field(field, optimiser.shape)
         for iteration in range(level.iterations):
             update((sum(work[:number]) + work[number] * iteration / level.iterations) / sum(work))
@@ -99,30 +97,41 @@ def deform(
 class _LevelOptimiser:
     """Takes the steps of one level.
 
+    :param fixed: (1, 1 + T, D, H, W), the image and T further maps to compare.
+    :param moving: likewise, on a grid of its own.
     :param factor: how many voxels of the full grids a side make one of this level.
+    :param field_blur: as in :class:`Level`.
     """
 
     def __init__(
-        self, fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, factor: int, smoothness: Smoothness
+        self, fixed: torch.Tensor, moving: torch.Tensor, matrix: np.ndarray, factor: int, field_blur: float
     ) -> None:
-        self.smoothness = smoothness
-        self.shape = [size // factor for size in fixed.grid.shape]
-        self.similarity = LocalCorrelationGradient(downsample(fixed.tensor, factor))
-        self.warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
-        self.ramp = _border_ramp(self.shape).to(fixed.tensor.device)
+        self.field_blur = field_blur
+        self.shape = [size // factor for size in fixed.shape[2:]]
+        self.similarities = [LocalCorrelationGradient(channel) for channel in downsample(fixed, factor).split(1, 1)]
+        self.warper = AffineWarper(moving, matrix, fixed.shape[2:], factor)
+        self.ramp = _border_ramp(self.shape).to(fixed.device)
         self.first = torch.zeros(())
         self.second = torch.zeros(())
         self.count = 0
 
     def step(self, field: torch.Tensor) -> torch.Tensor:
         """One step downhill, composed with the field."""
-        warped = self.warper(field)
-        _, derivative = self.similarity(warped)
-        force = central_differences(warped)[:, 0].mul_(derivative)
-        uphill = self._adaptive(smooth(force, self.smoothness.step_blur)).mul_(self.ramp)
+        uphill = self._adaptive(smooth(self._force(field), STEP_BLUR)).mul_(self.ramp)
         length = uphill.square().sum(1, keepdim=True).sqrt_()
-        step = uphill.div_(length.div_(self.smoothness.longest_step).clamp_(min=1.0)).neg_()
-        return _with_still_border(smooth(compose(field, step), self.smoothness.field_blur))
+        step = uphill.div_(length.div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
+        return _with_still_border(smooth(compose(field, step), self.field_blur))
+
+    def _force(self, field: torch.Tensor) -> torch.Tensor:
+        """The derivative of the dissimilarity with respect to each voxel's place, (1, 3, d, h, w)."""
+        force = torch.zeros(())
+        for number, (warped, similarity) in enumerate(
+            zip(self.warper(field).split(1, 1), self.similarities, strict=True)
+        ):
+            _, derivative = similarity(warped)
+            part = central_differences(warped)[:, 0].mul_(derivative)
+            force = force + TISSUE_WEIGHT * part if number else part
+        return force
 
     def _adaptive(self, force: torch.Tensor) -> torch.Tensor:
         """Adam's direction (Kingma & Ba 2015), in voxels, with one second moment for all three channels.
@@ -139,6 +148,7 @@ class _LevelOptimiser:
 class AffineWarper:
     """Samples the moving image through a field and an affine matrix at once, so that it is blurred once.
 
+    :param moving: (1, C, D, H, W).
     :param matrix: 4x4, voxels of the full fixed grid to voxels of ``moving``.
     :param shape: of the full fixed grid.
     :param factor: how many voxels of both full grids a side make one of this level.

@@ -57,6 +57,19 @@ class PairAnatomy:
             return refined
         return max((refined, align(fixed, moving)), key=lambda matrix: self.overlap(affine_transform(matrix)))
 
+    def tissues(self, fixed: PreparedImage, moving: PreparedImage) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps of fluid, grey and white matter of both prepared images, for the folds of the cortex.
+
+        They are faint in the grey matter within the brain, which is between grey and white in brightness: there the
+        images themselves say more.
+
+        :returns: each (1, 3, D, H, W), from 0 to 1.
+        """
+        parts = zip((self.fixed, self.moving), (fixed, moving), strict=True)
+        return tuple(
+            found.brightness.tissues(image.tensor) * (1.0 - found.deep_share(image.grid)) for found, image in parts
+        )
+
     def overlap(self, transform: sitk.Transform) -> float:
         """Mean Dice of the structures at 2 mm.
 

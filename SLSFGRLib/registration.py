@@ -35,7 +35,11 @@ from .resources import can_segment
 from .similarity.local_correlation import local_correlation
 from .version import VERSION
 
-COARSE = (Level(spacing=4.0, iterations=30), Level(spacing=2.0, iterations=15))
+COARSE = (
+    Level(spacing=8.0, iterations=30, field_blur=1.0, compares_tissues=True),
+    Level(spacing=4.0, iterations=30, field_blur=1.0, compares_tissues=True),
+    Level(spacing=2.0, iterations=15, compares_tissues=True),
+)
 SCHEDULES = {
     "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
     "standard": (*COARSE, Level(spacing=1.0, iterations=8)),
@@ -120,8 +124,11 @@ def register(
         stages.begin("Deforming")
         displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
         if model is None or (mode != "fast" and not model.learns_on_pairs):
+            levels = SCHEDULES[mode]
+            compares_tissues = anatomy is not None and any(level.compares_tissues for level in levels)
+            tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
             displacement = deform_across_contrasts(
-                pair.fixed, pair.moving, matrix, SCHEDULES[mode], start=displacement, update=stages.update
+                pair.fixed, pair.moving, matrix, levels, start=displacement, tissues=tissues, update=stages.update
             )
         stages.begin("Inverting the transform")
         found = _Found.from_field(displacement, pair, matrix)

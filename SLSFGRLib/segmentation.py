@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .coordinates import Grid, grid_of_image, image_from_array
+from .coordinates import Grid, grid_of_image, image_from_array, image_on_grid
 from .devices import choose_device
 from .fields import downsample
 from .finer_labels import strongest_channels
@@ -20,7 +20,7 @@ from .models import Model, default_model
 from .networks import SLSFGRNetwork
 from .preparation import FINEST_SPACING, SPACING_TOLERANCE, PreparedImage, prepare
 from .progress import Progress, ProgressCallback
-from .structure_brightness import StructureBrightness
+from .structure_brightness import StructureBrightness, deep_channels
 
 # About the head; the network has learned from images that are cut close, too.
 MARGIN_MM = 8.0
@@ -129,11 +129,21 @@ class Segmentation:
         # Along the last axis, as the channels lie in memory, the softmax takes a third of the time.
         return self.logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1)
 
+    @cached_property
+    def brightness(self) -> StructureBrightness:
+        """How bright the structures are in this image."""
+        return StructureBrightness.fitted(self.shares, downsample(self.prepared.tensor, FACTOR))
+
+    def deep_share(self, grid: Grid) -> torch.Tensor:
+        """The share of the structures within the brain in each voxel of a grid, (1, 1, D, H, W)."""
+        share = self.shares[0, deep_channels()].sum(dim=0)
+        found = image_on_grid(image_from_array(share.cpu().numpy(), self.coarse_grid), grid)
+        return torch.from_numpy(sitk.GetArrayFromImage(found))[None, None].to(share.device)
+
     def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
         """The label map on the grid of an image, unsigned 16-bit."""
-        fine = self.prepared.tensor
-        brightness = StructureBrightness.fitted(self.shares, downsample(fine, FACTOR))
-        channels = strongest_channels(self.logits, self.shares, fine, brightness.log_likelihood, update)
+        evidence = self.brightness.log_likelihood
+        channels = strongest_channels(self.logits, self.shares, self.prepared.tensor, evidence, update)
         return on_own_grid(channels, self.grid, image)
 
 

@@ -27,6 +27,9 @@ FARTHEST = 3.0
 SURE_BACKGROUND = 0.98
 FEW_VOXELS = 1e-3
 SMALLEST_SHARE = 1e-30
+TYPICAL = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+# Brightness of what surrounds the head, or the brain.
+EMPTY = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,33 @@ class StructureBrightness:
         distance = (image - self.mean[channel]).square() / self.variance[channel]
         return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())
 
+    def tissues(self, image: torch.Tensor) -> torch.Tensor:
+        """How likely each voxel is fluid, grey or white matter, by its brightness alone.
+
+        Alike in images of any contrast. Where the structures lie takes no part, so that two images can be compared
+        by these maps without what the network has got wrong.
+
+        :param image: (1, 1, D, H, W), from 0 to 1.
+        :returns: (1, 3, D, H, W), with a sum of 1, or 0 where the image is empty.
+        """
+        likelihoods = [self.log_likelihood(_looks().index(name), image) for name in TYPICAL]
+        return torch.cat(likelihoods, dim=1).softmax(dim=1).mul_(image > EMPTY)
+
+
+@cache
+def deep_channels() -> list[int]:
+    """The channels of the label table that are neither cortex nor white matter nor fluid, but within the brain."""
+    solid = (number for number, name in enumerate(_looks()) if LOOKS[name].group in ("grey", "white"))
+    return [number for number in solid if not _looks()[number].endswith(("cortex", "white matter"))]
+
+
+def _looks() -> tuple[str, ...]:
+    """What each channel of the label table looks like, a key of ``LOOKS``."""
+    return classes().names[: len(read_label_table()) + 1]
+
 
 @cache
 def _kinds() -> list[int]:
     """For each channel of the label table the number of what it is made of."""
-    names = classes().names[: len(read_label_table()) + 1]
-    tissues = ["fluid" if LOOKS[name].group == "fluid" else name for name in names]
+    tissues = ["fluid" if LOOKS[name].group == "fluid" else name for name in _looks()]
     return [list(dict.fromkeys(tissues)).index(tissue) for tissue in tissues]

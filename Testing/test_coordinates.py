@@ -23,6 +23,7 @@ from SLSFGRLib.coordinates import (
     field_from_displacement_image,
     grid_of_image,
     image_from_array,
+    image_on_grid,
     inverse_of_affine_then_field,
     linear_fit,
     mapped_points,
@@ -76,6 +77,19 @@ def test_image_from_array_restores_the_header(direction):
     np.testing.assert_allclose(again.GetOrigin(), image.GetOrigin())
     np.testing.assert_allclose(again.GetSpacing(), image.GetSpacing())
     np.testing.assert_allclose(again.GetDirection(), image.GetDirection(), atol=1e-12)
+
+
+def test_image_on_another_grid_is_interpolated_there_and_zero_outside():
+    image = awkward_image("oblique left-handed")
+    grid = grid_of_image(image)
+    # Linear in space: so are all interpolated values.
+    slope = np.array([0.3, -0.2, 0.5])
+    image = image_from_array((voxel_positions(grid) @ slope).astype(np.float32), grid)
+    inner = grid.cropped((2, 3, 2), (4, 5, 4)).resized((8, 10, 8))
+    found = sitk.GetArrayFromImage(image_on_grid(image, inner))
+    np.testing.assert_allclose(found, voxel_positions(inner) @ slope, atol=1e-3)
+    outside = sitk.GetArrayFromImage(image_on_grid(image, grid.cropped((-9, 0, 0), (4, 5, 4))))
+    assert not outside.any()
 
 
 def test_cropped_grid_begins_at_the_given_voxel():

@@ -83,6 +83,25 @@ def test_equal_images_are_left_alone():
     assert deform(image, image, np.eye(4), LEVELS).abs().max() < 0.01
 
 
+def test_maps_of_tissues_are_compared_where_the_level_says_so(recovered):
+    moving, fixed, truth, _ = recovered
+    # The images show nothing; only the maps do.
+    blank = prepared(torch.full((1, 1, *SHAPE), 0.5))
+    maps = tuple(torch.cat([image, 1.0 - image], dim=1) for image in (fixed, moving))
+    comparing = tuple(Level(level.spacing, level.iterations, compares_tissues=True) for level in LEVELS)
+    found = deform(blank, blank, np.eye(4), comparing, tissues=maps)
+    assert mean_length(found - truth) < 0.25 * mean_length(truth)
+    assert deform(blank, blank, np.eye(4), LEVELS, tissues=maps).abs().max() < 0.01
+
+
+def test_wider_blur_of_the_field_makes_it_smoother(recovered):
+    moving, fixed, _, _ = recovered
+    rough, smoother = (
+        deform(prepared(fixed), prepared(moving), np.eye(4), (Level(2.0, 15, field_blur=blur),)) for blur in (0.6, 1.2)
+    )
+    assert jacobian_determinant(smoother).std() < 0.9 * jacobian_determinant(rough).std()
+
+
 def test_start_is_kept_when_there_is_nothing_to_do(recovered):
     truth = recovered[2]
     kept = deform(prepared(recovered[1]), prepared(recovered[0]), np.eye(4), (Level(1.0, 0),), start=truth)

@@ -97,6 +97,30 @@ def test_alignment_is_sought_where_nothing_is_recognised(images, prepared):
     np.testing.assert_array_equal(blind.align(*prepared), align(*prepared))
 
 
+def test_maps_of_tissues_lie_on_the_prepared_grids_and_are_faint_in_deep_structures(anatomy, prepared):
+    maps = anatomy.tissues(*prepared)
+    for found, image, whole in zip(maps, prepared, (anatomy.fixed, anatomy.moving), strict=True):
+        assert found.shape == (1, 3, *image.grid.shape)
+        plain = whole.brightness.tissues(image.tensor)
+        share = whole.deep_share(image.grid)
+        torch.testing.assert_close(found, plain * (1.0 - share))
+    # The ball of channel 8, a putamen, about its middle; that of channel 2, cortex, is left as it is.
+    share = anatomy.fixed.deep_share(prepared[0].grid)[0, 0]
+    to_voxels = np.linalg.inv(prepared[0].grid.matrix)
+    for channel, expected in ((8, 1.0), (2, 0.0)):
+        place = to_voxels @ [*CENTRES[CHANNELS.index(channel)], 1.0]
+        assert float(share[tuple(np.round(place[:3]).astype(int))]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_maps_of_tissues_are_made_for_images_prepared_coarsely_too(model):
+    image = balls_image(spacing=2.0)
+    coarse = prepare(image, spacing=2.0)
+    found = PairAnatomy.of((image, image), (coarse, coarse), model).tissues(coarse, coarse)
+    assert found[0].shape == (1, 3, *coarse.grid.shape)
+    torch.testing.assert_close(found[0], found[1])
+    assert float(found[0].max()) > 0.5
+
+
 def test_prepared_image_is_used_again_at_its_sizes(images, prepared):
     found = fitting_network(images[0], prepared[0])
     depth, height, width = prepared[0].grid.shape

@@ -5,12 +5,13 @@ import torch
 from SLSFGRLib.fields import downsample
 from SLSFGRLib.finer_labels import strongest_channels
 from SLSFGRLib.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.structure_brightness import FARTHEST, SMALLEST_DEVIATION, StructureBrightness
+from SLSFGRLib.structure_brightness import FARTHEST, SMALLEST_DEVIATION, StructureBrightness, deep_channels
 
 CHANNELS = len(read_label_table()) + 1
 NAMES = ["background"] + [structure.name for structure in read_label_table()]
 LEFT, RIGHT = NAMES.index("Left putamen"), NAMES.index("Right putamen")
 STEM = NAMES.index("Brain stem")
+LEFT_WHITE = "Left cerebral white matter"
 
 
 def uncertain(labels, weight=1.5):
@@ -53,6 +54,27 @@ def test_all_fluid_looks_the_same(scene):
     labels[20:] = fluids[2]
     found = StructureBrightness.fitted(uncertain(labels, 4.0), image)
     assert found.mean[fluids].tolist() == pytest.approx([0.9] * 5, abs=0.02)
+
+
+def test_tissues_are_told_by_their_brightness():
+    fluid, grey, white = (NAMES.index(name) for name in ("Cerebrospinal fluid", "Left cerebral cortex", LEFT_WHITE))
+    mean = torch.full((CHANNELS,), 0.6)
+    mean[[fluid, grey, white]] = torch.tensor([0.2, 0.5, 0.8])
+    found = StructureBrightness(mean, torch.full((CHANNELS,), 0.01))
+    maps = found.tissues(torch.tensor([0.2, 0.5, 0.8, 0.65, 0.0]).view(1, 1, 5, 1, 1))[0, :, :, 0, 0]
+    # Three standard deviations from the next: e^-4.5.
+    assert maps[:, 1].tolist() == pytest.approx([0.011, 0.978, 0.011], abs=1e-3)
+    assert maps[:, :3].argmax(dim=0).tolist() == [0, 1, 2]
+    # Half way between two of the same spread; and where the image is empty, nothing.
+    assert maps[:, 3].tolist() == pytest.approx([0.0, 0.5, 0.5], abs=0.02)
+    assert maps[:, 4].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_deep_channels_are_the_grey_matter_within_the_brain_and_its_stem():
+    deep = [NAMES[channel] for channel in deep_channels()]
+    assert {"Left thalamus", "Right hippocampus", "Left accumbens", "Brain stem"} <= set(deep)
+    assert len(deep) == 17
+    assert not any("cortex" in name or "white" in name or "ventricle" in name or "fluid" in name for name in deep)
 
 
 def test_likelihood_is_the_gaussians_up_to_its_farthest():
