@@ -25,7 +25,7 @@ from .coordinates import (
 from .deformation import COARSEST_FACTOR, AffineWarper, Level
 from .devices import choose_device, describe_device
 from .errors import InputError
-from .fields import downsample, invert, jacobian_determinant, resize_field
+from .fields import downsample, invert, jacobian_determinant, lengths, resize_field
 from .labels import warp_labels
 from .models import Model, default_model
 from .pair_anatomy import PairAnatomy
@@ -238,13 +238,13 @@ class _Found:
             > 0.05
         )
         folded = jacobian_determinant(self.displacement)[0][inside] <= 0
-        lengths = self.displacement.norm(dim=1)[0][inside] * spacing
+        distances = lengths(self.displacement)[0][inside] * spacing
         warper = AffineWarper(self.pair.moving.tensor, self.matrix, self.pair.fixed.grid.shape, 2)
         maps = [local_correlation(warper(field), head) for field in (torch.zeros_like(coarse), coarse)]
         likeness = [float(values[head > 0.05].mean()) for values in maps]
         return {
             "folding_percent": 100.0 * float(folded.float().mean()),
-            "displacement_mm": {"mean": float(lengths.mean()), "max": float(lengths.max())},
+            "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
             "inverse_residual_mm": self.residual * spacing,
             "similarity_before": likeness[0],
             "similarity_after": likeness[1],

@@ -8,7 +8,7 @@ from itertools import product
 
 import torch
 
-from ..fields import central_differences, integrate, resize_image, voxel_grid
+from ..fields import central_differences, integrate, lengths, resize_image, voxel_grid
 from .draws import smooth_noise, uniform
 from .label_maps import SPACING, LabelMap
 from .poses import Pose
@@ -84,6 +84,6 @@ def _random_diffeomorphism(
     for scale in SCALES_MM:
         weight = uniform(generator)
         velocity += weight * smooth_noise(generator, coarse, 3, scale / COARSE_MM, velocity.device)
-    velocity *= synthesis.deformation_mm * uniform(generator) / velocity.norm(dim=1).max()
+    velocity *= synthesis.deformation_mm * uniform(generator) / lengths(velocity).max()
     step = step.view(1, 3, 1, 1, 1)
     return integrate(velocity / step, steps=5) * step
