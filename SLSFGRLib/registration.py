@@ -38,12 +38,19 @@ from .version import VERSION
 COARSE = (
     Level(spacing=8.0, iterations=30, field_blur=1.0, compares_tissues=True),
     Level(spacing=4.0, iterations=30, field_blur=1.0, compares_tissues=True),
-    Level(spacing=2.0, iterations=15, compares_tissues=True),
 )
 SCHEDULES = {
     "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
-    "standard": (*COARSE, Level(spacing=1.0, iterations=8)),
-    "accurate": (*COARSE, Level(spacing=1.0, iterations=30)),
+    "standard": (
+        *COARSE,
+        Level(spacing=2.0, iterations=15, compares_tissues=True),
+        Level(spacing=1.0, iterations=8),
+    ),
+    "accurate": (
+        *COARSE,
+        Level(spacing=2.0, iterations=25, field_blur=0.5, compares_tissues=True),
+        Level(spacing=1.0, iterations=12, field_blur=0.5, compares_tissues=True),
+    ),
 }
 MODES = tuple(SCHEDULES)
 # A start that departs from a linear map by more than this, in mm, is not one.
