@@ -6,16 +6,21 @@ import torch
 
 from .errors import InputError
 
+# Of a registration at 1 mm, in bytes.
+LEAST_CUDA_MEMORY = 3_000_000_000
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """The device called ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
-    ``auto`` takes a CUDA device if there is one. Apple's MPS is never chosen: it lacks 3-D operations.
+    ``auto`` takes a CUDA device if there is one with enough memory left. Apple's MPS is never chosen: it lacks 3-D
+    operations.
 
     :raises InputError: the name is none of these, or there is no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        has_room = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= LEAST_CUDA_MEMORY
+        return torch.device("cuda" if has_room else "cpu")
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")

@@ -6,6 +6,7 @@ images' own space, as SimpleITK objects).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,32 +28,16 @@ from .devices import choose_device, describe_device
 from .errors import InputError
 from .fields import downsample, invert, jacobian_determinant, lengths, resize_field
 from .labels import warp_labels
+from .memory import available_memory
 from .models import Model, default_model
 from .pair_anatomy import PairAnatomy
 from .preparation import PreparedImage, prepare, working_spacing
 from .progress import Progress, ProgressCallback
 from .resources import can_segment
+from .schedules import MODES, affordable_levels
 from .similarity.local_correlation import local_correlation
 from .version import VERSION
 
-COARSE = (
-    Level(spacing=8.0, iterations=30, field_blur=1.0, compares_tissues=True),
-    Level(spacing=4.0, iterations=30, field_blur=1.0, compares_tissues=True),
-)
-SCHEDULES = {
-    "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
-    "standard": (
-        *COARSE,
-        Level(spacing=2.0, iterations=15, compares_tissues=True),
-        Level(spacing=1.0, iterations=8),
-    ),
-    "accurate": (
-        *COARSE,
-        Level(spacing=2.0, iterations=25, field_blur=0.5, compares_tissues=True),
-        Level(spacing=1.0, iterations=12, field_blur=0.5, compares_tissues=True),
-    ),
-}
-MODES = tuple(SCHEDULES)
 # A start that departs from a linear map by more than this, in mm, is not one.
 LARGEST_NONLINEAR_START = 0.5
 
@@ -108,7 +93,7 @@ def register(
     :returns: see :class:`RegistrationResult`.
     :raises InputError: an argument cannot be used; the message says which and what to do.
     """
-    if mode not in SCHEDULES:
+    if mode not in MODES:
         raise InputError(f"mode {mode!r}: there is no such mode; use {', '.join(MODES)}.")
     where = choose_device(device)
     network = default_model() if can_segment() else None
@@ -129,14 +114,11 @@ def register(
         start = np.eye(4) if start is None else start
         matrix = voxel_to_voxel(start, pair.fixed.grid, pair.moving.grid)
         stages.begin("Deforming")
+        memory = available_memory() if device == "auto" and where.type == "cpu" else None
+        levels, note = affordable_levels(mode, pair.fixed.grid, memory)
         displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
         if model is None or (mode != "fast" and not model.learns_on_pairs):
-            levels = SCHEDULES[mode]
-            compares_tissues = anatomy is not None and any(level.compares_tissues for level in levels)
-            tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
-            displacement = deform_across_contrasts(
-                pair.fixed, pair.moving, matrix, levels, start=displacement, tissues=tissues, update=stages.update
-            )
+            displacement = _deformed(pair, matrix, levels, anatomy, displacement, stages.update)
         stages.begin("Inverting the transform")
         found = _Found.from_field(displacement, pair, matrix)
         stages.begin("Writing into the images' space")
@@ -151,9 +133,24 @@ def register(
         "dice_before": overlap.get("before"),
         "dice_after": overlap.get("after"),
         "model": used.description() if used else None,
+        "notes": [note] if note else [],
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
     }
     return result
+
+
+def _deformed(
+    pair: _Pair,
+    matrix: np.ndarray,
+    levels: tuple[Level, ...],
+    anatomy: PairAnatomy | None,
+    start: torch.Tensor | None,
+    update: Callable[[float], None],
+) -> torch.Tensor:
+    """Optimise the field, comparing tissues too where the level does and the images are segmented."""
+    compares_tissues = anatomy is not None and any(level.compares_tissues for level in levels)
+    tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
+    return deform_across_contrasts(pair.fixed, pair.moving, matrix, levels, start=start, tissues=tissues, update=update)
 
 
 def _segmented(

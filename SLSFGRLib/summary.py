@@ -1,4 +1,4 @@
-"""The figures of a report that matter most, in one line."""
+"""The figures of a report that matter most, in one line, and what the user should know."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping
 
 
 def summary(report: Mapping) -> str:
-    """How good a result is and what it took: likeness before and after, folding, seconds, device.
+    """How good a result is and what it took: likeness before and after, folding, seconds, device; notes below.
 
     :param report: figures as in ``report.json``; of segmentations alone, ``volumes_ml`` tells what was found.
     """
+    return "\n".join([_figures(report), *report.get("notes", [])])
+
+
+def _figures(report: Mapping) -> str:
     parts = [f"{report['seconds']['total']:.1f} s", report["device"].partition(" ")[0].upper()]
     if "folding_percent" in report:
         parts.insert(0, f"folding {report['folding_percent']:.2g} %")

@@ -13,6 +13,11 @@ def test_overlap_of_structures_says_more_than_likeness_of_images():
     assert summary(report | {"dice_after": None}).startswith("Similarity")
 
 
+def test_notes_stand_below():
+    report = REPORT | {"similarity_before": 0.2, "similarity_after": 0.7, "notes": ["Worked at 2 mm.", "Heads apart."]}
+    assert summary(report).splitlines()[1:] == ["Worked at 2 mm.", "Heads apart."]
+
+
 def test_of_segmentations_alone_the_structures_that_were_found_are_counted_once():
     volumes = {
         "fixed": {"Brain stem": 20.0, "Left thalamus": 0.0},

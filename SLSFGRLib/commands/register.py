@@ -127,7 +127,9 @@ def _write_report(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Im
 
     before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
     if _overlap(before, result.warped) < LITTLE_OVERLAP:
-        result.report["notes"] = ["As stored, the two heads hardly overlap in space; the pictures before show that."]
+        result.report["notes"].append(
+            "As stored, the two heads hardly overlap in space; the pictures before show that."
+        )
     (folder / "report.json").write_text(json.dumps(result.report, indent=2) + "\n")
     pictures = overview(fixed, before, result.warped, result.transform)
     (folder / "report.html").write_text(html_report(result.report, pictures), encoding="utf-8")

@@ -1,0 +1,64 @@
+"""What each mode does, and what of it a machine's memory allows."""
+
+from __future__ import annotations
+
+from .coordinates import Grid
+from .deformation import Level
+
+_COARSE = (
+    Level(spacing=8.0, iterations=30, field_blur=1.0, compares_tissues=True),
+    Level(spacing=4.0, iterations=30, field_blur=1.0, compares_tissues=True),
+)
+SCHEDULES = {
+    "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
+    "standard": (
+        *_COARSE,
+        Level(spacing=2.0, iterations=15, compares_tissues=True),
+        Level(spacing=1.0, iterations=8),
+    ),
+    "accurate": (
+        *_COARSE,
+        Level(spacing=2.0, iterations=25, field_blur=0.5, compares_tissues=True),
+        Level(spacing=1.0, iterations=12, field_blur=0.5, compares_tissues=True),
+    ),
+}
+MODES = tuple(SCHEDULES)
+
+# Measured peaks of memory: of Python with its libraries, for each voxel of the prepared fixed image, and for each
+# voxel of the finest field, without and with maps of tissues.
+BASE_BYTES = 400_000_000
+IMAGE_BYTES = 110
+FIELD_BYTES, FIELD_BYTES_WITH_TISSUES = 220, 300
+
+
+def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:
+    """Bytes that a registration takes at its peak.
+
+    :param grid: of the prepared fixed image.
+    """
+    finest = levels[-1]
+    each = FIELD_BYTES_WITH_TISSUES if finest.compares_tissues else FIELD_BYTES
+    voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
+    return BASE_BYTES + voxels * IMAGE_BYTES + voxels * each // finest.factor(grid) ** 3
+
+
+def affordable_levels(mode: str, grid: Grid, memory: int | None) -> tuple[tuple[Level, ...], str]:
+    """The levels of a mode without the finest ones that the memory does not suffice for.
+
+    :param grid: of the prepared fixed image.
+    :param memory: bytes; None for any number.
+    :returns: the levels, and a sentence that tells what was left out; empty if nothing was.
+    """
+    levels = wanted = SCHEDULES[mode]
+    while memory is not None and len(levels) > 1 and needed_memory(levels, grid) > memory:
+        levels = levels[:-1]
+    if levels == wanted:
+        return levels, ""
+    needed = needed_memory(wanted, grid) / 1e9
+    own = float(grid.spacing.mean())
+    spacings = (round(part[-1].factor(grid) * own, 1) for part in (levels, wanted))
+    return levels, (
+        "Worked at {:g} mm in place of {:g} mm: ".format(*spacings)
+        + f"{memory / 1e9:.1f} GB of memory are free, and {needed:.1f} GB would be needed. "
+        + "Close other programs for a more exact result."
+    )
