@@ -13,14 +13,16 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..feature_correspondence import feature_dissimilarity, on_grid
 from ..fields import jacobian_determinant, resize_field, warp
 from ..label_similarity import MultiScaleLabelSimilarity
 from ..regularisation import PENALTIES
 from ..similarity import MEASURES
 from ..synthesis import in_one_frame, load_label_maps
-from .label_pairs import DrawnPair, LabelledCases, LabelPairs, RenderedPairs, load_cases
+from .label_pairs import DrawnPair, HeldOut, HeldOutPairs, LabelledCases, LabelPairs, RenderedPairs, load_cases
 from .labelled_cases import find_cases
 from .recipe import Recipe
+from .rendered_images import RenderedImages
 
 
 class WeaklySupervised:
@@ -64,14 +66,21 @@ class WeaklySupervised:
         """The losses of one random pair, those that count."""
         weak, model = self.recipe.weak_supervision, self.recipe.model
         pair = self.training.draw(weak.labels_per_step, generator).to(self.device)
-        field = self.network(pair.moving, pair.fixed)[-1]
+        moving, fixed = self.network.describe(pair.moving, pair.fixed)
+        field = self.network.match(moving, fixed)[-1]
         losses = {"roughness": model.roughness * self.penalty(field)}
-        field = resize_field(field, pair.fixed.shape[2:])
+        # On the field's own grid: all that it can tell apart.
+        shape = field.shape[2:]
+        moving_labels, fixed_labels = (on_grid(labels, shape) for labels in (pair.moving_labels, pair.fixed_labels))
         if weak.label_weight > 0:
-            carried = warp(pair.moving_labels, field, padding="zeros")
-            losses["labels"] = weak.label_weight * self.label_similarity(carried, pair.fixed_labels)
+            carried = warp(moving_labels, field, padding="zeros")
+            losses["labels"] = weak.label_weight * self.label_similarity(carried, fixed_labels)
+        if weak.feature_weight > 0:
+            unlikeness = feature_dissimilarity(moving.features, fixed.features, moving_labels, fixed_labels)
+            losses["features"] = weak.feature_weight * unlikeness
         if weak.similarity_weight > 0:
-            losses["similarity"] = weak.similarity_weight * self.similarity(warp(pair.moving, field), pair.fixed)
+            warped = warp(on_grid(pair.moving, shape), field)
+            losses["similarity"] = weak.similarity_weight * self.similarity(warped, on_grid(pair.fixed, shape))
         return losses
 
     def validate(self) -> dict[str, float]:
@@ -92,7 +101,7 @@ class WeaklySupervised:
 
     def _cases(
         self, files: list[Path], held_out: list[Path], update: Callable[[float], None]
-    ) -> tuple[LabelPairs, LabelPairs]:
+    ) -> tuple[LabelPairs, HeldOut]:
         training, validation = find_cases(files), find_cases(held_out)
         if not validation:
             raise InputError("training needs at least one case in the recipe's [data] validation_cases.")
@@ -105,18 +114,27 @@ class WeaklySupervised:
 
     def _maps(
         self, files: list[Path], held_out: list[Path], update: Callable[[float], None]
-    ) -> tuple[LabelPairs, LabelPairs]:
+    ) -> tuple[LabelPairs, HeldOut]:
         shape, multiple = self.recipe.supervision.shape, self.network.size_multiple
         if len(shape) != 3 or any(size <= 0 or size % multiple for size in shape):
             raise InputError(f"[supervision] shape: must be three multiples of {multiple}, not {list(shape)}.")
         if len(files) < 2 or len(held_out) < 2:
             raise InputError("training needs at least two label maps in each of [data] training_maps, validation_maps.")
         _refuse_common(files, held_out)
-        maps = load_label_maps(files + held_out, self.folder / "label_maps", update)
+        maps = load_label_maps(files + held_out, self.folder / "label_maps")
         maps = [heads.to(self.device) for heads in in_one_frame(maps)]
-        parts = maps[: len(files)], maps[len(files) :]
-        spacing = float(self.recipe.model.factor)
-        return tuple(RenderedPairs(part, shape, self.recipe.synthesis, spacing) for part in parts)
+        spacing, settings = float(self.recipe.model.factor), self.recipe.synthesis
+        images = RenderedImages(
+            maps[: len(files)],
+            shape,
+            settings,
+            spacing,
+            self.recipe.weak_supervision.images,
+            self.recipe.training.seed,
+            update,
+        )
+        held_out_pairs = HeldOutPairs(maps[len(files) :], shape, settings, spacing)
+        return RenderedPairs(images, self.recipe.augmentation), held_out_pairs
 
     def _validated(self, pair: DrawnPair) -> dict[str, float]:
         field = resize_field(self.network(pair.moving, pair.fixed)[-1], pair.fixed.shape[2:])
