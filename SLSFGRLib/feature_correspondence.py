@@ -14,6 +14,9 @@ from torch.nn import functional
 
 # What a scalar product of two features, from -1 to 1, is multiplied with to be the logarithm of a likelihood.
 SHARPNESS = 10.0
+# How much more a voxel of a small label counts: 0 not at all, 1 as much as the label is smaller.
+RARITY = 0.5
+LEAST_SHARE = 1e-4
 
 
 def feature_dissimilarity(
@@ -57,4 +60,5 @@ def _cross_entropy(
     (features, shares), (others, truth) = known, unknown
     prototypes = functional.normalize(shares @ features.transpose(1, 2), dim=2)
     logarithms = functional.log_softmax(SHARPNESS * prototypes @ others, dim=1)
-    return -(truth * logarithms).sum() / truth.sum()
+    weighted = truth * truth.mean(dim=2, keepdim=True).clamp(min=LEAST_SHARE) ** -RARITY
+    return -(weighted * logarithms).sum() / weighted.sum()

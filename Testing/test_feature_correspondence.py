@@ -38,9 +38,10 @@ def test_features_must_agree_between_the_images():
     labels = halves()
     features = telling(labels)
     exchanged = features[:, [1, 0, 2]]
-    # Those of the second label agree; the others each point at the other's.
-    wrong = (labels[:, 1] < 0.5).float().mean()
-    expected = float(wrong) * SHARPNESS
+    # Those of the second label agree; the others each point at the other's. A voxel counts as the root of its
+    # label's size says: that of the half 2 ** 0.5, those of the quarters 4 ** 0.5.
+    wrong, right = 0.25 * 4**0.5 + 0.5 * 2**0.5, 0.25 * 4**0.5
+    expected = SHARPNESS * wrong / (wrong + right)
     loss = feature_dissimilarity([features], [exchanged], labels, labels)
     assert float(loss) == pytest.approx(expected, rel=1e-3)
 

@@ -15,11 +15,12 @@ from SLSFGRLib.fields import (
 )
 from SLSFGRLib.label_similarity import MultiScaleLabelSimilarity
 from SLSFGRLib.networks import CompositeNetwork, GlobalNetwork, LocalNetwork
-from SLSFGRLib.networks.hu import RADIUS, VELOCITY_SCALE
+from SLSFGRLib.networks.flow_step import SCALE, FlowStep, solved
+from SLSFGRLib.networks.hu import RADIUS
 
 SHAPE = (16, 24, 16)
 FIELD_SHAPE = (8, 12, 8)
-LOCAL = {"channels": (4, 6, 5), "matching_channels": 4, "head_channels": 8}
+LOCAL = {"channels": (4, 6, 5), "matching_channels": 4}
 BUILD = {
     "hu": lambda: CompositeNetwork((4, 6, 8), **LOCAL),
     "hu_local": lambda: LocalNetwork(**LOCAL),
@@ -39,7 +40,7 @@ def network(name, spread=None):
     if spread is not None:
         with torch.no_grad():
             for part, parameter in made.named_parameters():
-                if ("heads" in part and "layers.4" in part) or "logarithm" in part:
+                if "trust" in part or "logarithm" in part:
                     parameter.normal_(std=spread)
     return made
 
@@ -93,40 +94,90 @@ def test_every_parameter_learns_from_labels(name):
         assert float(parameter.grad.abs().max()) > 0.0, part
 
 
-def set_constant(head, velocity):
-    with torch.no_grad():
-        head.layers[-1].bias.copy_(torch.tensor(velocity) / VELOCITY_SCALE)
+class Constant(torch.nn.Module):
+    """Stands for a step; always finds the same."""
+
+    def __init__(self, velocity):
+        super().__init__()
+        self.velocity = torch.tensor(velocity).view(1, 3, 1, 1, 1)
+
+    def forward(self, warped, fixed):
+        return self.velocity.expand(len(fixed), -1, *fixed.shape[2:]).clone()
 
 
 def test_velocity_is_the_sum_over_the_resolutions_in_the_voxels_of_the_finest():
     made = network("hu_local")
     pair = [described.features for described in made.describe(*images().split(1))]
-    set_constant(made.heads[0], (0.3, -0.2, 0.1))
+    made.steps[0][0] = Constant((0.3, -0.2, 0.1))
     same_shift(made.velocity(*pair), (1.2, -0.8, 0.4))
-    set_constant(made.heads[2], (0.0, 0.5, 0.0))
+    made.steps[2][1] = Constant((0.0, 0.5, 0.0))
     same_shift(made.velocity(*pair), (1.2, -0.3, 0.4))
-    # This one has two turns.
-    set_constant(made.heads[1], (0.0, 0.0, 0.1))
+    made.steps[1][0] = Constant((0.0, 0.0, 0.2))
     same_shift(made.velocity(*pair), (1.2, -0.3, 0.8))
 
 
-def test_each_resolution_sees_what_the_coarser_ones_have_left():
-    made = network("hu_local", spread=1.0)
+def test_each_step_sees_what_those_before_it_have_left():
+    made = network("hu_local", spread=0.03)
     seen = []
-    made.heads[2].register_forward_pre_hook(lambda head, inputs: seen.append(inputs))
+    last = made.steps[2][1]
+    last.register_forward_pre_hook(lambda step, inputs: seen.append(inputs))
     moving, fixed = (described.features for described in made.describe(*images().split(1)))
     whole = made.velocity(moving, fixed)
-    ((warped, same),) = seen
+    warped, same = seen[0]
     assert torch.equal(same, fixed[2])
-    before = whole - smooth(made.heads[2](warped, fixed[2]), 1.0)
+    before = whole - smooth(last(warped, fixed[2]), 1.0)
     assert float(before.detach().abs().max()) > 0.05
     torch.testing.assert_close(warped, warp(moving[2], integrate(before, 5)), atol=1e-3, rtol=0)
 
 
 def test_long_velocities_do_not_fold():
-    (field,) = network("hu_local", spread=4.0)(*images(2, (64, 64, 64)).split(1))
+    (field,) = network("hu_local", spread=0.15)(*images(2, (64, 64, 64)).split(1))
     assert float(field.detach().abs().max()) > 2.0
     assert float(jacobian_determinant(field.detach()).min()) > 0.0
+
+
+def waves(shift=(0.0, 0.0, 0.0), shape=(20, 24, 22)):
+    """Four features of length one that tell places apart, of a head that lies elsewhere."""
+    place = voxel_grid(shape) + torch.tensor(shift).view(1, 3, 1, 1, 1)
+    angles = [0.3 * place[:, axis] + 0.2 * place[:, (axis + 1) % 3] for axis in range(3)]
+    features = torch.stack([*(angle.sin() for angle in angles), angles[0].cos()], dim=1)
+    return features / features.norm(dim=1, keepdim=True)
+
+
+def test_step_finds_a_shift_and_follows_it_as_far_as_it_trusts():
+    step = FlowStep()
+    with torch.no_grad():
+        step.trust.fill_(0.5 / SCALE)
+        step.caution.fill_(-8.0 / SCALE)
+    shift = torch.tensor((0.3, -0.2, 0.1))
+    found = step(waves(), waves(shift.tolist())).detach()[0, :, 6:-6, 6:-6, 6:-6].flatten(1)
+    expected = 0.5 * shift.tanh()
+    torch.testing.assert_close(found, expected[:, None].expand_as(found), atol=0.01, rtol=0)
+
+
+def test_step_is_cautious_where_features_are_alike():
+    step = FlowStep()
+    with torch.no_grad():
+        step.trust.fill_(1.0 / SCALE)
+    flat = torch.ones(1, 4, 8, 8, 8) / 2.0
+    assert float(step(flat, flat).detach().abs().max()) == 0.0
+    lengths = []
+    for caution in (-4.0, 0.0, 4.0):
+        with torch.no_grad():
+            step.caution.fill_(caution / SCALE)
+        lengths.append(float(step(waves(), waves((0.3, 0.0, 0.0))).detach().norm(dim=1).mean()))
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[2] < 0.2 * lengths[0]
+
+
+def test_three_equations_are_solved_in_every_voxel():
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(5, 3, 3, generator=generator)
+    matrix, right = half @ half.mT, torch.randn(5, 3, generator=generator)
+    upper = torch.stack([matrix[:, row, column] for row in range(3) for column in range(row, 3)], dim=1)
+    found = solved(torch.cat([upper, right], dim=1), 0.5)
+    expected = torch.linalg.solve(matrix + 0.5 * torch.eye(3), right)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_features_are_the_image_s_own_and_of_length_one():
@@ -207,7 +258,7 @@ def test_composition_of_a_known_affine_and_a_known_local_field():
     """A scaling by 1.1 about the middle after a shift: x -> 1.1 (x - c + shift) + c."""
     made = network("hu")
     set_logarithm(made.affine, [[math.log(1.1), 0, 0, 0], [0, math.log(1.1), 0, 0], [0, 0, math.log(1.1), 0]])
-    set_constant(made.local.heads[-1], (0.5, 0.0, -0.25))
+    made.local.steps[-1][0] = Constant((0.5, 0.0, -0.25))
     affine, field = made(*images().split(1))
     shift = torch.tensor([0.5, 0.0, -0.25]).view(1, 3, 1, 1, 1)
     offset = voxel_grid(FIELD_SHAPE) - torch.tensor([3.5, 5.5, 3.5]).view(1, 3, 1, 1, 1)
@@ -218,7 +269,7 @@ def test_composition_of_a_known_affine_and_a_known_local_field():
 
 
 def test_composition_agrees_with_composing_fields_on_the_grid():
-    made = network("hu", spread=1.0)
+    made = network("hu", spread=0.2)
     moving, fixed = images(2, (64, 80, 64)).split(1)
     seen = []
     match = made.local.match

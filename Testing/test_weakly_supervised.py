@@ -35,7 +35,6 @@ pair_steps = 0
 [model.network_options]
 channels = [4, 6]
 matching_channels = 4
-head_channels = 8
 global_channels = [4, 6]
 """
 MAPS = (

@@ -7,9 +7,9 @@ use alone. All are called with images only: labels enter nothing but the loss.
 
 Departures:
 
-- The local network describes each image by itself, with the same weights, and sees how well the features of either
-  match those of the other: what has to be learned is features that do not depend on the contrast, not how to find
-  a displacement. The paper's sees both images at once, and needs many more examples.
+- The local network describes each image by itself, with the same weights, and solves for the displacement that makes
+  these features alike: what has to be learned is features that do not depend on the contrast, not how to find a
+  displacement. The paper's sees both images at once, and needs many more examples.
 - From coarse to fine: each resolution sees what the coarser ones have left (as the optical flow of D. Sun et al.,
   PWC-Net, CVPR 2018).
 - The sum over the resolutions is taken for a stationary velocity and integrated (Arsigny et al. 2006), the affine
@@ -33,17 +33,15 @@ from torch import nn
 from torch.nn import functional
 
 from ..fields import integrate, resize_field, smooth, voxel_grid, warp
-from .blocks import LEAK, convolution, zero_convolution
-from .matching import FACE_SHIFTS, SHIFTS, local_matches
+from .blocks import convolution
+from .flow_step import FlowStep
 from .siamese import FeaturePyramid
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
-# A voxel of the coarsest level is 16 mm: without this the first steps of the training would throw the image about.
-VELOCITY_SCALE = 0.1
-# How often each resolution but the coarsest and the finest improves the velocity.
-PASSES = 2
+# How often each resolution improves the velocity: the coarsest and the others.
+PASSES = (1, 2)
 # Lengths are counted in so many voxels of the fields, about the radius of a head at 4 mm, whatever the images' size.
 RADIUS = 18.0
 FIELD_FACTOR = 2
@@ -110,23 +108,14 @@ class LocalNetwork(nn.Module):
 
     :param channels: of the features at 1/2, 1/4, 1/8 ... of the resolution.
     :param matching_channels: of the features that are compared between the images.
-    :param head_channels: of what turns matches into a velocity; a quarter of it at the finest resolution.
     """
 
-    def __init__(
-        self,
-        channels: tuple[int, ...] = (16, 32, 64),
-        matching_channels: int = 16,
-        head_channels: int = 16,
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64), matching_channels: int = 16) -> None:
         super().__init__()
         self.describing = FeaturePyramid(channels, matching_channels)
         self.size_multiple = self.describing.size_multiple
-        coarser = len(channels) - 1
-        self.heads = nn.ModuleList(VelocityHead(matching_channels, head_channels, SHIFTS) for _ in range(coarser))
-        # The finest has little left to find, and most voxels to look at.
-        self.heads.append(VelocityHead(matching_channels, max(1, head_channels // 4), FACE_SHIFTS))
-        self.passes = [PASSES if 0 < level < coarser else 1 for level in range(len(channels))]
+        counts = [PASSES[level > 0] for level in range(len(channels))]
+        self.steps = nn.ModuleList(nn.ModuleList(FlowStep() for _ in range(count)) for count in counts)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Register.
@@ -153,16 +142,13 @@ class LocalNetwork(nn.Module):
         :param moving: features from coarse to fine.
         :returns: (B, 3, D / 2, H / 2, W / 2) in voxels.
         """
-        velocity = None
-        for head, passes, of_moving, of_fixed in zip(self.heads, self.passes, moving, fixed, strict=True):
-            shape = of_fixed.shape[2:]
-            for _ in range(passes):
-                if velocity is None:
-                    velocity = smooth(head(of_moving, of_fixed), VELOCITY_BLUR)
-                    continue
-                velocity = resize_field(velocity, shape)
+        coarsest = fixed[0]
+        velocity = torch.zeros((len(coarsest), 3, *coarsest.shape[2:]), device=coarsest.device)
+        for steps, of_moving, of_fixed in zip(self.steps, moving, fixed, strict=True):
+            velocity = resize_field(velocity, of_fixed.shape[2:])
+            for step in steps:
                 warped = warp(of_moving, integrate(velocity, INTEGRATION_STEPS))
-                velocity = velocity + smooth(head(warped, of_fixed), VELOCITY_BLUR)
+                velocity = velocity + smooth(step(warped, of_fixed), VELOCITY_BLUR)
         return velocity
 
 
@@ -201,35 +187,6 @@ class CompositeNetwork(nn.Module):
         positions = centred_positions(dense.shape[2:], dense.device)
         # Written out where the voxel has gone, not interpolated: exact also beyond the border.
         return [affine_field(matrix, positions), dense + affine_field(matrix, positions + dense)]
-
-
-class VelocityHead(nn.Module):
-    """Turns matches between two feature maps into a velocity, zero at the start.
-
-    Without normalisation: how far apart two images are shows in how their features match, not only in where.
-
-    :param inputs: channels of the features.
-    :param channels: within.
-    :param shifts: by which moving features are compared.
-    """
-
-    def __init__(self, inputs: int, channels: int, shifts: tuple[tuple[int, ...], ...]) -> None:
-        super().__init__()
-        self.shifts = shifts
-        self.layers = nn.Sequential(
-            nn.Conv3d(len(shifts) + inputs, channels, 1),
-            nn.LeakyReLU(LEAK, inplace=True),
-            nn.Conv3d(channels, channels, 3, padding=1),
-            nn.LeakyReLU(LEAK, inplace=True),
-            zero_convolution(channels, 3),
-        )
-
-    def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) features to a (B, 3, D, H, W) velocity in their voxels."""
-        # Scalar products of features of length one: about as large as the numbers in other layers.
-        matches = warped.shape[1] ** 0.5 * local_matches(warped, fixed, self.shifts)
-        # In mixed precision a field of half the digits would be rough.
-        return VELOCITY_SCALE * self.layers(torch.cat([matches, fixed], dim=1)).float()
 
 
 def _aligned(features: torch.Tensor, matrix: torch.Tensor, halvings: int) -> torch.Tensor:

@@ -9,21 +9,16 @@ from torch.nn import functional
 
 # All shifts of at most one voxel along each axis.
 SHIFTS = tuple(product((0, 1, 2), repeat=3))
-# The voxel itself and the six that share a face with it.
-FACE_SHIFTS = tuple(shift for shift in SHIFTS if sum(step != 1 for step in shift) <= 1)
 
 
-def local_matches(
-    moving: torch.Tensor, fixed: torch.Tensor, shifts: tuple[tuple[int, ...], ...] = SHIFTS
-) -> torch.Tensor:
-    """Scalar products of each fixed voxel's features with those of the moving voxels about the same place.
+def local_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+    """Scalar products of each fixed voxel's features with those of the 27 moving voxels about the same place.
 
     :param moving: (B, C, D, H, W).
     :param fixed: likewise.
-    :param shifts: some of :data:`SHIFTS`, by default all 27.
-    :returns: (B, shifts, D, H, W), divided by the root of C; zero beyond the border.
+    :returns: (B, 27, D, H, W), divided by the root of C; zero beyond the border.
     """
     depth, height, width = fixed.shape[2:]
     padded = functional.pad(moving, (1, 1, 1, 1, 1, 1))
-    products = [(padded[:, :, d : d + depth, h : h + height, w : w + width] * fixed).sum(dim=1) for d, h, w in shifts]
+    products = [(padded[:, :, d : d + depth, h : h + height, w : w + width] * fixed).sum(dim=1) for d, h, w in SHIFTS]
     return torch.stack(products, dim=1) / fixed.shape[1] ** 0.5

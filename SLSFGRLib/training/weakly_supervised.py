@@ -64,23 +64,28 @@ class WeaklySupervised:
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """The losses of one random pair, those that count."""
-        weak, model = self.recipe.weak_supervision, self.recipe.model
+        weak = self.recipe.weak_supervision
         pair = self.training.draw(weak.labels_per_step, generator).to(self.device)
         moving, fixed = self.network.describe(pair.moving, pair.fixed)
-        field = self.network.match(moving, fixed)[-1]
-        losses = {"roughness": model.roughness * self.penalty(field)}
-        # On the field's own grid: all that it can tell apart.
-        shape = field.shape[2:]
-        moving_labels, fixed_labels = (on_grid(labels, shape) for labels in (pair.moving_labels, pair.fixed_labels))
-        if weak.label_weight > 0:
-            carried = warp(moving_labels, field, padding="zeros")
-            losses["labels"] = weak.label_weight * self.label_similarity(carried, fixed_labels)
+        losses = {}
         if weak.feature_weight > 0:
-            unlikeness = feature_dissimilarity(moving.features, fixed.features, moving_labels, fixed_labels)
+            unlikeness = feature_dissimilarity(moving.features, fixed.features, pair.moving_labels, pair.fixed_labels)
             losses["features"] = weak.feature_weight * unlikeness
+        if step >= weak.feature_steps:
+            losses |= self._field_losses(pair, self.network.match(moving, fixed)[-1])
+        return losses
+
+    def _field_losses(self, pair: DrawnPair, field: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the field is to be blamed for, on its own grid: all that it can tell apart."""
+        weak, model = self.recipe.weak_supervision, self.recipe.model
+        shape = field.shape[2:]
+        losses = {"roughness": model.roughness * self.penalty(field)}
+        if weak.label_weight > 0:
+            moving, fixed = on_grid(pair.moving_labels, shape), on_grid(pair.fixed_labels, shape)
+            losses["labels"] = weak.label_weight * self.label_similarity(warp(moving, field, padding="zeros"), fixed)
         if weak.similarity_weight > 0:
-            warped = warp(on_grid(pair.moving, shape), field)
-            losses["similarity"] = weak.similarity_weight * self.similarity(warped, on_grid(pair.fixed, shape))
+            moving, fixed = on_grid(pair.moving, shape), on_grid(pair.fixed, shape)
+            losses["similarity"] = weak.similarity_weight * self.similarity(warp(moving, field), fixed)
         return losses
 
     def validate(self) -> dict[str, float]:
@@ -90,6 +95,10 @@ class WeaklySupervised:
 
     def _check(self) -> None:
         weak = self.recipe.weak_supervision
+        if weak.feature_weight < 0 or weak.feature_steps < 0 or (weak.feature_steps and not weak.feature_weight):
+            raise InputError(
+                "[weak_supervision] feature_weight, feature_steps: must be 0 or more, no steps without a weight."
+            )
         if weak.labels_per_step < 1:
             raise InputError("[weak_supervision] labels_per_step: must be 1 or more.")
         if min(weak.label_weight, weak.similarity_weight) < 0 or weak.label_weight + weak.similarity_weight == 0:
