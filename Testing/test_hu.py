@@ -110,7 +110,7 @@ def test_velocity_is_the_sum_over_the_resolutions_in_the_voxels_of_the_finest():
     pair = [described.features for described in made.describe(*images().split(1))]
     made.steps[0][0] = Constant((0.3, -0.2, 0.1))
     same_shift(made.velocity(*pair), (1.2, -0.8, 0.4))
-    made.steps[2][1] = Constant((0.0, 0.5, 0.0))
+    made.steps[2][0] = Constant((0.0, 0.5, 0.0))
     same_shift(made.velocity(*pair), (1.2, -0.3, 0.4))
     made.steps[1][0] = Constant((0.0, 0.0, 0.2))
     same_shift(made.velocity(*pair), (1.2, -0.3, 0.8))
@@ -119,7 +119,7 @@ def test_velocity_is_the_sum_over_the_resolutions_in_the_voxels_of_the_finest():
 def test_each_step_sees_what_those_before_it_have_left():
     made = network("hu_local", spread=0.03)
     seen = []
-    last = made.steps[2][1]
+    last = made.steps[2][0]
     last.register_forward_pre_hook(lambda step, inputs: seen.append(inputs))
     moving, fixed = (described.features for described in made.describe(*images().split(1)))
     whole = made.velocity(moving, fixed)

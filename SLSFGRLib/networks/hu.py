@@ -10,6 +10,8 @@ Departures:
 - The local network describes each image by itself, with the same weights, and solves for the displacement that makes
   these features alike: what has to be learned is features that do not depend on the contrast, not how to find a
   displacement. The paper's sees both images at once, and needs many more examples.
+- Beside the learned features it compares the images' self-similarity (MIND-SSC, Heinrich et al. 2013), which is of use
+  before anything is learned.
 - From coarse to fine: each resolution sees what the coarser ones have left (as the optical flow of D. Sun et al.,
   PWC-Net, CVPR 2018).
 - The sum over the resolutions is taken for a stationary velocity and integrated (Arsigny et al. 2006), the affine
@@ -25,7 +27,7 @@ Fields have half the images' resolution, and count in their own voxels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -34,14 +36,16 @@ from torch.nn import functional
 
 from ..fields import integrate, resize_field, smooth, voxel_grid, warp
 from .blocks import convolution
-from .flow_step import FlowStep
-from .siamese import FeaturePyramid
+from .flow_step import SCALE, FlowStep
+from .siamese import FeaturePyramid, self_similarity
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
-# How often each resolution improves the velocity: the coarsest and the others.
-PASSES = (1, 2)
+# How often each resolution improves the velocity: those between the coarsest and the finest, which takes most time.
+PASSES = 2
+# Of the learned features at the start, where self-similarity has 1: they know nothing yet.
+FIRST_STRENGTH = 0.3
 # Lengths are counted in so many voxels of the fields, about the radius of a head at 4 mm, whatever the images' size.
 RADIUS = 18.0
 FIELD_FACTOR = 2
@@ -52,11 +56,14 @@ class Description:
     """What a network knows of one image by itself.
 
     :param image: (B, 1, D, H, W).
-    :param features: (B, C, ...) from coarse to fine, of length one in every voxel; none for an affine network.
+    :param features: learned ones, (B, C, ...) from coarse to fine, of length one in every voxel; none for an affine
+        network.
+    :param compared: all that is compared with the other image, likewise: the image's self-similarity and the features.
     """
 
     image: torch.Tensor
     features: list[torch.Tensor]
+    compared: list[torch.Tensor]
 
 
 class GlobalNetwork(nn.Module):
@@ -88,7 +95,7 @@ class GlobalNetwork(nn.Module):
 
     def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
         """The images as they are: this network sees both at once."""
-        return Description(moving, []), Description(fixed, [])
+        return Description(moving, [], []), Description(fixed, [], [])
 
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
         """As :meth:`forward`."""
@@ -114,7 +121,10 @@ class LocalNetwork(nn.Module):
         super().__init__()
         self.describing = FeaturePyramid(channels, matching_channels)
         self.size_multiple = self.describing.size_multiple
-        counts = [PASSES[level > 0] for level in range(len(channels))]
+        # How much the learned features count beside the self-similarity, at each resolution.
+        self.strengths = nn.Parameter(torch.full((len(channels),), FIRST_STRENGTH / SCALE))
+        finest = len(channels) - 1
+        counts = [PASSES if 0 < level < finest else 1 for level in range(len(channels))]
         self.steps = nn.ModuleList(nn.ModuleList(FlowStep() for _ in range(count)) for count in counts)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
@@ -129,17 +139,27 @@ class LocalNetwork(nn.Module):
     def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
         """Features of (B, 1, D, H, W) images, each by itself."""
         # Together they take less time.
-        both = [level.split(len(moving)) for level in self.describing(torch.cat([moving, fixed]))]
-        return Description(moving, [level[0] for level in both]), Description(fixed, [level[1] for level in both])
+        both = torch.cat([moving, fixed])
+        similarity = self_similarity(both, len(self.steps))
+        features = self.describing(both, similarity[-1])
+        compared = [
+            torch.cat([known, strength * learned], dim=1)
+            for known, strength, learned in zip(similarity, SCALE * self.strengths, features, strict=True)
+        ]
+        halves = (slice(len(moving)), slice(len(moving), None))
+        return tuple(
+            Description(image, [level[half] for level in features], [level[half] for level in compared])
+            for image, half in zip((moving, fixed), halves, strict=True)
+        )
 
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
         """The field that brings one described image to the other, as :meth:`forward`."""
-        return [integrate(self.velocity(moving.features, fixed.features), INTEGRATION_STEPS)]
+        return [integrate(self.velocity(moving.compared, fixed.compared), INTEGRATION_STEPS)]
 
     def velocity(self, moving: list[torch.Tensor], fixed: list[torch.Tensor]) -> torch.Tensor:
         """The sum of what every resolution adds to make up for what the coarser ones have left.
 
-        :param moving: features from coarse to fine.
+        :param moving: what is compared, from coarse to fine.
         :returns: (B, 3, D / 2, H / 2, W / 2) in voxels.
         """
         coarsest = fixed[0]
@@ -182,8 +202,8 @@ class CompositeNetwork(nn.Module):
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
         """The fields that bring one described image to the other, as :meth:`forward`."""
         matrix = self.affine.matrix(moving.image, fixed.image)
-        aligned = [_aligned(features, matrix, number) for number, features in enumerate(moving.features[::-1])][::-1]
-        (dense,) = self.local.match(Description(moving.image, aligned), fixed)
+        aligned = [_aligned(level, matrix, number) for number, level in enumerate(moving.compared[::-1])][::-1]
+        (dense,) = self.local.match(replace(moving, compared=aligned), fixed)
         positions = centred_positions(dense.shape[2:], dense.device)
         # Written out where the voxel has gone, not interpolated: exact also beyond the border.
         return [affine_field(matrix, positions), dense + affine_field(matrix, positions + dense)]
