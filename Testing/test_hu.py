@@ -17,6 +17,7 @@ from SLSFGRLib.label_similarity import MultiScaleLabelSimilarity
 from SLSFGRLib.networks import CompositeNetwork, GlobalNetwork, LocalNetwork
 from SLSFGRLib.networks.flow_step import SCALE, FlowStep, solved
 from SLSFGRLib.networks.hu import RADIUS
+from SLSFGRLib.networks.siamese import self_similarity
 
 SHAPE = (16, 24, 16)
 FIELD_SHAPE = (8, 12, 8)
@@ -107,7 +108,7 @@ class Constant(torch.nn.Module):
 
 def test_velocity_is_the_sum_over_the_resolutions_in_the_voxels_of_the_finest():
     made = network("hu_local")
-    pair = [described.features for described in made.describe(*images().split(1))]
+    pair = [described.compared for described in made.describe(*images().split(1))]
     made.steps[0][0] = Constant((0.3, -0.2, 0.1))
     same_shift(made.velocity(*pair), (1.2, -0.8, 0.4))
     made.steps[2][0] = Constant((0.0, 0.5, 0.0))
@@ -121,7 +122,7 @@ def test_each_step_sees_what_those_before_it_have_left():
     seen = []
     last = made.steps[2][0]
     last.register_forward_pre_hook(lambda step, inputs: seen.append(inputs))
-    moving, fixed = (described.features for described in made.describe(*images().split(1)))
+    moving, fixed = (described.compared for described in made.describe(*images().split(1)))
     whole = made.velocity(moving, fixed)
     warped, same = seen[0]
     assert torch.equal(same, fixed[2])
@@ -131,9 +132,21 @@ def test_each_step_sees_what_those_before_it_have_left():
 
 
 def test_long_velocities_do_not_fold():
-    (field,) = network("hu_local", spread=0.15)(*images(2, (64, 64, 64)).split(1))
+    (field,) = network("hu_local", spread=0.2)(*images(2, (64, 64, 64)).split(1))
     assert float(field.detach().abs().max()) > 2.0
     assert float(jacobian_determinant(field.detach()).min()) > 0.0
+
+
+def test_what_is_compared_before_anything_is_learned_does_not_depend_on_the_contrast():
+    image = images(1, (32, 32, 32))
+    known, other = (self_similarity(one, 3) for one in (image, 0.8 - 0.5 * image))
+    assert [tuple(level.shape) for level in known] == [(1, 12, *[size] * 3) for size in (4, 8, 16)]
+    for level, same in zip(known, other, strict=True):
+        torch.testing.assert_close(level, same, atol=1e-3, rtol=0)
+        lengths = level.norm(dim=1)
+        assert float(lengths.max()) <= 1.0
+        assert float(lengths.mean()) > 0.5
+    assert float(self_similarity(torch.zeros(1, 1, 8, 8, 8), 1)[0].abs().max()) == 0.0
 
 
 def waves(shift=(0.0, 0.0, 0.0), shape=(20, 24, 22)):
@@ -186,8 +199,10 @@ def test_features_are_the_image_s_own_and_of_length_one():
     _, described = made.describe(moving, fixed)
     again, _ = made.describe(fixed, fixed)
     assert [tuple(level.shape) for level in described.features] == [(1, 4, 2, 3, 2), (1, 4, 4, 6, 4), (1, 4, 8, 12, 8)]
-    for level, alone in zip(described.features, again.features, strict=True):
+    assert [level.shape[1] for level in described.compared] == [16, 16, 16]
+    for level, alone in zip(described.compared, again.compared, strict=True):
         torch.testing.assert_close(level, alone, atol=1e-4, rtol=0)
+    for level in described.features:
         torch.testing.assert_close(level.norm(dim=1), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
 
 
@@ -287,9 +302,9 @@ def test_features_of_every_resolution_are_aligned_alike():
     set_logarithm(made.affine, [[0.0, 0.0, 0.0, 4.0 / RADIUS], [0.0] * 4, [0.0] * 4])
     seen = []
     match = made.local.match
-    made.local.match = lambda moving, fixed: seen.append(moving.features) or match(moving, fixed)
+    made.local.match = lambda moving, fixed: seen.append(moving.compared) or match(moving, fixed)
     moving, fixed = images(2, (64, 32, 32)).split(1)
     made(moving, fixed)
     # Four voxels of the fields are two and one of those with a half and a quarter of their resolution.
-    for shift, before, after in zip((1, 2, 4), made.describe(moving, fixed)[0].features, seen[0], strict=True):
+    for shift, before, after in zip((1, 2, 4), made.describe(moving, fixed)[0].compared, seen[0], strict=True):
         torch.testing.assert_close(after[:, :, :-shift], before[:, :, shift:], atol=1e-4, rtol=0)
