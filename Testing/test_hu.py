@@ -3,15 +3,28 @@ import math
 import pytest
 import torch
 
-from SLSFGRLib.fields import compose, jacobian_determinant, smooth, voxel_grid, warp
+from SLSFGRLib.fields import (
+    compose,
+    downsample,
+    integrate,
+    jacobian_determinant,
+    resize_field,
+    smooth,
+    voxel_grid,
+    warp,
+)
 from SLSFGRLib.label_similarity import MultiScaleLabelSimilarity
 from SLSFGRLib.networks import CompositeNetwork, GlobalNetwork, LocalNetwork
+from SLSFGRLib.networks.flow_step import SCALE, FlowStep, solved
 from SLSFGRLib.networks.hu import RADIUS
+from SLSFGRLib.networks.siamese import self_similarity
 
 SHAPE = (16, 24, 16)
+FIELD_SHAPE = (8, 12, 8)
+LOCAL = {"channels": (4, 6, 5), "matching_channels": 4}
 BUILD = {
-    "hu": lambda: CompositeNetwork((4, 6, 5), (4, 6, 8)),
-    "hu_local": lambda: LocalNetwork((4, 6, 5)),
+    "hu": lambda: CompositeNetwork((4, 6, 8), **LOCAL),
+    "hu_local": lambda: LocalNetwork(**LOCAL),
     "hu_global": lambda: GlobalNetwork((4, 6, 8)),
 }
 
@@ -28,7 +41,7 @@ def network(name, spread=None):
     if spread is not None:
         with torch.no_grad():
             for part, parameter in made.named_parameters():
-                if "heads" in part or "logarithm" in part:
+                if "trust" in part or "logarithm" in part:
                     parameter.normal_(std=spread)
     return made
 
@@ -41,7 +54,7 @@ def same_shift(field, shift):
 @pytest.mark.parametrize("name", BUILD)
 def test_fresh_network_moves_nothing(name):
     for field in network(name)(*images().split(1)):
-        assert field.shape == (1, 3, *SHAPE)
+        assert field.shape == (1, 3, *FIELD_SHAPE)
         assert float(field.detach().abs().max()) == 0.0
 
 
@@ -59,16 +72,16 @@ def test_field_of_a_pair_does_not_depend_on_its_batch(name):
 @pytest.mark.parametrize("name", BUILD)
 def test_any_size_that_is_a_multiple_will_do(name):
     made = network(name, spread=0.5)
-    assert made.size_multiple == {"hu": 8, "hu_local": 4, "hu_global": 8}[name]
+    assert made.size_multiple == 8
     for shape in ((16, 8, 8), (24, 16, 40)):
         (moving, fixed) = images(2, shape).split(1)
-        assert made(moving, fixed)[-1].shape == (1, 3, *shape)
+        assert made(moving, fixed)[-1].shape == (1, 3, *(size // 2 for size in shape))
 
 
 @pytest.mark.parametrize("name", BUILD)
 def test_every_parameter_learns_from_labels(name):
     moving, fixed = images().split(1)
-    labels = [(image > 0.5).float() for image in (moving, fixed)]
+    labels = [downsample((image > 0.5).float(), 2) for image in (moving, fixed)]
     made = network(name)
     optimiser = torch.optim.Adam(made.parameters(), lr=1e-2)
     # What starts at zero lets no gradient through to what lies before it.
@@ -82,34 +95,115 @@ def test_every_parameter_learns_from_labels(name):
         assert float(parameter.grad.abs().max()) > 0.0, part
 
 
-def test_velocity_is_the_sum_over_the_resolutions():
-    made = network("hu_local", spread=1.0)
-    pair = images().split(1)
-    whole = made.velocity(*pair)
-    parts = []
-    for kept in range(3):
-        alone = network("hu_local", spread=1.0)
-        with torch.no_grad():
-            for number, head in enumerate(alone.heads):
-                if number != kept:
-                    head.layer.weight.zero_()
-                    head.layer.bias.zero_()
-        parts.append(alone.velocity(*pair))
-        assert float(parts[-1].detach().abs().max()) > 0.05
-    torch.testing.assert_close(sum(parts), whole, atol=1e-4, rtol=1e-4)
+class Constant(torch.nn.Module):
+    """Stands for a step; always finds the same."""
+
+    def __init__(self, velocity):
+        super().__init__()
+        self.velocity = torch.tensor(velocity).view(1, 3, 1, 1, 1)
+
+    def forward(self, warped, fixed):
+        return self.velocity.expand(len(fixed), -1, *fixed.shape[2:]).clone()
 
 
-def test_coarse_velocity_counts_in_the_voxels_of_the_finest():
+def test_velocity_is_the_sum_over_the_resolutions_in_the_voxels_of_the_finest():
     made = network("hu_local")
-    with torch.no_grad():
-        made.heads[2].layer.bias.copy_(torch.tensor([0.3, -0.2, 0.1]) / made.heads[2].gain)
-    same_shift(made.velocity(*images().split(1)), (1.2, -0.8, 0.4))
+    pair = [described.compared for described in made.describe(*images().split(1))]
+    made.steps[0][0] = Constant((0.3, -0.2, 0.1))
+    same_shift(made.velocity(*pair), (1.2, -0.8, 0.4))
+    made.steps[2][0] = Constant((0.0, 0.5, 0.0))
+    same_shift(made.velocity(*pair), (1.2, -0.3, 0.4))
+    made.steps[1][0] = Constant((0.0, 0.0, 0.2))
+    same_shift(made.velocity(*pair), (1.2, -0.3, 0.8))
+
+
+def test_each_step_sees_what_those_before_it_have_left():
+    made = network("hu_local", spread=0.03)
+    seen = []
+    last = made.steps[2][0]
+    last.register_forward_pre_hook(lambda step, inputs: seen.append(inputs))
+    moving, fixed = (described.compared for described in made.describe(*images().split(1)))
+    whole = made.velocity(moving, fixed)
+    warped, same = seen[0]
+    assert torch.equal(same, fixed[2])
+    before = whole - smooth(last(warped, fixed[2]), 1.0)
+    assert float(before.detach().abs().max()) > 0.05
+    torch.testing.assert_close(warped, warp(moving[2], integrate(before, 5)), atol=1e-3, rtol=0)
 
 
 def test_long_velocities_do_not_fold():
-    (field,) = network("hu_local", spread=0.6)(*images(2, (32, 32, 32)).split(1))
+    (field,) = network("hu_local", spread=0.2)(*images(2, (64, 64, 64)).split(1))
     assert float(field.detach().abs().max()) > 2.0
     assert float(jacobian_determinant(field.detach()).min()) > 0.0
+
+
+def test_what_is_compared_before_anything_is_learned_does_not_depend_on_the_contrast():
+    image = images(1, (32, 32, 32))
+    known, other = (self_similarity(one, 3) for one in (image, 0.8 - 0.5 * image))
+    assert [tuple(level.shape) for level in known] == [(1, 12, *[size] * 3) for size in (4, 8, 16)]
+    for level, same in zip(known, other, strict=True):
+        torch.testing.assert_close(level, same, atol=1e-3, rtol=0)
+        lengths = level.norm(dim=1)
+        assert float(lengths.max()) <= 1.0
+        assert float(lengths.mean()) > 0.5
+    assert float(self_similarity(torch.zeros(1, 1, 8, 8, 8), 1)[0].abs().max()) == 0.0
+
+
+def waves(shift=(0.0, 0.0, 0.0), shape=(20, 24, 22)):
+    """Four features of length one that tell places apart, of a head that lies elsewhere."""
+    place = voxel_grid(shape) + torch.tensor(shift).view(1, 3, 1, 1, 1)
+    angles = [0.3 * place[:, axis] + 0.2 * place[:, (axis + 1) % 3] for axis in range(3)]
+    features = torch.stack([*(angle.sin() for angle in angles), angles[0].cos()], dim=1)
+    return features / features.norm(dim=1, keepdim=True)
+
+
+def test_step_finds_a_shift_and_follows_it_as_far_as_it_trusts():
+    step = FlowStep()
+    with torch.no_grad():
+        step.trust.fill_(0.5 / SCALE)
+        step.caution.fill_(-8.0 / SCALE)
+    shift = torch.tensor((0.3, -0.2, 0.1))
+    found = step(waves(), waves(shift.tolist())).detach()[0, :, 6:-6, 6:-6, 6:-6].flatten(1)
+    expected = 0.5 * shift.tanh()
+    torch.testing.assert_close(found, expected[:, None].expand_as(found), atol=0.01, rtol=0)
+
+
+def test_step_is_cautious_where_features_are_alike():
+    step = FlowStep()
+    with torch.no_grad():
+        step.trust.fill_(1.0 / SCALE)
+    flat = torch.ones(1, 4, 8, 8, 8) / 2.0
+    assert float(step(flat, flat).detach().abs().max()) == 0.0
+    lengths = []
+    for caution in (-4.0, 0.0, 4.0):
+        with torch.no_grad():
+            step.caution.fill_(caution / SCALE)
+        lengths.append(float(step(waves(), waves((0.3, 0.0, 0.0))).detach().norm(dim=1).mean()))
+    assert lengths == sorted(lengths, reverse=True)
+    assert lengths[2] < 0.2 * lengths[0]
+
+
+def test_three_equations_are_solved_in_every_voxel():
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(5, 3, 3, generator=generator)
+    matrix, right = half @ half.mT, torch.randn(5, 3, generator=generator)
+    upper = torch.stack([matrix[:, row, column] for row in range(3) for column in range(row, 3)], dim=1)
+    found = solved(torch.cat([upper, right], dim=1), 0.5)
+    expected = torch.linalg.solve(matrix + 0.5 * torch.eye(3), right)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_features_are_the_image_s_own_and_of_length_one():
+    made = network("hu_local")
+    moving, fixed = images().split(1)
+    _, described = made.describe(moving, fixed)
+    again, _ = made.describe(fixed, fixed)
+    assert [tuple(level.shape) for level in described.features] == [(1, 4, 2, 3, 2), (1, 4, 4, 6, 4), (1, 4, 8, 12, 8)]
+    assert [level.shape[1] for level in described.compared] == [16, 16, 16]
+    for level, alone in zip(described.compared, again.compared, strict=True):
+        torch.testing.assert_close(level, alone, atol=1e-4, rtol=0)
+    for level in described.features:
+        torch.testing.assert_close(level.norm(dim=1), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
 
 
 # --- affine -------------------------------------------------------------------------------------------------
@@ -132,7 +226,7 @@ def test_rotation_is_about_the_middle():
     angle = 0.3
     set_logarithm(made, [[0.0, -angle, 0.0, 0.0], [angle, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     (field,) = made(*images().split(1))
-    offset = voxel_grid(SHAPE) - torch.tensor([7.5, 11.5, 7.5]).view(1, 3, 1, 1, 1)
+    offset = voxel_grid(FIELD_SHAPE) - torch.tensor([3.5, 5.5, 3.5]).view(1, 3, 1, 1, 1)
     turn = torch.tensor(
         [[math.cos(angle), -math.sin(angle), 0.0], [math.sin(angle), math.cos(angle), 0.0], [0.0, 0.0, 1.0]]
     )
@@ -162,12 +256,14 @@ def test_global_network_learns_a_shift():
     moving = moving.roll(3, dims=3)
     for _ in range(60):
         optimiser.zero_grad()
-        loss = (warp(moving, made(moving, fixed)[-1]) - fixed)[..., 4:-4, 4:-4, 4:-4]
+        field = resize_field(made(moving, fixed)[-1], fixed.shape[2:])
+        loss = (warp(moving, field) - fixed)[..., 4:-4, 4:-4, 4:-4]
         loss = loss.square().mean()
         loss.backward()
         optimiser.step()
-    field = made(moving, fixed)[0].detach()[..., 4:-4, 4:-4, 4:-4].mean((0, 2, 3, 4))
-    torch.testing.assert_close(field, torch.tensor([0.0, 3.0, 0.0]), atol=0.4, rtol=0)
+    # In voxels of half the resolution.
+    field = made(moving, fixed)[0].detach()[..., 2:-2, 2:-2, 2:-2].mean((0, 2, 3, 4))
+    torch.testing.assert_close(field, torch.tensor([0.0, 1.5, 0.0]), atol=0.2, rtol=0)
 
 
 # --- composition --------------------------------------------------------------------------------------------
@@ -177,11 +273,10 @@ def test_composition_of_a_known_affine_and_a_known_local_field():
     """A scaling by 1.1 about the middle after a shift: x -> 1.1 (x - c + shift) + c."""
     made = network("hu")
     set_logarithm(made.affine, [[math.log(1.1), 0, 0, 0], [0, math.log(1.1), 0, 0], [0, 0, math.log(1.1), 0]])
-    with torch.no_grad():
-        made.local.heads[0].layer.bias.copy_(torch.tensor([0.5, 0.0, -0.25]) / made.local.heads[0].gain)
+    made.local.steps[-1][0] = Constant((0.5, 0.0, -0.25))
     affine, field = made(*images().split(1))
     shift = torch.tensor([0.5, 0.0, -0.25]).view(1, 3, 1, 1, 1)
-    offset = voxel_grid(SHAPE) - torch.tensor([7.5, 11.5, 7.5]).view(1, 3, 1, 1, 1)
+    offset = voxel_grid(FIELD_SHAPE) - torch.tensor([3.5, 5.5, 3.5]).view(1, 3, 1, 1, 1)
     torch.testing.assert_close(affine, 0.1 * offset, atol=1e-4, rtol=0)
     torch.testing.assert_close(field, 1.1 * (offset + shift) - offset, atol=1e-4, rtol=0)
     # Adding them, as the public code does, would leave out what the scaling makes of the shift.
@@ -189,10 +284,27 @@ def test_composition_of_a_known_affine_and_a_known_local_field():
 
 
 def test_composition_agrees_with_composing_fields_on_the_grid():
-    made = network("hu", spread=0.3)
-    pair = images(2, (32, 40, 32)).split(1)
-    affine, field = made(*pair)
-    (dense,) = made.local(warp(pair[0], affine), pair[1])
+    made = network("hu", spread=0.2)
+    moving, fixed = images(2, (64, 80, 64)).split(1)
+    seen = []
+    match = made.local.match
+    made.local.match = lambda *described: seen.append(match(*described)) or seen[-1]
+    affine, field = made(moving, fixed)
+    ((dense,),) = seen
     inner = (slice(None), slice(None), *[slice(8, -8)] * 3)
     assert float(dense.detach().abs().max()) > 0.2
+    assert float(affine.detach().abs().max()) > 0.2
     torch.testing.assert_close(field[inner], compose(affine, dense)[inner], atol=2e-3, rtol=0)
+
+
+def test_features_of_every_resolution_are_aligned_alike():
+    made = network("hu")
+    set_logarithm(made.affine, [[0.0, 0.0, 0.0, 4.0 / RADIUS], [0.0] * 4, [0.0] * 4])
+    seen = []
+    match = made.local.match
+    made.local.match = lambda moving, fixed: seen.append(moving.compared) or match(moving, fixed)
+    moving, fixed = images(2, (64, 32, 32)).split(1)
+    made(moving, fixed)
+    # Four voxels of the fields are two and one of those with a half and a quarter of their resolution.
+    for shift, before, after in zip((1, 2, 4), made.describe(moving, fixed)[0].compared, seen[0], strict=True):
+        torch.testing.assert_close(after[:, :, :-shift], before[:, :, shift:], atol=1e-4, rtol=0)

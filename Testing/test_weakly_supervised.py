@@ -11,12 +11,15 @@ from SLSFGRLib import synthesis
 from SLSFGRLib.commands import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.evaluation import dice_by_label
+from SLSFGRLib.fields import downsample
+from SLSFGRLib.label_table import channel_lookup
 from SLSFGRLib.models import load_model
 from SLSFGRLib.synthesis import Synthesis
 from SLSFGRLib.training import label_pairs
 from SLSFGRLib.training.label_files import Label
 from SLSFGRLib.training.label_pairs import LabelledCases, LoadedCase
 from SLSFGRLib.training.recipe import Augmentation, read_recipe
+from SLSFGRLib.training.rendered_images import KeptImage, RenderedImages
 from SLSFGRLib.training.trainer import Trainer
 from SLSFGRLib.transform_files import read_transform
 
@@ -30,7 +33,8 @@ penalty = "bending"
 roughness = 0.1
 pair_steps = 0
 [model.network_options]
-channels = [4, 6, 8]
+channels = [4, 6]
+matching_channels = 4
 global_channels = [4, 6]
 """
 MAPS = (
@@ -58,7 +62,9 @@ strip_chance = 0.0
 shape = [8, 12, 8]
 [weak_supervision]
 scales = [0, 1, 4]
+feature_weight = 0.5
 labels_per_step = 3
+images = 8
 [training]
 method = "weakly_supervised"
 seed = 3
@@ -68,7 +74,7 @@ validate_every = 2
 """
 )
 CASES = (
-    MODEL.replace("factor = 4", "factor = 2")
+    MODEL.replace("factor = 4", "factor = 1")
     + """
 [data]
 training_cases = ["training"]
@@ -176,14 +182,10 @@ def rendered(maps_recipe, tmp_path):
     return prepared(maps_recipe, tmp_path).task
 
 
-def test_drawn_labels_are_as_many_as_asked_for_and_both_ways(rendered):
+def test_drawn_labels_are_as_many_as_asked_for_with_half_the_resolution(rendered):
     pair = rendered.training.draw(3, generator())
-    assert pair.moving.shape == pair.fixed.shape == (2, 1, 8, 12, 8)
-    assert pair.moving_labels.shape == pair.fixed_labels.shape == (2, 3, 8, 12, 8)
-    assert torch.equal(pair.moving[0], pair.fixed[1])
-    assert torch.equal(pair.moving[1], pair.fixed[0])
-    assert torch.equal(pair.moving_labels[0], pair.fixed_labels[1])
-    assert torch.equal(pair.moving_labels[1], pair.fixed_labels[0])
+    assert pair.moving.shape == pair.fixed.shape == (1, 1, 8, 12, 8)
+    assert pair.moving_labels.shape == pair.fixed_labels.shape == (1, 3, 4, 6, 4)
 
 
 def test_drawn_labels_are_different_ones_and_in_both_images(rendered):
@@ -216,6 +218,39 @@ def test_contrasts_of_a_pair_are_unlike(dolls):
     assert names == {"t1", "t2", "pd", "flair", "random", "ultrasound"}
 
 
+def test_kept_images_are_the_drawn_ones_and_can_be_mirrored(dolls):
+    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / "doll_a.npz", dolls / "doll_b.npz"], dolls))
+    (sample,) = synthesis.draw_group(maps, (8, 12, 8), Synthesis(), generator(), 1, 4.0)
+    image, shares = KeptImage.of(sample).restored(False)
+    torch.testing.assert_close(image, sample.image, atol=1e-3, rtol=0)
+    torch.testing.assert_close(shares, downsample(synthesis.fractions(sample.anatomy), 2), atol=1e-6, rtol=0)
+    flipped_image, flipped_shares = KeptImage.of(sample).restored(True)
+    assert torch.equal(flipped_image.flip(4), image)
+    # The left white matter of the mirrored head is where the right one's was.
+    left, right = (channel_lookup()[number] for number in (2, 41))
+    assert float(shares[:, right].sum()) > 0
+    assert torch.equal(flipped_shares[:, left].flip(3), shares[:, right])
+
+
+def test_paired_images_lie_alike_and_are_of_other_anatomies_and_contrasts(dolls):
+    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / f"doll_{name}.npz" for name in "abc"], dolls))
+    settings = Synthesis(same_anatomy_chance=0.0, same_contrast_chance=0.0, t2_share=0.4, random_share=0.0)
+    images = RenderedImages(maps, (8, 12, 8), settings, 4.0, 17, seed=1)
+    assert [len(group) for group in images.groups] == [8, 8, 8]
+    numbers = set()
+    for seed in range(40):
+        moving, fixed = images.draw(generator(seed))
+        assert [{id(moving), id(fixed)} <= set(map(id, group)) for group in images.groups].count(True) == 1
+        assert moving.number != fixed.number
+        assert moving.contrast != fixed.contrast
+        numbers |= {(moving.number, fixed.number)}
+    assert len(numbers) == 6
+    alike = RenderedImages(maps, (8, 12, 8), replace(settings, same_contrast_chance=1.0), 4.0, 8, seed=1)
+    moving, fixed = alike.draw(generator())
+    assert moving.contrast == fixed.contrast
+    assert moving is not fixed
+
+
 def test_training_with_a_stop_ends_as_training_without(maps_recipe, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
@@ -237,7 +272,8 @@ def test_training_with_a_stop_ends_as_training_without(maps_recipe, tmp_path):
     for name, weight in expected["network"].items():
         assert torch.equal(found["network"][name], weight), name
     assert set(expected["rows"][0]) == {
-        "step", "training_labels", "training_roughness", "dice_before", "validation_dice", "folding_percent",
+        "step", "training_labels", "training_features", "training_roughness",
+        "dice_before", "validation_dice", "folding_percent",
     }  # fmt: skip
 
 
@@ -316,7 +352,7 @@ def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_pat
         task = prepared(changed(recipe, "data", align_cases=align), tmp_path).task
         dice.append(task.validate()["dice_before"])
     assert dice[0] < 0.6
-    assert dice[1] > 0.85
+    assert dice[1] > 0.8
 
 
 @pytest.mark.slow
@@ -356,10 +392,11 @@ def test_losses_are_weighted_and_those_without_weight_left_out(maps_recipe, tmp_
         return {name: float(loss.detach()) for name, loss in task.losses(0, generator()).items()}
 
     plain = losses()
-    assert set(plain) == {"labels", "roughness"}
-    both = losses(label_weight=2.0, similarity_weight=0.5)
+    assert set(plain) == {"labels", "features", "roughness"}
+    both = losses(label_weight=2.0, similarity_weight=0.5, feature_weight=1.0)
+    assert both["features"] == pytest.approx(2.0 * plain["features"], rel=1e-5)
     assert both["labels"] == pytest.approx(2.0 * plain["labels"], rel=1e-5)
-    alone = losses(label_weight=0.0, similarity_weight=1.0)
+    alone = losses(label_weight=0.0, similarity_weight=1.0, feature_weight=0.0)
     assert set(alone) == {"similarity", "roughness"}
     assert alone["similarity"] == pytest.approx(2.0 * both["similarity"], rel=1e-5)
 

@@ -5,39 +5,65 @@ Image Analysis 49, 2018. A global network finds an affine transformation, a loca
 sum of what it sees at several resolutions, and their composition does first the one, then the other. Each is of
 use alone. All are called with images only: labels enter nothing but the loss.
 
-Departures, all for fields that do not fold and grids of any size:
+Departures:
 
+- The local network describes each image by itself, with the same weights, and solves for the displacement that makes
+  these features alike: what has to be learned is features that do not depend on the contrast, not how to find a
+  displacement. The paper's sees both images at once, and needs many more examples.
+- Beside the learned features it compares the images' self-similarity (MIND-SSC, Heinrich et al. 2013), which is of use
+  before anything is learned.
+- From coarse to fine: each resolution sees what the coarser ones have left (as the optical flow of D. Sun et al.,
+  PWC-Net, CVPR 2018).
 - The sum over the resolutions is taken for a stationary velocity and integrated (Arsigny et al. 2006), the affine
   transformation for a matrix logarithm (Arsigny et al. 2009). Both are zero at the start, and diffeomorphisms.
 - The global network pools over the whole image where the paper's has a fully connected layer for one size. A mean
   says nothing of where a feature lies; its first moments, which are pooled with it, do.
 - The two transformations are composed; the public code adds them.
-- Beside the two images, every resolution sees how well the self-similarity about each voxel (MIND-SSC, Heinrich et
-  al. 2013) matches that of its neighbours in the other image: a few thousand examples teach what to make of such
-  matches, not how to find them.
 - Instance in place of batch normalisation.
+
+Fields have half the images' resolution, and count in their own voxels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from ..fields import downsample, integrate, resize_field, smooth, voxel_grid, warp
-from ..similarity.mind import descriptor
-from .blocks import LEAK, convolution, instance_norm, zero_convolution
-from .matching import SHIFTS, local_matches
+from ..fields import integrate, resize_field, smooth, voxel_grid, warp
+from .blocks import convolution
+from .flow_step import SCALE, FlowStep
+from .siamese import FeaturePyramid, self_similarity
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0
 INTEGRATION_STEPS = 5
-# Lengths are counted in so many voxels of the images, about the radius of a head at 4 mm, whatever the images' size.
+# How often each resolution improves the velocity: those between the coarsest and the finest, which takes most time.
+PASSES = 2
+# Of the learned features at the start, where self-similarity has 1: they know nothing yet.
+FIRST_STRENGTH = 0.3
+# Lengths are counted in so many voxels of the fields, about the radius of a head at 4 mm, whatever the images' size.
 RADIUS = 18.0
-KERNEL_VOXELS = 27
+FIELD_FACTOR = 2
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a network knows of one image by itself.
+
+    :param image: (B, 1, D, H, W).
+    :param features: learned ones, (B, C, ...) from coarse to fine, of length one in every voxel; none for an affine
+        network.
+    :param compared: all that is compared with the other image, likewise: the image's self-similarity and the features.
+    """
+
+    image: torch.Tensor
+    features: list[torch.Tensor]
+    compared: list[torch.Tensor]
 
 
 class GlobalNetwork(nn.Module):
@@ -55,7 +81,7 @@ class GlobalNetwork(nn.Module):
         self.logarithm = nn.Linear(4 * counts[-1], 12)
         nn.init.zeros_(self.logarithm.weight)
         nn.init.zeros_(self.logarithm.bias)
-        # As in VelocityHead.
+        # The more numbers a sum has, the more a step of the optimiser changes it: the first steps are to be small.
         self.gain = (4 * counts[-1]) ** -0.5
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
@@ -63,76 +89,100 @@ class GlobalNetwork(nn.Module):
 
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
-        :returns: one (B, 3, D, H, W) field in voxels.
+        :returns: one (B, 3, D / 2, H / 2, W / 2) field in voxels.
         """
-        return [affine_field(self.matrix(moving, fixed), centred_positions(fixed.shape[2:], fixed.device))]
+        return self.match(*self.describe(moving, fixed))
+
+    def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
+        """The images as they are: this network sees both at once."""
+        return Description(moving, [], []), Description(fixed, [], [])
+
+    def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
+        """As :meth:`forward`."""
+        shape = [size // FIELD_FACTOR for size in fixed.image.shape[2:]]
+        positions = centred_positions(shape, fixed.image.device)
+        return [affine_field(self.matrix(moving.image, fixed.image), positions)]
 
     def matrix(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """The transformation of places counted from the middle in units of ``RADIUS``: (B, 4, 4)."""
         features = self.layers(torch.cat([fixed, moving], dim=1)).float()
-        logarithm = self.logarithm(_pooled_moments(features, self.size_multiple)).view(-1, 3, 4)
+        logarithm = self.logarithm(_pooled_moments(features, self.size_multiple // FIELD_FACTOR)).view(-1, 3, 4)
         return torch.matrix_exp(functional.pad(self.gain * logarithm, (0, 0, 0, 1)))
 
 
 class LocalNetwork(nn.Module):
     """Finds a dense displacement, from a velocity that is summed over the resolutions.
 
-    An encoder and a decoder of residual blocks, whose skips are added, as in the paper.
-
-    :param channels: of the features at 1, 1/2, 1/4 ... of the resolution.
+    :param channels: of the features at 1/2, 1/4, 1/8 ... of the resolution.
+    :param matching_channels: of the features that are compared between the images.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 64), matching_channels: int = 16) -> None:
         super().__init__()
-        self.size_multiple = 2 ** (len(channels) - 1)
-        self.first = convolution(2, channels[0])
-        self.matches = nn.ModuleList(nn.Conv3d(len(SHIFTS), count, 1) for count in channels)
-        self.encoders = nn.ModuleList(ResidualBlock(count) for count in channels)
-        self.downs = nn.ModuleList(convolution(fine, coarse, stride=2) for fine, coarse in pairwise(channels))
-        self.ups = nn.ModuleList(AdditiveUpsampling(coarse, fine) for fine, coarse in pairwise(channels))
-        self.decoders = nn.ModuleList(ResidualBlock(count) for count in channels[:-1])
-        self.heads = nn.ModuleList(VelocityHead(count) for count in channels)
+        self.describing = FeaturePyramid(channels, matching_channels)
+        self.size_multiple = self.describing.size_multiple
+        # How much the learned features count beside the self-similarity, at each resolution.
+        self.strengths = nn.Parameter(torch.full((len(channels),), FIRST_STRENGTH / SCALE))
+        finest = len(channels) - 1
+        counts = [PASSES if 0 < level < finest else 1 for level in range(len(channels))]
+        self.steps = nn.ModuleList(nn.ModuleList(FlowStep() for _ in range(count)) for count in counts)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Register.
 
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
-        :returns: one (B, 3, D, H, W) field in voxels.
+        :returns: one (B, 3, D / 2, H / 2, W / 2) field in voxels.
         """
-        return [integrate(self.velocity(moving, fixed), INTEGRATION_STEPS)]
+        return self.match(*self.describe(moving, fixed))
 
-    def velocity(self, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """The sum of what every resolution adds, (B, 3, D, H, W)."""
-        levels = self._features(moving, fixed)
-        shape = levels[0].shape[2:]
-        parts = [head(level) for head, level in zip(self.heads, levels, strict=True)]
-        return smooth(sum(resize_field(part, shape) for part in parts), VELOCITY_BLUR)
+    def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
+        """Features of (B, 1, D, H, W) images, each by itself."""
+        # Together they take less time.
+        both = torch.cat([moving, fixed])
+        similarity = self_similarity(both, len(self.steps))
+        features = self.describing(both, similarity[-1])
+        compared = [
+            torch.cat([known, strength * learned], dim=1)
+            for known, strength, learned in zip(similarity, SCALE * self.strengths, features, strict=True)
+        ]
+        halves = (slice(len(moving)), slice(len(moving), None))
+        return tuple(
+            Description(image, [level[half] for level in features], [level[half] for level in compared])
+            for image, half in zip((moving, fixed), halves, strict=True)
+        )
 
-    def _features(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
-        """Decoded features from fine to coarse."""
-        encoded: list[torch.Tensor] = []
-        for level, encoder in enumerate(self.encoders):
-            seen = self.downs[level - 1](encoded[-1]) if level else self.first(torch.cat([fixed, moving], dim=1))
-            matches = _self_similarity_matches(downsample(moving, 2**level), downsample(fixed, 2**level))
-            encoded.append(encoder(_channels_last(seen + self.matches[level](matches))))
-        decoded = [encoded[-1]]
-        for level in reversed(range(len(self.ups))):
-            decoded.append(self.decoders[level](self.ups[level](decoded[-1]) + encoded[level]))
-        return decoded[::-1]
+    def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
+        """The field that brings one described image to the other, as :meth:`forward`."""
+        return [integrate(self.velocity(moving.compared, fixed.compared), INTEGRATION_STEPS)]
+
+    def velocity(self, moving: list[torch.Tensor], fixed: list[torch.Tensor]) -> torch.Tensor:
+        """The sum of what every resolution adds to make up for what the coarser ones have left.
+
+        :param moving: what is compared, from coarse to fine.
+        :returns: (B, 3, D / 2, H / 2, W / 2) in voxels.
+        """
+        coarsest = fixed[0]
+        velocity = torch.zeros((len(coarsest), 3, *coarsest.shape[2:]), device=coarsest.device)
+        for steps, of_moving, of_fixed in zip(self.steps, moving, fixed, strict=True):
+            velocity = resize_field(velocity, of_fixed.shape[2:])
+            for step in steps:
+                warped = warp(of_moving, integrate(velocity, INTEGRATION_STEPS))
+                velocity = velocity + smooth(step(warped, of_fixed), VELOCITY_BLUR)
+        return velocity
 
 
 class CompositeNetwork(nn.Module):
     """The affine transformation first, then the dense displacement between what it has left.
 
-    :param channels: as :class:`LocalNetwork`.
     :param global_channels: as :class:`GlobalNetwork`.
+    :param local_options: of :class:`LocalNetwork`.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (16, 32, 64), global_channels: tuple[int, ...] = (16, 32)) -> None:
+    def __init__(self, global_channels: tuple[int, ...] = (16, 32), **local_options: object) -> None:
         super().__init__()
         self.affine = GlobalNetwork(global_channels)
-        self.local = LocalNetwork(channels)
+        self.local = LocalNetwork(**local_options)
         self.size_multiple = max(self.affine.size_multiple, self.local.size_multiple)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
@@ -141,68 +191,31 @@ class CompositeNetwork(nn.Module):
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
         :returns: the affine field, and its composition with the dense one, ``x -> affine(x + dense(x))``; both
-            (B, 3, D, H, W) in voxels.
+            (B, 3, D / 2, H / 2, W / 2) in voxels.
         """
-        matrix = self.affine.matrix(moving, fixed)
-        positions = centred_positions(fixed.shape[2:], fixed.device)
-        affine = affine_field(matrix, positions)
-        (dense,) = self.local(warp(moving, affine), fixed)
+        return self.match(*self.describe(moving, fixed))
+
+    def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
+        """Features of (B, 1, D, H, W) images, each by itself."""
+        return self.local.describe(moving, fixed)
+
+    def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
+        """The fields that bring one described image to the other, as :meth:`forward`."""
+        matrix = self.affine.matrix(moving.image, fixed.image)
+        aligned = [_aligned(level, matrix, number) for number, level in enumerate(moving.compared[::-1])][::-1]
+        (dense,) = self.local.match(replace(moving, compared=aligned), fixed)
+        positions = centred_positions(dense.shape[2:], dense.device)
         # Written out where the voxel has gone, not interpolated: exact also beyond the border.
-        return [affine, dense + affine_field(matrix, positions + dense)]
+        return [affine_field(matrix, positions), dense + affine_field(matrix, positions + dense)]
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions, added to what went in."""
+def _aligned(features: torch.Tensor, matrix: torch.Tensor, halvings: int) -> torch.Tensor:
+    """Features warped by an affine transformation.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            convolution(channels, channels),
-            nn.Conv3d(channels, channels, 3, padding=1, bias=False),
-            instance_norm(channels),
-        )
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) to the same shape."""
-        return functional.leaky_relu(features + self.layers(features), LEAK)
-
-
-class VelocityHead(nn.Module):
-    """Turns features into a velocity, zero at the start.
-
-    The more numbers a sum has, the more a step of the optimiser changes it; they are divided by the root of their
-    number, so that the first steps are small at every resolution.
+    :param halvings: how often the features' resolution is half of the fields'.
     """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.layer = zero_convolution(channels, 3)
-        self.gain = (KERNEL_VOXELS * channels) ** -0.5
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) features to a (B, 3, D, H, W) velocity in their voxels."""
-        # In mixed precision a field of half the digits would be rough.
-        return self.gain * self.layer(features).float()
-
-
-class AdditiveUpsampling(nn.Module):
-    """To twice the resolution: a transposed convolution, plus interpolation with the channels summed in groups."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.groups = -(-inputs // outputs)
-        self.missing = self.groups * outputs - inputs
-        self.learned = nn.Sequential(
-            nn.ConvTranspose3d(inputs, outputs, 2, stride=2, bias=False),
-            instance_norm(outputs),
-            nn.LeakyReLU(LEAK, inplace=True),
-        )
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, D, H, W) to (B, outputs, 2 D, 2 H, 2 W)."""
-        padded = functional.pad(features, (0, 0, 0, 0, 0, 0, 0, self.missing))
-        summed = sum(padded.chunk(self.groups, dim=1)) / self.groups
-        return self.learned(features) + functional.interpolate(summed, scale_factor=2, mode="trilinear")
+    positions = centred_positions(features.shape[2:], features.device)
+    return warp(features, affine_field(matrix, positions, RADIUS / 2**halvings))
 
 
 def centred_positions(shape: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -211,14 +224,15 @@ def centred_positions(shape: Sequence[int], device: torch.device) -> torch.Tenso
     return voxel_grid(shape, device) - middle
 
 
-def affine_field(matrix: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def affine_field(matrix: torch.Tensor, positions: torch.Tensor, radius: float = RADIUS) -> torch.Tensor:
     """The displacement of places by an affine transformation, (B, 3, D, H, W) in voxels.
 
-    :param matrix: (B, 4, 4), on places in units of ``RADIUS``.
+    :param matrix: (B, 4, 4), on places in units of the radius.
     :param positions: (B or 1, 3, D, H, W) in voxels from the middle.
+    :param radius: in these voxels.
     """
     change = matrix[:, :3] - torch.eye(4, device=matrix.device)[:3]
-    shift = RADIUS * change[:, :, 3].view(-1, 3, 1, 1, 1)
+    shift = radius * change[:, :, 3].view(-1, 3, 1, 1, 1)
     positions = positions.expand(len(matrix), -1, -1, -1, -1)
     return torch.einsum("brc,bcdhw->brdhw", change[:, :, :3], positions) + shift
 
@@ -226,29 +240,9 @@ def affine_field(matrix: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
 def _pooled_moments(features: torch.Tensor, factor: int) -> torch.Tensor:
     """The mean of each channel, and of its products with the place along each axis: (B, C, D, H, W) to (B, 4 C).
 
-    :param factor: how many voxels of the images a side make one of the features'.
+    :param factor: how many voxels of the fields a side make one of the features'.
     """
     positions = centred_positions(features.shape[2:], features.device) * (factor / RADIUS)
     means = features.mean(dim=(2, 3, 4))
     moments = torch.einsum("bcdhw,adhw->bca", features, positions[0]) / features[0, 0].numel()
     return torch.cat([means[:, :, None], moments], dim=2).flatten(1)
-
-
-@torch.no_grad()
-def _self_similarity_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-    """How well what surrounds each fixed voxel matches what surrounds the moving voxels about the same place.
-
-    :returns: (B, 27, D, H, W), one number for each of :data:`matching.SHIFTS`.
-    """
-    axes = (1, 2, 3, 4)
-    described = []
-    for image in (moving, fixed):
-        values = descriptor(image)
-        values = values - values.mean(dim=axes[1:], keepdim=True)
-        described.append(values / values.square().mean(dim=axes, keepdim=True).sqrt().clamp(min=1e-6))
-    return local_matches(*described)
-
-
-def _channels_last(features: torch.Tensor) -> torch.Tensor:
-    # A convolution of few channels, or of a small image, leaves this layout, in which the next are faster.
-    return features.contiguous(memory_format=torch.channels_last_3d)

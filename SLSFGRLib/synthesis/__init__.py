@@ -1,7 +1,7 @@
 """Training images made from label maps: any contrast, any resolution, and labels that are exact."""
 
 from .label_maps import LabelMap, in_one_frame, load_label_maps
-from .samples import CHANNELS, Pair, Sample, draw_pair, draw_sample, fractions
+from .samples import CHANNELS, Pair, Sample, draw_group, draw_pair, draw_sample, fractions
 from .settings import Synthesis
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Pair",
     "Sample",
     "Synthesis",
+    "draw_group",
     "draw_pair",
     "draw_sample",
     "fractions",

@@ -108,6 +108,34 @@ def draw_pair(
     return Pair(moving, fixed, reference(moving.anatomy), reference(fixed.anatomy))
 
 
+def draw_group(
+    maps: Sequence[LabelMap],
+    shape: Sequence[int],
+    synthesis: Synthesis,
+    generator: torch.Generator,
+    count: int,
+    spacing: float = 2.0,
+) -> list[Sample]:
+    """Draw images of any anatomies and contrasts that are aligned but for a little, as those of a pair are.
+
+    :param maps: :func:`label_maps.in_one_frame`; for the other parameters see :func:`draw_sample`.
+    """
+    pose = random_pose(synthesis, generator)
+    return [
+        _sample(
+            maps,
+            whole_number(generator, len(maps)),
+            shape,
+            residual_pose(synthesis, generator).after(pose),
+            draw_contrast(synthesis, generator),
+            synthesis,
+            generator,
+            spacing,
+        )
+        for _ in range(count)
+    ]
+
+
 def reference(anatomy: torch.Tensor) -> torch.Tensor:
     """A brain in a typical T1 contrast without noise or bias, (1, 1, D, H, W).
 

@@ -17,10 +17,12 @@ from ..fields import warp
 from ..images import read_image
 from ..preparation import prepare
 from ..synthesis import LabelMap, Synthesis
+from ..synthesis.draws import chance
 from .cases import bent_intensities, random_field
 from .label_files import Label, corresponding_labels
 from .labelled_cases import CaseFiles
 from .recipe import Augmentation
+from .rendered_images import RenderedImages
 
 # Decides the held-out pairs that are made from label maps, whatever the recipe's seed: runs stay comparable.
 VALIDATION_SEED = 20_260_000
@@ -35,7 +37,7 @@ class DrawnPair:
 
     :param moving: (B, 1, D, H, W) in [0, 1].
     :param fixed: likewise.
-    :param moving_labels: (B, L, D, H, W), the part of each voxel that each label fills.
+    :param moving_labels: (B, L, ...), the part of each voxel that each label fills; on the images' grid, or a coarser.
     :param fixed_labels: likewise.
     """
 
@@ -48,24 +50,44 @@ class DrawnPair:
         """The same on another device."""
         return DrawnPair(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
-    def both_ways(self) -> DrawnPair:
-        """The pair, and the same with the images' parts exchanged, as a batch."""
-        images, labels = (self.moving, self.fixed), (self.moving_labels, self.fixed_labels)
-        return DrawnPair(*(torch.cat(two) for two in (images, images[::-1], labels, labels[::-1])))
-
 
 class LabelPairs(Protocol):
-    """A set of pairs with labels."""
+    """Pairs with labels to learn from."""
 
     def draw(self, count: int, generator: torch.Generator) -> DrawnPair:
         """A random pair with ``count`` of its labels, or all if it has fewer, changed at random."""
+
+
+class HeldOut(Protocol):
+    """Pairs with labels to measure by."""
 
     def held_out(self) -> Iterator[DrawnPair]:
         """The same pairs each time, with all their labels."""
 
 
 class RenderedPairs:
-    """Pairs of images made from label maps, each pair learned from both ways.
+    """Pairs of images made from label maps.
+
+    :param images: to learn from.
+    :param augmentation: changes their intensities each time they are used.
+    """
+
+    def __init__(self, images: RenderedImages, augmentation: Augmentation) -> None:
+        self.images = images
+        self.augmentation = augmentation
+
+    def draw(self, count: int, generator: torch.Generator) -> DrawnPair:
+        """As :meth:`LabelPairs.draw`; labels have half the images' resolution."""
+        flipped = chance(generator, 0.5)
+        images, shares = zip(*(kept.restored(flipped) for kept in self.images.draw(generator)), strict=True)
+        channels = _common_channels(*shares)
+        chosen = channels[torch.randperm(len(channels), generator=generator)[:count].to(channels.device)]
+        moving, fixed = (bent_intensities(image, self.augmentation, generator) for image in images)
+        return DrawnPair(moving, fixed, *(share[:, chosen] for share in shares))
+
+
+class HeldOutPairs:
+    """Pairs of two anatomies that are never learned from, always the same.
 
     :param maps: :func:`SLSFGRLib.synthesis.in_one_frame`, on the device to work on.
     :param shape: of the images.
@@ -75,38 +97,25 @@ class RenderedPairs:
     def __init__(self, maps: list[LabelMap], shape: tuple[int, ...], settings: Synthesis, spacing: float) -> None:
         self.maps = maps
         self.shape = shape
-        self.settings = settings
+        self.settings = replace(settings, same_anatomy_chance=0.0)
         self.spacing = spacing
 
-    def draw(self, count: int, generator: torch.Generator) -> DrawnPair:
-        """As :meth:`LabelPairs.draw`."""
-        pair = synthesis.draw_pair(self.maps, self.shape, self.settings, generator, self.spacing)
-        channels = _common_channels(pair)
-        chosen = channels[torch.randperm(len(channels), generator=generator)[:count]]
-        return _with_labels(pair, chosen).both_ways()
-
     def held_out(self) -> Iterator[DrawnPair]:
-        """As :meth:`LabelPairs.held_out`; always of two anatomies."""
-        settings = replace(self.settings, same_anatomy_chance=0.0)
+        """As :meth:`HeldOut.held_out`."""
         for number in range(VALIDATION_ROUNDS * len(self.maps)):
             two = [self.maps[(number + shift) % len(self.maps)] for shift in (0, 1)]
             generator = torch.Generator().manual_seed(VALIDATION_SEED + number)
-            pair = synthesis.draw_pair(two, self.shape, settings, generator, self.spacing)
-            yield _with_labels(pair, _common_channels(pair))
+            pair = synthesis.draw_pair(two, self.shape, self.settings, generator, self.spacing)
+            shares = [synthesis.fractions(sample.anatomy) for sample in (pair.moving, pair.fixed)]
+            channels = _common_channels(*shares)
+            yield DrawnPair(pair.moving.image, pair.fixed.image, *(share[:, channels] for share in shares))
 
 
-def _common_channels(pair: synthesis.Pair) -> torch.Tensor:
-    """The structures that are in both images."""
-    moving, fixed = (sample.anatomy.unique() for sample in (pair.moving, pair.fixed))
-    return moving[torch.isin(moving, fixed) & (moving > 0)]
-
-
-def _with_labels(pair: synthesis.Pair, channels: torch.Tensor) -> DrawnPair:
-    labels = (
-        torch.stack([(sample.anatomy == channel).float().mean(0) for channel in channels])[None]
-        for sample in (pair.moving, pair.fixed)
-    )
-    return DrawnPair(pair.moving.image, pair.fixed.image, *labels)
+def _common_channels(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+    """The structures that are in both images, of (1, CHANNELS, D, H, W) shares."""
+    present = [shares.amax((0, 2, 3, 4)) > 0 for shares in (moving, fixed)]
+    structures = (present[0] & present[1]).nonzero().flatten()
+    return structures[structures > 0]
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ class LabelledCases:
         return DrawnPair(moving, fixed, moving_labels, fixed_labels)
 
     def held_out(self) -> Iterator[DrawnPair]:
-        """As :meth:`LabelPairs.held_out`."""
+        """As :meth:`HeldOut.held_out`."""
         return (case.drawn(list(range(len(case.labels)))) for case in self.cases)
 
     def _changed(

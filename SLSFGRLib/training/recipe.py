@@ -96,14 +96,21 @@ class WeakSupervision:
     :param label_measure: a name in :data:`SLSFGRLib.label_similarity.LABEL_MEASURES`.
     :param scales: of the Gaussians by which labels are blurred before they are compared, in voxels.
     :param label_weight: what the labels' unlikeness counts; 0 learns from intensities alone.
+    :param feature_weight: what it counts that features tell labels by the other image's, see
+        :mod:`SLSFGRLib.feature_correspondence`.
+    :param feature_steps: so many steps at the start learn the features alone, which takes a third of the time.
     :param labels_per_step: how many pairs of labels are drawn at each step; the paper has one for each case.
+    :param images: so many are made from label maps, to be paired over and over.
     :param similarity_weight: what the unlikeness of intensities counts, the model's ``similarity``.
     """
 
     label_measure: str = "dice"
     scales: tuple[float, ...] = SCALES
     label_weight: float = 1.0
+    feature_weight: float = 0.0
+    feature_steps: int = 0
     labels_per_step: int = 1
+    images: int = 256
     similarity_weight: float = 0.0
 
 

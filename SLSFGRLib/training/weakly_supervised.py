@@ -13,14 +13,16 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
+from ..feature_correspondence import feature_dissimilarity, on_grid
 from ..fields import jacobian_determinant, resize_field, warp
 from ..label_similarity import MultiScaleLabelSimilarity
 from ..regularisation import PENALTIES
 from ..similarity import MEASURES
 from ..synthesis import in_one_frame, load_label_maps
-from .label_pairs import DrawnPair, LabelledCases, LabelPairs, RenderedPairs, load_cases
+from .label_pairs import DrawnPair, HeldOut, HeldOutPairs, LabelledCases, LabelPairs, RenderedPairs, load_cases
 from .labelled_cases import find_cases
 from .recipe import Recipe
+from .rendered_images import RenderedImages
 
 
 class WeaklySupervised:
@@ -62,16 +64,28 @@ class WeaklySupervised:
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """The losses of one random pair, those that count."""
-        weak, model = self.recipe.weak_supervision, self.recipe.model
+        weak = self.recipe.weak_supervision
         pair = self.training.draw(weak.labels_per_step, generator).to(self.device)
-        field = self.network(pair.moving, pair.fixed)[-1]
+        moving, fixed = self.network.describe(pair.moving, pair.fixed)
+        losses = {}
+        if weak.feature_weight > 0:
+            unlikeness = feature_dissimilarity(moving.features, fixed.features, pair.moving_labels, pair.fixed_labels)
+            losses["features"] = weak.feature_weight * unlikeness
+        if step >= weak.feature_steps:
+            losses |= self._field_losses(pair, self.network.match(moving, fixed)[-1])
+        return losses
+
+    def _field_losses(self, pair: DrawnPair, field: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What the field is to be blamed for, on its own grid: all that it can tell apart."""
+        weak, model = self.recipe.weak_supervision, self.recipe.model
+        shape = field.shape[2:]
         losses = {"roughness": model.roughness * self.penalty(field)}
-        field = resize_field(field, pair.fixed.shape[2:])
         if weak.label_weight > 0:
-            carried = warp(pair.moving_labels, field, padding="zeros")
-            losses["labels"] = weak.label_weight * self.label_similarity(carried, pair.fixed_labels)
+            moving, fixed = on_grid(pair.moving_labels, shape), on_grid(pair.fixed_labels, shape)
+            losses["labels"] = weak.label_weight * self.label_similarity(warp(moving, field, padding="zeros"), fixed)
         if weak.similarity_weight > 0:
-            losses["similarity"] = weak.similarity_weight * self.similarity(warp(pair.moving, field), pair.fixed)
+            moving, fixed = on_grid(pair.moving, shape), on_grid(pair.fixed, shape)
+            losses["similarity"] = weak.similarity_weight * self.similarity(warp(moving, field), fixed)
         return losses
 
     def validate(self) -> dict[str, float]:
@@ -81,6 +95,10 @@ class WeaklySupervised:
 
     def _check(self) -> None:
         weak = self.recipe.weak_supervision
+        if weak.feature_weight < 0 or weak.feature_steps < 0 or (weak.feature_steps and not weak.feature_weight):
+            raise InputError(
+                "[weak_supervision] feature_weight, feature_steps: must be 0 or more, no steps without a weight."
+            )
         if weak.labels_per_step < 1:
             raise InputError("[weak_supervision] labels_per_step: must be 1 or more.")
         if min(weak.label_weight, weak.similarity_weight) < 0 or weak.label_weight + weak.similarity_weight == 0:
@@ -92,7 +110,7 @@ class WeaklySupervised:
 
     def _cases(
         self, files: list[Path], held_out: list[Path], update: Callable[[float], None]
-    ) -> tuple[LabelPairs, LabelPairs]:
+    ) -> tuple[LabelPairs, HeldOut]:
         training, validation = find_cases(files), find_cases(held_out)
         if not validation:
             raise InputError("training needs at least one case in the recipe's [data] validation_cases.")
@@ -105,18 +123,27 @@ class WeaklySupervised:
 
     def _maps(
         self, files: list[Path], held_out: list[Path], update: Callable[[float], None]
-    ) -> tuple[LabelPairs, LabelPairs]:
+    ) -> tuple[LabelPairs, HeldOut]:
         shape, multiple = self.recipe.supervision.shape, self.network.size_multiple
         if len(shape) != 3 or any(size <= 0 or size % multiple for size in shape):
             raise InputError(f"[supervision] shape: must be three multiples of {multiple}, not {list(shape)}.")
         if len(files) < 2 or len(held_out) < 2:
             raise InputError("training needs at least two label maps in each of [data] training_maps, validation_maps.")
         _refuse_common(files, held_out)
-        maps = load_label_maps(files + held_out, self.folder / "label_maps", update)
+        maps = load_label_maps(files + held_out, self.folder / "label_maps")
         maps = [heads.to(self.device) for heads in in_one_frame(maps)]
-        parts = maps[: len(files)], maps[len(files) :]
-        spacing = float(self.recipe.model.factor)
-        return tuple(RenderedPairs(part, shape, self.recipe.synthesis, spacing) for part in parts)
+        spacing, settings = float(self.recipe.model.factor), self.recipe.synthesis
+        images = RenderedImages(
+            maps[: len(files)],
+            shape,
+            settings,
+            spacing,
+            self.recipe.weak_supervision.images,
+            self.recipe.training.seed,
+            update,
+        )
+        held_out_pairs = HeldOutPairs(maps[len(files) :], shape, settings, spacing)
+        return RenderedPairs(images, self.recipe.augmentation), held_out_pairs
 
     def _validated(self, pair: DrawnPair) -> dict[str, float]:
         field = resize_field(self.network(pair.moving, pair.fixed)[-1], pair.fixed.shape[2:])
