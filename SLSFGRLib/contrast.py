@@ -26,6 +26,8 @@ FACTOR = 2
 BACKGROUND = 0.03
 # The relation is taken for linear unless the curve explains this much more of the fixed image's variance.
 LARGEST_LINEAR_GAP = 0.1
+# Of the levels, in mm, after which the two images lie near enough to each other to see how they are related.
+RELATION_SPACING = 4.0
 # An image with less variance than this shows nothing.
 FLAT = 1e-6
 
@@ -79,15 +81,17 @@ def deform_across_contrasts(
 ) -> torch.Tensor:
     """As :func:`deformation.deform`, with the moving image in the fixed image's contrast where that is needed.
 
-    The relation is estimated twice: from the affine alignment, and again after the coarsest level; with a field to
-    start from, from that alone.
+    The relation is estimated twice: from the affine alignment, and again after the levels down to
+    :data:`RELATION_SPACING`, the last of which is done again; with a field to start from, from that alone.
     """
     relation = brightness_map(fixed, moving, matrix, start)
     if not relation.is_needed:
         return deform(fixed, moving, matrix, levels, start=start, tissues=tissues, **options)
     if start is None:
-        start = deform(fixed, relation.applied(moving), matrix, levels[:1], tissues=tissues)
+        coarse = [level for level in levels if level.spacing >= RELATION_SPACING] or levels[:1]
+        start = deform(fixed, relation.applied(moving), matrix, tuple(coarse), tissues=tissues)
         relation = brightness_map(fixed, moving, matrix, start)
+        levels = levels[len(coarse) - 1 :]
     return deform(fixed, relation.applied(moving), matrix, levels, start=start, tissues=tissues, **options)
 
 

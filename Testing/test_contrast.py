@@ -101,3 +101,18 @@ def test_a_field_to_start_from_is_what_is_improved():
     improved = deform_across_contrasts(fixed, other, np.eye(4), few, start=start)
     without = deform_across_contrasts(fixed, other, np.eye(4), few)
     assert mean_length(improved - truth) < 0.8 * mean_length(without - truth)
+
+
+def test_the_relation_is_estimated_again_at_4_mm_and_only_that_level_is_done_twice(monkeypatch):
+    moving = fine_texture()
+    fixed, other = prepared(warp(moving, known_field(3.0))), prepared(t2_like(moving))
+    done = []
+
+    def noted(fixed, moving, matrix, levels, **options):
+        done.append([level.spacing for level in levels])
+        return torch.zeros(1, 3, 5, 6, 7)
+
+    monkeypatch.setattr("SLSFGRLib.contrast.deform", noted)
+    for spacings in ((8.0, 4.0, 2.0, 1.0), (4.0, 2.0), (2.0, 1.0)):
+        deform_across_contrasts(fixed, other, np.eye(4), tuple(Level(spacing, 3) for spacing in spacings))
+    assert done == [[8.0, 4.0], [4.0, 2.0, 1.0], [4.0], [4.0, 2.0], [2.0], [2.0, 1.0]]
