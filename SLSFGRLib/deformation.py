@@ -20,6 +20,7 @@ from .fields import (
     central_differences,
     compose,
     downsample,
+    lengths,
     moving_average,
     resize_field,
     sample,
@@ -80,13 +81,14 @@ def deform(
     :returns: (1, 3, d, h, w) in voxels of the last level's grid, zero on its border.
     """
     field = torch.zeros(1, 3, 1, 1, 1, device=fixed.tensor.device) if start is None else start
+    images = images_and_tissues = (fixed.tensor, moving.tensor)
+    if tissues is not None:
+        images_and_tissues = tuple(torch.cat(both, dim=1) for both in zip(images, tissues, strict=True))
     factors = [level.factor(fixed.grid) for level in levels]
     work = [level.iterations * factor**-3 for level, factor in zip(levels, factors, strict=True)]
     for number, (level, factor) in enumerate(zip(levels, factors, strict=True)):
-        images = (fixed.tensor, moving.tensor)
-        if tissues is not None and level.compares_tissues:
-            images = tuple(torch.cat(both, dim=1) for both in zip(images, tissues, strict=True))
-        optimiser = _LevelOptimiser(*images, matrix, factor, level.field_blur)
+        compared = images_and_tissues if level.compares_tissues else images
+        optimiser = _LevelOptimiser(*compared, matrix, factor, level.field_blur)
         field = resize_field(field, optimiser.shape)
         for iteration in range(level.iterations):
             update((sum(work[:number]) + work[number] * iteration / level.iterations) / sum(work))
@@ -118,7 +120,7 @@ class _LevelOptimiser:
     def step(self, field: torch.Tensor) -> torch.Tensor:
         """One step downhill, composed with the field."""
         uphill = self._adaptive(smooth(self._force(field), STEP_BLUR)).mul_(self.ramp)
-        length = uphill.square().sum(1, keepdim=True).sqrt_()
+        length = lengths(uphill)[:, None]
         step = uphill.div_(length.div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
         return _with_still_border(smooth(compose(field, step), self.field_blur))
 

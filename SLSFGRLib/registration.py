@@ -114,10 +114,12 @@ def register(
         start = np.eye(4) if start is None else start
         matrix = voxel_to_voxel(start, pair.fixed.grid, pair.moving.grid)
         stages.begin("Deforming")
-        memory = available_memory() if device == "auto" and where.type == "cpu" else None
-        levels, note = affordable_levels(mode, pair.fixed.grid, memory)
+        notes = []
         displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
         if model is None or (mode != "fast" and not model.learns_on_pairs):
+            memory = available_memory() if device == "auto" and where.type == "cpu" else None
+            levels, note = affordable_levels(mode, pair.fixed.grid, memory)
+            notes += filter(None, [note])
             displacement = _deformed(pair, matrix, levels, anatomy, displacement, stages.update)
         stages.begin("Inverting the transform")
         found = _Found.from_field(displacement, pair, matrix)
@@ -133,7 +135,7 @@ def register(
         "dice_before": overlap.get("before"),
         "dice_after": overlap.get("after"),
         "model": used.description() if used else None,
-        "notes": [note] if note else [],
+        "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
     }
     return result
