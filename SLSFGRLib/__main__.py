@@ -1,7 +1,20 @@
-"""``python -m SLSFGRLib`` is the same as the command ``slsfgr``."""
+"""The command as a process: ``slsfgr``, and ``python -m SLSFGRLib``, which is the same."""
 
+from __future__ import annotations
+
+import os
 import sys
 
 from .commands import main
 
-sys.exit(main())
+
+def run() -> None:
+    """Run the command and end at once: nothing is left to clean up, and torch takes long to end in good order."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

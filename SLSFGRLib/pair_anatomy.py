@@ -57,6 +57,10 @@ class PairAnatomy:
             return refined
         return max((refined, align(fixed, moving)), key=lambda matrix: self.overlap(affine_transform(matrix)))
 
+    def labels(self, fixed: sitk.Image, moving: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+        """The label maps on the grids of the two images, unsigned 16-bit."""
+        return self.fixed.labels(fixed), self.moving.labels(moving)
+
     def tissues(self, fixed: PreparedImage, moving: PreparedImage) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps of fluid, grey and white matter of both prepared images, for the folds of the cortex.
 

@@ -7,6 +7,7 @@ images' own space, as SimpleITK objects).
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,14 +99,17 @@ def register(
     where = choose_device(device)
     network = default_model() if can_segment() else None
     stages = Progress(progress, _expected_shares(mode, affine, network is not None))
-    with torch.no_grad():
+    with torch.no_grad(), ThreadPoolExecutor(max_workers=1) as beside:
         stages.begin("Preparing the images")
         pair = _Pair.prepared(fixed, moving, where)
         start = _starting_matrix(initial_transform, pair.fixed.grid)
-        anatomy = None
+        anatomy = label_maps = None
         if network is not None:
             stages.begin("Segmenting")
             anatomy = PairAnatomy.of((fixed, moving), (pair.fixed, pair.moving), network)
+            if moving_labels is None:
+                # What follows leaves much of a second core idle.
+                label_maps = beside.submit(anatomy.labels, fixed, moving)
         if affine:
             stages.begin("Aligning the heads")
             use_anatomy = anatomy is not None and start is None and start_from_segmentation
@@ -125,7 +129,9 @@ def register(
         found = _Found.from_field(displacement, pair, matrix)
         stages.begin("Writing into the images' space")
         result = found.published(fixed, moving, moving_labels)
-        overlap = _segmented(result, anatomy, fixed, moving) if anatomy is not None else {}
+        if label_maps is not None:
+            result.fixed_labels, result.moving_labels = label_maps.result()
+        overlap = _overlap(anatomy, result.transform) if anatomy is not None else {}
     total = stages.finish()
     used = model or network
     result.report = found.figures() | {
@@ -155,14 +161,10 @@ def _deformed(
     return deform_across_contrasts(pair.fixed, pair.moving, matrix, levels, start=start, tissues=tissues, update=update)
 
 
-def _segmented(
-    result: RegistrationResult, anatomy: PairAnatomy, fixed: sitk.Image, moving: sitk.Image
-) -> dict[str, float]:
-    """Put the network's label maps where the user gave none; their mean Dice before and after the registration."""
-    if result.moving_labels is None:
-        result.fixed_labels, result.moving_labels = anatomy.fixed.labels(fixed), anatomy.moving.labels(moving)
+def _overlap(anatomy: PairAnatomy, transform: sitk.Transform) -> dict[str, float]:
+    """Mean Dice of the network's structures before and after the registration."""
     identity = sitk.Transform(3, sitk.sitkIdentity)
-    return {"before": anatomy.overlap(identity), "after": anatomy.overlap(result.transform)}
+    return {"before": anatomy.overlap(identity), "after": anatomy.overlap(transform)}
 
 
 def _expected_shares(mode: str, affine: bool, segmenting: bool) -> dict[str, float]:
@@ -199,10 +201,10 @@ class _Pair:
     @classmethod
     def prepared(cls, fixed: sitk.Image, moving: sitk.Image, device: torch.device) -> _Pair:
         spacing = working_spacing(fixed)
-        return cls(
-            prepare(fixed, "the fixed image", spacing, margin=8.0, multiple=COARSEST_FACTOR).to(device),
-            prepare(moving, "the moving image", spacing).to(device),
-        )
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            of_moving = beside.submit(prepare, moving, "the moving image", spacing)
+            of_fixed = prepare(fixed, "the fixed image", spacing, margin=8.0, multiple=COARSEST_FACTOR)
+            return cls(of_fixed.to(device), of_moving.result().to(device))
 
 
 @dataclass(frozen=True)

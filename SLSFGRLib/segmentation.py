@@ -177,4 +177,6 @@ def volumes(labels: sitk.Image) -> list[StructureVolume]:
 def _largest_part(labels: np.ndarray) -> np.ndarray:
     """The labels without specks beside the brain."""
     parts = sitk.ConnectedComponent(sitk.GetImageFromArray((labels > 0).astype(np.uint8)))
-    return np.where(sitk.GetArrayViewFromImage(sitk.RelabelComponent(parts)) == 1, labels, 0).astype(np.uint16)
+    by_size = sitk.RelabelComponent(parts)
+    # A view does not keep its image alive.
+    return np.where(sitk.GetArrayViewFromImage(by_size) == 1, labels, 0).astype(np.uint16)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from .errors import InputError
 from .jobs import load_job
-from .threads import wait_patiently
+from .process_setup import set_up_process
 
 FAILED = 1
 POLL_SECONDS = 0.01
@@ -40,7 +40,7 @@ def main(folder: Path) -> int:
     tell = _sole_writer_to_standard_output()
     tell(pid=os.getpid())
     threading.Thread(target=_end_with_standard_input, args=(folder,), daemon=True).start()
-    wait_patiently()
+    set_up_process()
     import_module(".registration", __package__)
     while not (folder / "job").exists():
         time.sleep(POLL_SECONDS)

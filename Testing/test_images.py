@@ -1,3 +1,6 @@
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -189,3 +192,14 @@ def test_folder_with_two_dicom_series_is_refused(tmp_path):
     write_slices(tmp_path, "1.2.3.5")
     with pytest.raises(InputError, match="the folder holds 2 DICOM series"):
         read_image(tmp_path)
+
+
+def test_no_view_is_taken_of_an_image_without_a_name():
+    """SimpleITK's views do not keep their image alive: of a call's result, they show memory that is free already."""
+    repository = Path(__file__).resolve().parents[1]
+    files = [path for folder in ("SLSFGRLib", "SLSFGR") for path in (repository / folder).rglob("*.py")]
+    assert len(files) > 50
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "GetArrayViewFromImage":
+                assert isinstance(node.args[0], ast.Name | ast.Attribute), f"{path}:{node.lineno}"

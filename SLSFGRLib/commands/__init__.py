@@ -12,7 +12,7 @@ import sys
 from types import FrameType
 
 from ..errors import InputError
-from ..threads import wait_patiently
+from ..process_setup import set_up_process
 from ..version import VERSION
 from . import apply, demo, evaluate, info, register, segment, train
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    wait_patiently()
+    set_up_process()
     try:
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SLSFGRLib.threads import wait_patiently
+from SLSFGRLib.process_setup import set_up_process
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant (default: 3)")
     arguments = parser.parse_args()
     os.environ.setdefault("SLSFGR_DATA", str(DATA))
-    wait_patiently()
+    set_up_process()
     rows = []
     for seed in range(arguments.seeds):
         for name in VARIANTS:
