@@ -19,7 +19,9 @@ RESULTS = {"warped.nii.gz", "transform.h5", "inverse_transform.h5", "report.json
 
 
 def slsfgr(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, cwd=folder, timeout=300)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, encoding="utf-8", cwd=folder, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
