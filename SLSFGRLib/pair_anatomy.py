@@ -19,6 +19,8 @@ from .segmentation import Segmentation, fitting_network
 
 # An alignment under which the structures overlap less than this has gone wrong.
 LEAST_OVERLAP = 0.35
+# Shadows, or slices that are missing, mislead the images' likeness: the structures then lose more overlap than this.
+LARGEST_LOSS = 0.08
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,15 @@ class PairAnatomy:
         if start is None:
             return align(fixed, moving)
         refined = align(fixed, moving, start, LAST_REFINEMENT)
-        if self.overlap(affine_transform(refined)) >= LEAST_OVERLAP:
-            return refined
-        return max((refined, align(fixed, moving)), key=lambda matrix: self.overlap(affine_transform(matrix)))
+        misled = self._overlap_under(refined) < self._overlap_under(start) - LARGEST_LOSS
+        best = start if misled else refined
+        if self._overlap_under(best) >= LEAST_OVERLAP:
+            return best
+        # As the images are stored they may lie better than anything that was found.
+        return max((best, align(fixed, moving), np.eye(4)), key=self._overlap_under)
+
+    def _overlap_under(self, matrix: np.ndarray) -> float:
+        return self.overlap(affine_transform(matrix))
 
     def labels(self, fixed: sitk.Image, moving: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
         """The label maps on the grids of the two images, unsigned 16-bit."""

@@ -5,6 +5,7 @@ import torch
 from conftest import affine_matrix, empty_image, filled, model_by_brightness, positions, rotation_about
 
 import SLSFGRLib
+from SLSFGRLib import pair_anatomy
 from SLSFGRLib.affine import align
 from SLSFGRLib.coordinates import affine_transform
 from SLSFGRLib.pair_anatomy import PairAnatomy
@@ -20,6 +21,8 @@ CORE, CORE_LEVEL = 9, 1.0
 CENTRES = np.array([[x, y, z] for x in (-18, 20) for y in (-22, 24) for z in (-17, 21)], float)
 CENTRES += np.random.default_rng(0).uniform(-4, 4, CENTRES.shape)
 TURN = affine_matrix(1.1 * rotation_about((1, 2, -1), 50.0), (6.0, -9.0, 4.0))
+# Where nothing of what it moves meets what it should.
+SHIFTED = affine_matrix(np.eye(3), (60.0, 0.0, 0.0))
 
 
 def balls_image(matrix=None, spacing=1.0):
@@ -90,6 +93,18 @@ def test_overlap_is_that_of_the_structures_under_the_transform(anatomy):
 
 def test_alignment_begins_at_the_structures_however_the_head_is_turned(anatomy, prepared):
     assert error_mm(anatomy.align(*prepared)) < 2.0
+
+
+def test_a_refinement_that_leads_away_from_the_structures_is_not_believed(anatomy, prepared, monkeypatch):
+    monkeypatch.setattr(pair_anatomy, "align", lambda *_: SHIFTED)
+    assert error_mm(anatomy.align(*prepared)) < 3.0
+
+
+def test_the_images_stay_as_stored_where_all_else_leads_away_from_the_structures(anatomy, prepared, monkeypatch):
+    monkeypatch.setattr(pair_anatomy, "align", lambda *_: SHIFTED)
+    monkeypatch.setattr(pair_anatomy, "align_centroids", lambda *_: SHIFTED)
+    same = PairAnatomy(anatomy.fixed, anatomy.fixed)
+    np.testing.assert_array_equal(same.align(prepared[0], prepared[0]), np.eye(4))
 
 
 def test_alignment_is_sought_where_nothing_is_recognised(images, prepared):
