@@ -20,7 +20,7 @@ from .segmentation import Segmentation, fitting_network
 # An alignment under which the structures overlap less than this has gone wrong.
 LEAST_OVERLAP = 0.35
 # Shadows, or slices that are missing, mislead the images' likeness: the structures then lose more overlap than this.
-LARGEST_LOSS = 0.08
+LARGEST_LOSS = 0.1
 
 
 @dataclass(frozen=True)
