@@ -27,7 +27,7 @@ MODES = tuple(SCHEDULES)
 # Measured peaks of memory: of Python with its libraries, for each voxel of the prepared fixed image, and for each
 # voxel of the finest field, without and with maps of tissues.
 BASE_BYTES = 400_000_000
-IMAGE_BYTES = 110
+IMAGE_BYTES = 150
 FIELD_BYTES, FIELD_BYTES_WITH_TISSUES = 220, 300
 
 
