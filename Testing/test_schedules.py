@@ -42,7 +42,7 @@ def test_half_the_size_needs_an_eighth_beyond_the_base():
 
 @pytest.mark.parametrize(("device", "spacing"), [("auto", 4.0), ("cpu", 2.0)])
 def test_only_auto_gives_way_and_the_report_says_so(monkeypatch, head, device, spacing):
-    monkeypatch.setattr("SLSFGRLib.registration.available_memory", lambda: 520_000_000)
+    monkeypatch.setattr("SLSFGRLib.registration.available_memory", lambda: 560_000_000)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     result = SLSFGRLib.register(head[0], head[0], "standard", device, affine=False)
     field = result.transform.GetNthTransform(1)
