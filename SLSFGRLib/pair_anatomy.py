@@ -55,9 +55,9 @@ class PairAnatomy:
         if start is None:
             return align(fixed, moving)
         refined = align(fixed, moving, start, LAST_REFINEMENT)
-        misled = self._overlap_under(refined) < self._overlap_under(start) - LARGEST_LOSS
-        best = start if misled else refined
-        if self._overlap_under(best) >= LEAST_OVERLAP:
+        before, after = (self._overlap_under(matrix) for matrix in (start, refined))
+        best, overlap = (start, before) if after < before - LARGEST_LOSS else (refined, after)
+        if overlap >= LEAST_OVERLAP:
             return best
         # As the images are stored they may lie better than anything that was found.
         return max((best, align(fixed, moving), np.eye(4)), key=self._overlap_under)
