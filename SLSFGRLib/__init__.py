@@ -19,14 +19,14 @@ from .version import VERSION
 if TYPE_CHECKING:
     from .evaluation import evaluate
     from .labels import warp_labels
-    from .models import load_model
+    from .model_files import load_model
     from .registration import RegistrationResult, register, resample_image
     from .segmentation import segment, volumes
 
 _LAZY = {
     "RegistrationResult": "registration",
     "evaluate": "evaluation",
-    "load_model": "models",
+    "load_model": "model_files",
     "register": "registration",
     "resample_image": "registration",
     "segment": "segmentation",

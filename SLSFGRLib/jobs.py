@@ -113,7 +113,7 @@ class RegistrationJob:
             "progress": progress,
         }
         if self.model:
-            options["model"] = import_module(".models", __package__).load_model(self.model)
+            options["model"] = import_module(".model_files", __package__).load_model(self.model)
         result = _where_memory_lasts(
             self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
         )
@@ -167,7 +167,7 @@ class SegmentationJob:
 def _segmentation_report(device: str, seconds: float) -> dict:
     """What :func:`SLSFGRLib.register` tells of its work, as far as it goes for segmentations."""
     from .devices import choose_device, describe_device
-    from .models import default_model
+    from .model_files import default_model
 
     return {
         "device": describe_device(choose_device(device)),

@@ -1,13 +1,11 @@
-"""Models: a network together with all that is needed to use it, in one file without any code in it."""
+"""Models: a network together with all that is needed to use it."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from .networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwor
 from .objective import MultiResolutionObjective
 from .pair_learning import PairLearning, learn_pair
 from .preparation import FINEST_SPACING, PREPARATION, PreparedImage
-from .resources import resource_path
 from .version import VERSION
 
 FORMAT = 1
@@ -33,11 +30,6 @@ NETWORKS = {
     "hu_local": LocalNetwork,
     "hu_global": GlobalNetwork,
 }
-# The network that is of use without training.
-LEARNS_ON_A_PAIR = "li_fan"
-SHIPPED = ("Models", "sl_sfgr.pt")
-# As `sha256sum` writes it.
-CHECKSUM = ("Models", "sl_sfgr.pt.sha256")
 # The sizes of prepared images are multiples of each of these.
 FACTORS = (1, 2, 4, 8)
 # What each mode multiplies the steps of learning on the pair with.
@@ -57,6 +49,7 @@ class ModelSettings:
     :param level_weights: of the resolutions, coarse to fine.
     :param pair_steps: steps of learning on the pair in standard mode; with 0 the field is refined instead.
     :param pair_learning_rate: their learning rate.
+    :param refine: whether the field is refined; not where intensities cannot be compared.
     """
 
     network: str = "li_fan"
@@ -68,6 +61,7 @@ class ModelSettings:
     level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
     pair_steps: int = 100
     pair_learning_rate: float = 1e-3
+    refine: bool = True
 
     def objective(self) -> MultiResolutionObjective:
         """What the model minimises."""
@@ -127,6 +121,10 @@ class Model:
         """Whether the network goes on learning on the pair in all modes but fast."""
         return self.settings.pair_steps > 0
 
+    def is_refined(self, mode: str) -> bool:
+        """Whether direct optimisation, which compares intensities, goes on from the network's field."""
+        return mode != "fast" and self.settings.refine and not self.learns_on_pairs
+
     def segmenter(self) -> SLSFGRNetwork:
         """A copy of the network, for segmenting.
 
@@ -180,33 +178,13 @@ class Model:
             "version": VERSION,
             "settings": asdict(self.settings),
             "preparation": PREPARATION,
-            "structures": _structures_of(self.network),
+            "structures": structures_of(self.network),
             "weights": self.network.state_dict(),
         }
         torch.save(content, path)
 
 
-def default_model() -> Model:
-    """The model that ships.
-
-    :raises InputError: this installation has none, or a damaged one.
-    """
-    path = resource_path(*SHIPPED)
-    if not path.is_file():
-        raise InputError("this installation has no trained weights; train a model and give it with --model.")
-    return _shipped(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=1)
-def _shipped(path: Path, _changed: int) -> Model:
-    """The model in a file, read once in a session: a batch or a console registers many pairs."""
-    model = load_model(str(path))
-    if model.sha256 != resource_path(*CHECKSUM).read_text(encoding="ascii").split()[0]:
-        raise InputError(f"{path}: is damaged; install SLSFGR again.")
-    return model
-
-
-def _structures_of(network: torch.nn.Module) -> list[str]:
+def structures_of(network: torch.nn.Module) -> list[str]:
     """The names of the structures that a network finds, in the order of its channels; none if it finds none."""
     names = [structure.name for structure in read_label_table()]
     return names if getattr(network, "segmenter", None) is not None else []
@@ -222,42 +200,3 @@ def _cropped(field: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Undo :func:`_extended` for a field in voxels."""
     depth, height, width = shape
     return field[:, :, :depth, :height, :width]
-
-
-def load_model(name: str) -> Model:
-    """The model in a file, or the untrained system of this name.
-
-    :raises InputError: there is neither, or the file holds no model that this version can use.
-    """
-    path = Path(name)
-    if not path.is_file():
-        if name == LEARNS_ON_A_PAIR:
-            return Model.untrained(name)
-        raise InputError(f"{name}: there is no such model file; give one, or {LEARNS_ON_A_PAIR} to learn anew.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # on a file of another kind torch's reader may stumble in any way
-        raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.") from error
-    return _model_from(content, path)
-
-
-def _model_from(content: object, path: Path) -> Model:
-    if not isinstance(content, dict) or not {"format", "name", "settings", "weights"} <= content.keys():
-        raise InputError(f"{path}: is not a model file; give one that slsfgr train wrote.")
-    if content["format"] != FORMAT:
-        raise InputError(f"{path}: has format {content['format']}, this version reads {FORMAT}; update slsfgr.")
-    try:
-        settings = ModelSettings(**content["settings"])
-        settings = replace(settings, level_weights=tuple(settings.level_weights))
-        network = settings.build()
-        network.load_state_dict(content["weights"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
-    # Models of the first versions do not say.
-    if content.get("preparation", PREPARATION) != PREPARATION:
-        raise InputError(f"{path}: learned from images that were prepared in another way; train it again.")
-    if content.get("structures", _structures_of(network)) != _structures_of(network):
-        raise InputError(f"{path}: finds other structures than those in Resources/labels.csv; train it again.")
-    return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -30,7 +30,8 @@ from .errors import InputError
 from .fields import downsample, invert, jacobian_determinant, lengths, resize_field
 from .labels import warp_labels
 from .memory import available_memory
-from .models import Model, default_model
+from .model_files import default_model
+from .models import Model
 from .pair_anatomy import PairAnatomy
 from .preparation import PreparedImage, prepare, working_spacing
 from .progress import Progress, ProgressCallback
@@ -88,7 +89,7 @@ def register(
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
     :param moving_labels: a label map of the moving image to carry over to the fixed one, in place of the network's.
     :param model: a network that gives the field, in modes other than ``fast`` refined by direct optimisation or by
-        learning on this pair; by default the field is optimised from the affine alignment.
+        learning on this pair, if its settings want that; by default the field is optimised from the affine alignment.
     :param start_from_segmentation: where both are segmented, begin the affine alignment at the structures' centroids
         in place of a search; not with an initial transform.
     :returns: see :class:`RegistrationResult`.
@@ -120,7 +121,7 @@ def register(
         stages.begin("Deforming")
         notes = []
         displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
-        if model is None or (mode != "fast" and not model.learns_on_pairs):
+        if model is None or model.is_refined(mode):
             memory = available_memory() if device == "auto" and where.type == "cpu" else None
             levels, note = affordable_levels(mode, pair.fixed.grid, memory)
             notes += filter(None, [note])

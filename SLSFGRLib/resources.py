@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# The models that ship.
+SEGMENTS = "sl_sfgr"
+MULTIMODAL = "multimodal"
+
 
 def resource_path(*parts: str) -> Path:
     """The path of a file under ``Resources``.
@@ -15,6 +19,16 @@ def resource_path(*parts: str) -> Path:
     return (inside if inside.is_dir() else here.parent / "Resources").joinpath(*parts)
 
 
+def model_path(name: str) -> Path:
+    """The file of a model that ships."""
+    return resource_path("Models", f"{name}.pt")
+
+
+def model_checksum(path: Path) -> str:
+    """What the SHA-256 of a model that ships must be, noted beside it as `sha256sum` writes it."""
+    return path.with_suffix(".pt.sha256").read_text(encoding="ascii").split()[0]
+
+
 def can_segment() -> bool:
     """Whether the weights of the network that segments are installed. Needs no torch."""
-    return resource_path("Models", "sl_sfgr.pt").is_file()
+    return model_path(SEGMENTS).is_file()

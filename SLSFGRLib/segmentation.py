@@ -16,7 +16,8 @@ from .fields import downsample
 from .finer_labels import strongest_channels
 from .label_table import mirrored_channels, read_label_table
 from .labels import warp_labels
-from .models import Model, default_model
+from .model_files import default_model
+from .models import Model
 from .networks import SLSFGRNetwork
 from .preparation import FINEST_SPACING, SPACING_TOLERANCE, PreparedImage, prepare
 from .progress import Progress, ProgressCallback

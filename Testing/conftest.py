@@ -201,3 +201,31 @@ class ByBrightness(torch.nn.Module):
 
 def model_by_brightness(levels):
     return Model("by brightness", ModelSettings(), ByBrightness(levels), sha256="0")
+
+
+MODEL_SETTINGS = ModelSettings(
+    network_options={"channels": [3, 4, 5], "diffeomorphic": True},
+    factor=2,
+    similarity="lncc",
+    penalty="gradient",
+    roughness=0.1,
+    level_weights=(0.5, 0.5, 1.0),
+    pair_steps=12,
+    pair_learning_rate=0.02,
+)
+
+
+def random_model():
+    """A model whose weights are all random, as after some training."""
+    torch.manual_seed(0)
+    network = MODEL_SETTINGS.build()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return Model("test", MODEL_SETTINGS, network)
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    path = tmp_path / "model.pt"
+    random_model().save(path)
+    return path

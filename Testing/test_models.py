@@ -1,38 +1,18 @@
-import hashlib
-import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest import MODEL_SETTINGS
 
 from SLSFGRLib.coordinates import Grid
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import downsample, resize_field, smooth
-from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.models import Model, ModelSettings, load_model
+from SLSFGRLib.model_files import load_model
+from SLSFGRLib.models import Model, ModelSettings
 from SLSFGRLib.preparation import PreparedImage
 
 SHAPE = (24, 32, 40)
-SETTINGS = ModelSettings(
-    network_options={"channels": [3, 4, 5], "diffeomorphic": True},
-    factor=2,
-    similarity="lncc",
-    penalty="gradient",
-    roughness=0.1,
-    level_weights=(0.5, 0.5, 1.0),
-    pair_steps=12,
-    pair_learning_rate=0.02,
-)
-
-
-def model():
-    """A model whose weights are all random, as after some training."""
-    torch.manual_seed(0)
-    network = SETTINGS.build()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return Model("test", SETTINGS, network)
 
 
 def image(seed):
@@ -43,94 +23,6 @@ def image(seed):
 def field_of(some_model, fixed, moving, matrix=None, mode="fast"):
     with torch.no_grad():
         return some_model.field(fixed, moving, np.eye(4) if matrix is None else matrix, mode, lambda fraction: None)
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "model.pt"
-    model().save(path)
-    return path
-
-
-def test_loaded_model_gives_bit_for_bit_the_same_fields(file):
-    loaded = load_model(str(file))
-    pair = image(0).tensor, image(1).tensor
-    with torch.no_grad():
-        for expected, found in zip(model().network(*pair), loaded.network(*pair), strict=True):
-            assert expected.abs().max() > 0.1
-            assert torch.equal(found, expected)
-
-
-def test_loaded_model_has_its_settings_and_the_checksum_of_its_file(file):
-    loaded = load_model(str(file))
-    assert loaded.settings == SETTINGS
-    assert loaded.is_trained
-    assert loaded.name == "test"
-    assert loaded.description()["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def test_file_holds_no_code(file):
-    content = torch.load(file, weights_only=True)
-    assert set(content) == {"format", "name", "version", "settings", "preparation", "structures", "weights"}
-
-
-def test_file_with_code_in_it_is_refused_and_the_code_not_run(tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return exec, (f"open({str(tmp_path / 'sprung')!r}, 'w')",)
-
-    for number, write in enumerate((torch.save, lambda content, path: path.write_bytes(pickle.dumps(content, 2)))):
-        path = tmp_path / f"{number}.pt"
-        write({"format": 1, "name": Trap(), "settings": {}, "weights": {}}, path)
-        with pytest.raises(InputError, match=r"\.pt: is not a model file"):
-            load_model(str(path))
-    assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"hello world\n" * 10, bytes(range(256)) * 9, b"PK\x03\x04" + bytes(500)])
-def test_garbage_is_refused(tmp_path, content):
-    (tmp_path / "garbage.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"garbage\.pt: is not a model file"):
-        load_model(str(tmp_path / "garbage.pt"))
-
-
-def test_truncated_file_is_refused(file):
-    file.write_bytes(file.read_bytes()[:-300])
-    with pytest.raises(InputError, match="is not a model file"):
-        load_model(str(file))
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"format": 1}, {"some": torch.zeros(3)}])
-def test_torch_file_of_another_kind_is_refused(tmp_path, content):
-    torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(InputError, match="is not a model file"):
-        load_model(str(tmp_path / "other.pt"))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"format": 2}, "has format 2, this version reads 1"),
-        ({"weights": {}}, "do not fit together"),
-        ({"settings": {"network": "unet"}}, "network 'unet': there is none"),
-        ({"settings": {"factor": 3}}, "factor: must be one of 1, 2, 4, 8, not 3"),
-        ({"settings": {"network_options": {"depth": 3}}}, "does not take these options"),
-        ({"settings": {"network_options": {"channels": [8, 8, 8]}}}, "do not fit together"),
-        ({"settings": {"colour": "red"}}, "do not fit together"),
-        ({"settings": 7}, "do not fit together"),
-        ({"preparation": 0}, "learned from images that were prepared in another way; train it again"),
-        ({"structures": ["Left toe"]}, "finds other structures than those in Resources/labels.csv"),
-    ],
-)
-def test_changed_file_is_refused_with_its_name(file, change, message):
-    torch.save(torch.load(file, weights_only=True) | change, file)
-    with pytest.raises(InputError, match=f"model.pt: .*{message}"):
-        load_model(str(file))
-
-
-def test_name_that_is_neither_file_nor_system_is_refused():
-    with pytest.raises(InputError, match=r"nothing\.pt: there is no such model file.*li_fan"):
-        load_model("nothing.pt")
 
 
 def test_untrained_system_always_has_the_same_weights_and_leaves_chance_alone():
@@ -149,17 +41,17 @@ def test_one_pass_of_an_untrained_system_is_refused():
         field_of(load_model("li_fan"), image(0), image(1))
 
 
-def test_fast_mode_is_one_pass_at_the_networks_resolution(file):
+def test_fast_mode_is_one_pass_at_the_networks_resolution(model_file):
     fixed, moving = image(0), image(1)
-    loaded = load_model(str(file))
+    loaded = load_model(str(model_file))
     with torch.no_grad():
         expected = loaded.network(downsample(moving.tensor, 2), downsample(fixed.tensor, 2))[-1]
     torch.testing.assert_close(field_of(loaded, fixed, moving), expected, atol=1e-3, rtol=0)
 
 
-def test_moving_image_is_brought_along_by_the_matrix_first(file):
+def test_moving_image_is_brought_along_by_the_matrix_first(model_file):
     fixed, moving = image(0), image(1)
-    loaded = load_model(str(file))
+    loaded = load_model(str(model_file))
     expected = field_of(loaded, fixed, moving)
     # The same image with its first axis reversed and its last axis first.
     turned = PreparedImage(moving.tensor.flip(2).permute(0, 1, 4, 2, 3), moving.grid)
@@ -168,8 +60,8 @@ def test_moving_image_is_brought_along_by_the_matrix_first(file):
     assert (field_of(loaded, fixed, image(2)) - expected).abs().max() > 0.01
 
 
-def test_learning_on_a_pair_leaves_the_model_as_it_was(file):
-    loaded = load_model(str(file))
+def test_learning_on_a_pair_leaves_the_model_as_it_was(model_file):
+    loaded = load_model(str(model_file))
     before = {name: weight.clone() for name, weight in loaded.network.state_dict().items()}
     learned = field_of(loaded, image(0), image(1), mode="standard")
     for name, weight in loaded.network.state_dict().items():
@@ -177,20 +69,20 @@ def test_learning_on_a_pair_leaves_the_model_as_it_was(file):
     assert (learned - field_of(loaded, image(0), image(1))).abs().max() > 0.05
 
 
-def test_further_learning_lowers_the_loss_of_the_pair(file):
-    loaded = load_model(str(file))
+def test_further_learning_lowers_the_loss_of_the_pair(model_file):
+    loaded = load_model(str(model_file))
     fixed, moving = downsample(image(0).tensor, 2), downsample(image(1).tensor, 2)
     loss = {}
     for mode in ("fast", "standard"):
         field = field_of(loaded, image(0), image(1), mode=mode)
-        loss[mode] = float(SETTINGS.objective()([field] * 3, moving, fixed)["loss"])
+        loss[mode] = float(MODEL_SETTINGS.objective()([field] * 3, moving, fixed)["loss"])
     assert loss["standard"] < 0.97 * loss["fast"]
 
 
 @pytest.mark.parametrize("mode", ["fast", "standard"])
 def test_sizes_that_the_network_does_not_take_are_extended_and_cut_again(mode):
     settings = replace(
-        SETTINGS,
+        MODEL_SETTINGS,
         network="sl_sfgr",
         network_options={"structures": 2, "channels": [3, 4, 4, 4], "matching_channels": 4},
         pair_steps=2,
@@ -210,25 +102,6 @@ def test_sizes_that_the_network_does_not_take_are_extended_and_cut_again(mode):
         with torch.no_grad():
             expected = resize_field(network(*extended)[-1], (16, 16, 24))
         torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)
-
-
-def test_model_that_segments_carries_its_structures(tmp_path):
-    options = {"structures": 30, "channels": [3, 4, 4, 4], "matching_channels": 4}
-    settings = ModelSettings(network="sl_sfgr", network_options=options)
-    Model("test", settings, settings.build()).save(tmp_path / "model.pt")
-    content = torch.load(tmp_path / "model.pt", weights_only=True)
-    assert content["structures"] == [structure.name for structure in read_label_table()]
-    content["structures"][:2] = content["structures"][1::-1]
-    torch.save(content, tmp_path / "model.pt")
-    with pytest.raises(InputError, match=r"model\.pt: finds other structures"):
-        load_model(str(tmp_path / "model.pt"))
-
-
-def test_models_of_the_first_versions_are_still_read(file):
-    content = torch.load(file, weights_only=True)
-    del content["preparation"], content["structures"], content["settings"]["pair_steps"]
-    torch.save(content, file)
-    assert load_model(str(file)).settings.pair_steps == ModelSettings().pair_steps
 
 
 def weakly_supervised():

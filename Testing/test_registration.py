@@ -208,3 +208,13 @@ def test_model_that_does_not_learn_on_pairs_gives_the_field_that_is_refined(imag
     refined, direct = (SLSFGRLib.register(image, moving, "standard", model=m, **options) for m in (model, None))
     assert refined.report["displacement_mm"]["mean"] > 0.5
     assert refined.report["displacement_mm"] == pytest.approx(direct.report["displacement_mm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["standard", "accurate"])
+def test_model_whose_recipe_says_so_is_not_refined_by_the_intensities(image, mode):
+    options = {"network": "hu", "network_options": {"channels": [3, 4], "global_channels": [3]}, "pair_steps": 0}
+    settings = ModelSettings(**options, refine=False)
+    model = Model("fresh", settings, settings.build(), "some sum")
+    moving = resample_image(image, image, known_deformation(image, 6.0))
+    result = SLSFGRLib.register(image, moving, mode, "cpu", affine=False, model=model)
+    assert result.report["displacement_mm"]["max"] == 0.0

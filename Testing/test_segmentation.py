@@ -1,6 +1,4 @@
 import csv
-import hashlib
-import os
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from SLSFGRLib.commands import main
 from SLSFGRLib.coordinates import grid_of_image
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.models import Model, default_model
+from SLSFGRLib.models import Model
 from SLSFGRLib.preparation import PreparedImage
 from SLSFGRLib.segmentation import Segmentation
 
@@ -96,35 +94,9 @@ def test_network_that_cannot_segment_is_refused(head):
         segment(head[0], model=Model.untrained("li_fan"))
 
 
-def test_installation_without_weights_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("SLSFGRLib.models.resource_path", tmp_path.joinpath)
-    with pytest.raises(InputError, match="this installation has no trained weights"):
-        default_model()
-
-
-@pytest.mark.parametrize("damaged", [False, True])
-def test_weights_that_ship_are_checked(monkeypatch, tmp_path, damaged):
-    folder = tmp_path / "Models"
-    folder.mkdir()
-    weights = folder / "sl_sfgr.pt"
-    Model.untrained("li_fan").save(weights)
-    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
-    (folder / "sl_sfgr.pt.sha256").write_text(f"{'0' * 64 if damaged else checksum}  sl_sfgr.pt\n")
-    monkeypatch.setattr("SLSFGRLib.models.resource_path", tmp_path.joinpath)
-    if damaged:
-        with pytest.raises(InputError, match=r"sl_sfgr\.pt: is damaged; install SLSFGR again"):
-            default_model()
-    else:
-        assert default_model().sha256 == checksum
-        # Read once in a session, as long as the file is the same.
-        assert default_model() is default_model()
-        os.utime(weights, ns=(1, 1))
-        assert default_model() is default_model()
-
-
 @pytest.fixture
 def command_model(model, monkeypatch):
-    monkeypatch.setattr("SLSFGRLib.models.load_model", lambda name: model)
+    monkeypatch.setattr("SLSFGRLib.model_files.load_model", lambda name: model)
 
 
 def test_command_writes_labels_and_volumes(head, command_model, tmp_path, capsys):

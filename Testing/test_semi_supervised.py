@@ -8,7 +8,8 @@ from conftest import affine_matrix, numbers_image, rotation_about
 
 from SLSFGRLib import synthesis
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.models import Model, load_model
+from SLSFGRLib.model_files import load_model
+from SLSFGRLib.models import Model
 from SLSFGRLib.training import semi_supervised
 from SLSFGRLib.training.balance import DynamicWeightAverage, FixedWeights
 from SLSFGRLib.training.carried_labels import LabelledImage

@@ -12,7 +12,7 @@ from SLSFGRLib.commands import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.fields import smooth
 from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.models import load_model
+from SLSFGRLib.model_files import load_model
 from SLSFGRLib.resources import resource_path
 from SLSFGRLib.similarity import GlobalCorrelation
 from SLSFGRLib.synthesis import Synthesis, draw_sample, fractions

@@ -13,7 +13,7 @@ from SLSFGRLib.errors import InputError
 from SLSFGRLib.evaluation import dice_by_label
 from SLSFGRLib.fields import downsample
 from SLSFGRLib.label_table import channel_lookup
-from SLSFGRLib.models import load_model
+from SLSFGRLib.model_files import load_model
 from SLSFGRLib.synthesis import Synthesis
 from SLSFGRLib.training import label_pairs
 from SLSFGRLib.training.label_files import Label

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr register``."""
     from ..images import read_image, read_labels
-    from ..models import load_model
+    from ..model_files import load_model
     from ..registration import register
     from ..summary import summary
     from ..transform_files import read_transform

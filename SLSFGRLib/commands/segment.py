@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     import SimpleITK as sitk
 
     from ..images import read_image, smallest_label_type
-    from ..models import load_model
+    from ..model_files import load_model
     from ..segmentation import segment
 
     model = load_model(arguments.model) if arguments.model else None

@@ -12,7 +12,8 @@ import torch
 
 from ..devices import choose_device
 from ..errors import InputError
-from ..models import Model, load_model
+from ..model_files import load_model
+from ..models import Model
 from .averaging import AveragedWeights
 from .balance import DynamicWeightAverage, FixedWeights
 from .curves import draw_curve
