@@ -1,14 +1,17 @@
-"""Giving the moving image the fixed image's contrast, where the two differ in kind.
+"""Giving one image the other's contrast, where the two differ in kind.
 
 The local correlation takes any linear relation of the brightness near a voxel, of either sign. Between T1 and T2 the
-relation is not linear: fluid beside the brain is brighter than the brain, air beside the fluid is darker. What the
-fixed image shows on average where the moving image has a given brightness is a map of brightness to brightness
-(the one behind the correlation ratio; Roche et al. 1998). Through it the two become alike.
+relation is not linear: fluid beside the brain is brighter than the brain, air beside the fluid is darker. What one
+image shows on average where the other has a given brightness is a map of brightness to brightness (the one behind the
+correlation ratio; Roche et al. 1998). Through it the two become alike. There is one for each direction, and often only
+one of them is of use: air and fluid are both dark in a T1 image, so that it does not tell which of them is bright in a
+T2 image; the T2 image tells what is dark in the T1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -34,10 +37,10 @@ FLAT = 1e-6
 
 @dataclass(frozen=True)
 class BrightnessMap:
-    """The mean brightness of the fixed image for each brightness of the moving image.
+    """The mean brightness of one image for each brightness of the other.
 
-    :param table: (BINS,), for brightnesses from 0 to 1.
-    :param explained: the share of the fixed image's variance that the table explains (the correlation ratio).
+    :param table: (BINS,), for brightnesses from 0 to 1 of the other.
+    :param explained: the share of the image's variance that the table explains (the correlation ratio).
     :param linear: the share that the best straight line explains (the squared correlation).
     """
 
@@ -55,19 +58,36 @@ class BrightnessMap:
         return PreparedImage(_looked_up(self.table, image.tensor), image.grid)
 
 
-def brightness_map(
+def brightness_maps(
     fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, field: torch.Tensor | None = None
-) -> BrightnessMap:
+) -> tuple[BrightnessMap, BrightnessMap]:
     """Estimate how the brightness of two images is related, from what lies at the same place.
 
     :param matrix: 4x4, fixed voxels to moving voxels.
     :param field: (1, 3, d, h, w), what is known of the deformation before the matrix.
+    :returns: from the moving image's contrast to the fixed one's, and back.
     """
     target = downsample(fixed.tensor, FACTOR)
     field = target.new_zeros(1, 3, *target.shape[2:]) if field is None else field
     warped = AffineWarper(moving.tensor, matrix, fixed.grid.shape, FACTOR)(field)
     inside = (target > BACKGROUND) | (warped > BACKGROUND)
-    return _fitted(warped[inside], target[inside])
+    values = warped[inside], target[inside]
+    return _fitted(*values), _fitted(*values[::-1])
+
+
+def made_alike(
+    fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, field: torch.Tensor | None = None
+) -> tuple[PreparedImage, PreparedImage] | None:
+    """The two images, one of them in the other's contrast; None where their contrasts are related linearly.
+
+    For the parameters see :func:`brightness_maps`.
+    """
+    forwards, backwards = brightness_maps(fixed, moving, matrix, field)
+    if not max(forwards, backwards, key=attrgetter("explained")).is_needed:
+        return None
+    if forwards.explained >= backwards.explained:
+        return fixed, forwards.applied(moving)
+    return backwards.applied(fixed), moving
 
 
 def deform_across_contrasts(
@@ -79,20 +99,20 @@ def deform_across_contrasts(
     tissues: tuple[torch.Tensor, torch.Tensor] | None = None,
     **options: object,
 ) -> torch.Tensor:
-    """As :func:`deformation.deform`, with the moving image in the fixed image's contrast where that is needed.
+    """As :func:`deformation.deform`, with one image in the other's contrast where that is needed.
 
     The relation is estimated twice: from the affine alignment, and again after the levels down to
     :data:`RELATION_SPACING`, the last of which is done again; with a field to start from, from that alone.
     """
-    relation = brightness_map(fixed, moving, matrix, start)
-    if not relation.is_needed:
+    alike = made_alike(fixed, moving, matrix, start)
+    if alike is None:
         return deform(fixed, moving, matrix, levels, start=start, tissues=tissues, **options)
     if start is None:
         coarse = [level for level in levels if level.spacing >= RELATION_SPACING] or levels[:1]
-        start = deform(fixed, relation.applied(moving), matrix, tuple(coarse), tissues=tissues)
-        relation = brightness_map(fixed, moving, matrix, start)
+        start = deform(*alike, matrix, tuple(coarse), tissues=tissues)
+        alike = made_alike(fixed, moving, matrix, start) or (fixed, moving)
         levels = levels[len(coarse) - 1 :]
-    return deform(fixed, relation.applied(moving), matrix, levels, start=start, tissues=tissues, **options)
+    return deform(*alike, matrix, levels, start=start, tissues=tissues, **options)
 
 
 def _fitted(moving: torch.Tensor, fixed: torch.Tensor) -> BrightnessMap:

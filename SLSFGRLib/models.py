@@ -49,7 +49,6 @@ class ModelSettings:
     :param level_weights: of the resolutions, coarse to fine.
     :param pair_steps: steps of learning on the pair in standard mode; with 0 the field is refined instead.
     :param pair_learning_rate: their learning rate.
-    :param refine: whether the field is refined; not where intensities cannot be compared.
     """
 
     network: str = "li_fan"
@@ -120,10 +119,6 @@ class Model:
     def learns_on_pairs(self) -> bool:
         """Whether the network goes on learning on the pair in all modes but fast."""
         return self.settings.pair_steps > 0
-
-    def is_refined(self, mode: str) -> bool:
-        """Whether direct optimisation, which compares intensities, goes on from the network's field."""
-        return mode != "fast" and self.settings.refine and not self.learns_on_pairs
 
     def segmenter(self) -> SLSFGRNetwork:
         """A copy of the network, for segmenting.

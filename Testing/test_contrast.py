@@ -8,7 +8,7 @@ import torch
 from test_deformation import LEVELS, SHAPE, known_field, mean_length, prepared
 from test_deformation import texture as fine_texture
 
-from SLSFGRLib.contrast import BINS, brightness_map, deform_across_contrasts
+from SLSFGRLib.contrast import BINS, brightness_maps, deform_across_contrasts, made_alike
 from SLSFGRLib.deformation import Level, deform
 from SLSFGRLib.fields import resize_field, smooth, warp
 
@@ -26,7 +26,8 @@ def t2_like(image: torch.Tensor) -> torch.Tensor:
 
 
 def relation(fixed: torch.Tensor, moving: torch.Tensor):
-    return brightness_map(prepared(fixed), prepared(moving), np.eye(4))
+    """The map from the moving image's contrast to the fixed one's."""
+    return brightness_maps(prepared(fixed), prepared(moving), np.eye(4))[0]
 
 
 def test_the_map_is_the_curve_that_made_the_contrast():
@@ -73,10 +74,32 @@ def test_applied_map_brings_the_images_together():
     np.testing.assert_array_equal(mapped.grid.matrix, other.grid.matrix)
 
 
-def test_known_field_is_recovered_between_contrasts():
+def test_the_map_back_is_the_one_that_leads_there_with_the_images_swapped():
+    there, back = brightness_maps(prepared(texture()), prepared(t2_like(texture())), np.eye(4))
+    swapped = relation(t2_like(texture()), texture())
+    torch.testing.assert_close(back.table, swapped.table)
+    assert back.explained == pytest.approx(swapped.explained)
+    assert back.explained > there.explained + 0.1  # one brightness of the T2 belongs to two of the T1
+
+
+def test_the_image_that_tells_the_other_is_the_one_whose_contrast_changes():
+    t1, t2 = prepared(texture()), prepared(t2_like(texture()))
+    fixed, moving = made_alike(t1, t2, np.eye(4))
+    assert fixed.tensor is not t1.tensor
+    assert moving is t2
+    swapped_fixed, swapped_moving = made_alike(t2, t1, np.eye(4))
+    assert swapped_fixed is t2
+    torch.testing.assert_close(swapped_moving.tensor, fixed.tensor)
+    assert made_alike(t1, t1, np.eye(4)) is None
+
+
+@pytest.mark.parametrize("changes", ["moving", "fixed"])
+def test_known_field_is_recovered_between_contrasts(changes):
     moving, truth = fine_texture(), known_field(3.0)
-    fixed = prepared(warp(moving, truth))
-    other = prepared(t2_like(moving))
+    first, second = warp(moving, truth), moving
+    fixed, other = (
+        prepared(t2_like(image) if changes == name else image) for name, image in (("fixed", first), ("moving", second))
+    )
     errors = [
         mean_length(method(fixed, other, np.eye(4), LEVELS) - truth) for method in (deform_across_contrasts, deform)
     ]

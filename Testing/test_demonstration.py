@@ -66,7 +66,7 @@ def test_demo_tells_that_most_of_the_deformation_came_back(tmp_path):
 @pytest.mark.slow
 def test_the_multimodal_model_brings_t2_to_t1(pair):
     inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
-    settings = ModelSettings(network="hu_local", refine=False, network_options={"channels": [3, 4]}, pair_steps=0)
+    settings = ModelSettings(network="hu_local", network_options={"channels": [3, 4]}, pair_steps=0)
     affine_alone = Model("finds nothing", settings, settings.build(), "some sum")
     errors = []
     for model in (affine_alone, load_model("multimodal")):

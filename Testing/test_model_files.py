@@ -122,11 +122,11 @@ def test_models_of_the_first_versions_are_still_read(model_file):
     assert load_model(str(model_file)).settings.pair_steps == ModelSettings().pair_steps
 
 
-def test_the_multimodal_model_that_ships_registers_by_its_network_alone():
+def test_the_multimodal_model_that_ships_does_not_learn_on_pairs():
     shipped = load_model("multimodal")
     assert shipped.name == "multimodal"
     assert shipped.settings.network == "hu_local"
-    assert not any(shipped.is_refined(mode) or shipped.learns_on_pairs for mode in ("fast", "standard", "accurate"))
+    assert not shipped.learns_on_pairs
     assert shipped is load_model("multimodal")
 
 

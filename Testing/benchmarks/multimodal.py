@@ -57,7 +57,7 @@ def compared(model: str | None, lncc_model: str | None) -> dict[str, System]:
         "SLSFGR fast": SYSTEMS["slsfgr-fast"],
         "SLSFGR standard": SYSTEMS["slsfgr-standard"],
     }
-    # "fast" is the network alone; "standard" goes on by the intensities where the model's recipe wants that.
+    # "fast" is the network alone; "standard" goes on by the intensities.
     networks = {"Hu et al. fast": model, "Hu et al. standard": model, "LNCC-driven fast": lncc_model}
     for title, path in networks.items():
         if path:
