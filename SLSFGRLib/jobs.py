@@ -85,7 +85,7 @@ class RegistrationJob:
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :param initial_transform: fixed to moving points; linear.
     :param start_from_segmentation: begin at the structures of both images, where they can be segmented.
-    :param model: name of a model file in place of a model; empty for the one that ships.
+    :param model: as for :func:`SLSFGRLib.load_model`, by name; empty for none.
     :param jacobian: also make an image of the Jacobian determinant.
     """
 

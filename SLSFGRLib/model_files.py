@@ -34,10 +34,7 @@ def load_model(name: str) -> Model:
         return Model.untrained(name)
     if name == MULTIMODAL:
         return _shipped(name)
-    raise InputError(
-        f"{name}: there is no such model file; give one, {MULTIMODAL} for contrasts that cannot be compared, "
-        f"or {LEARNS_ON_A_PAIR} to learn anew."
-    )
+    raise InputError(f"{name}: there is no such model file; give one, {MULTIMODAL} or {LEARNS_ON_A_PAIR}.")
 
 
 def default_model() -> Model:

@@ -240,7 +240,7 @@ def test_the_model_that_ships_is_used_unless_another_is_chosen(earlier_models, w
     choose_volumes(widget)
     jobs = jobs_started(widget, monkeypatch)
     assert widget.ui.modelPathLineEdit.currentPath == ""  # not what was used last week
-    assert widget.ui.modelLineEdit.placeholderText == "The one that ships"
+    assert widget.ui.modelLineEdit.placeholderText == "None is needed"
     run_to_the_end(widget)
     widget.ui.modelPathLineEdit.currentPath = "/models/hu.pt"  # what its button to browse does
     run_to_the_end(widget)
@@ -304,7 +304,7 @@ def test_a_file_that_is_no_model_is_refused_in_one_sentence(widget, tmp_path_fac
     use_worker(widget, "registers_only")
     for name, sentence in (
         (str(path), f"{path}: is not a model file; give one that slsfgr train wrote."),
-        ("/gone.pt", "/gone.pt: there is no such model file; give one, or li_fan to learn anew."),
+        ("/gone.pt", "/gone.pt: there is no such model file; give one, multimodal or li_fan."),
     ):
         widget.ui.modelPathLineEdit.currentPath = name
         run_to_the_end(widget)

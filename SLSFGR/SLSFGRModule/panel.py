@@ -39,7 +39,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         # CTK does not tell when a path is emptied: what is bound is the line inside of its widget.
         self.ui.modelLineEdit = self.ui.modelPathLineEdit.findChild(qt.QLineEdit)
         self.ui.modelLineEdit.setProperty("SlicerParameterName", "model")
-        self.ui.modelLineEdit.placeholderText = _("The one that ships")
+        self.ui.modelLineEdit.placeholderText = _("None is needed")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.runner.poll)

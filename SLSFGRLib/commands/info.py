@@ -21,6 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..resources import resource_path
     from ..version import VERSION
 
+    models = sorted(path.stem for path in resource_path("Models").glob("*.pt"))
     recipes = sorted(path.name for path in resource_path("Recipes").glob("*.toml"))
     rows = {
         "slsfgr": VERSION,
@@ -30,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
         "CPU cores": str(os.cpu_count()),
         "Device": describe_device(choose_device()),
         "Learning systems": ", ".join(NETWORKS),
+        "Trained models": ", ".join(models) or "none",
         "Recipes": ", ".join(recipes) or "none",
         "Resources": str(resource_path()),
     }
