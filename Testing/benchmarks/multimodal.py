@@ -1,6 +1,6 @@
 """Register pairs of unlike contrasts with our systems and ANTs, and score all alike.
 
-``python Testing/benchmarks/multimodal.py --output DIR --model MODEL.pt [--lncc-model OTHER.pt] [--sets malc]``
+``python Testing/benchmarks/multimodal.py --output DIR [--model MODEL.pt] [--lncc-model OTHER.pt] [--sets malc]``
 
 Each run is one process, timed from start to exit. Its figures go to ``DIR/results.csv`` at once; a run that stands
 there is not done again, so the benchmark can be stopped and continued. At the end it prints a table for each set of
@@ -50,7 +50,7 @@ def main() -> None:
     print(tables(_rows(results)))
 
 
-def compared(model: str | None, lncc_model: str | None) -> dict[str, System]:
+def compared(model: str, lncc_model: str | None) -> dict[str, System]:
     """The systems by title, each with how its result is read."""
     found = {
         "affine": System("affine", None, ("--mode", "fast"), "affine"),
@@ -74,7 +74,11 @@ def _arguments() -> argparse.Namespace:
         "--output", type=Path, required=True, help="folder for pairs and results; continued if it exists"
     )
     parser.add_argument("--data", type=Path, default=DATA, help="folder with brain_labels, sri24 and malc")
-    parser.add_argument("--model", help="model file of Resources/Recipes/weakly_supervised.toml")
+    parser.add_argument(
+        "--model",
+        default="multimodal",
+        help="model file of Resources/Recipes/weakly_supervised.toml (default: it ships)",
+    )
     parser.add_argument("--lncc-model", help="model file of Testing/benchmarks/lncc_driven.toml")
     parser.add_argument("--sets", default=",".join(SETS), help=f"comma-separated, of {', '.join(SETS)}")
     parser.add_argument("--pairs", type=int, help="only the first so many of each set")
