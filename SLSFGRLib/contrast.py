@@ -27,7 +27,7 @@ TABLE_BLUR = 1.5
 # In voxels of the prepared images: what the relation is estimated from.
 FACTOR = 2
 BACKGROUND = 0.03
-# The relation is taken for linear unless the curve explains this much more of the fixed image's variance.
+# The relation is taken for linear unless the curve explains this much more of an image's variance.
 LARGEST_LINEAR_GAP = 0.1
 # Of the levels, in mm, after which the two images lie near enough to each other to see how they are related.
 RELATION_SPACING = 4.0
@@ -83,11 +83,10 @@ def made_alike(
     For the parameters see :func:`brightness_maps`.
     """
     forwards, backwards = brightness_maps(fixed, moving, matrix, field)
-    if not max(forwards, backwards, key=attrgetter("explained")).is_needed:
+    better = max(forwards, backwards, key=attrgetter("explained"))
+    if not better.is_needed:
         return None
-    if forwards.explained >= backwards.explained:
-        return fixed, forwards.applied(moving)
-    return backwards.applied(fixed), moving
+    return (fixed, better.applied(moving)) if better is forwards else (better.applied(fixed), moving)
 
 
 def deform_across_contrasts(
@@ -115,23 +114,23 @@ def deform_across_contrasts(
     return deform(*alike, matrix, levels, start=start, tissues=tissues, **options)
 
 
-def _fitted(moving: torch.Tensor, fixed: torch.Tensor) -> BrightnessMap:
-    """Of (N,) brightnesses at the same places."""
-    first, share = _bins(moving)
-    sums = moving.new_zeros(2, BINS)
+def _fitted(known: torch.Tensor, wanted: torch.Tensor) -> BrightnessMap:
+    """From the brightnesses of one image to those of the other, (N,) at the same places."""
+    first, share = _bins(known)
+    sums = known.new_zeros(2, BINS)
     for bins, weight in ((first, 1.0 - share), (first + 1, share)):
         sums[0].index_add_(0, bins, weight)
-        sums[1].index_add_(0, bins, weight * fixed)
+        sums[1].index_add_(0, bins, weight * wanted)
     reach = round(4 * TABLE_BLUR)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=moving.device) / TABLE_BLUR) ** 2)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=known.device) / TABLE_BLUR) ** 2)
     counts, totals = functional.conv1d(sums[:, None], kernel[None, None], padding=reach)[:, 0]
     table = totals / counts.clamp(min=1e-3)
-    variance = float(fixed.var())
+    variance = float(wanted.var())
     if variance < FLAT:
         return BrightnessMap(table, 0.0, 0.0)
-    residual = float((fixed - _looked_up(table, moving)).square().mean())
-    covariance = float(((fixed - fixed.mean()) * (moving - moving.mean())).mean())
-    linear = covariance**2 / (variance * max(float(moving.var()), FLAT))
+    residual = float((wanted - _looked_up(table, known)).square().mean())
+    covariance = float(((wanted - wanted.mean()) * (known - known.mean())).mean())
+    linear = covariance**2 / (variance * max(float(known.var()), FLAT))
     return BrightnessMap(table, explained=1.0 - residual / variance, linear=linear)
 
 

@@ -60,7 +60,6 @@ class ModelSettings:
     level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
     pair_steps: int = 100
     pair_learning_rate: float = 1e-3
-    refine: bool = True
 
     def objective(self) -> MultiResolutionObjective:
         """What the model minimises."""
