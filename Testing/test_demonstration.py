@@ -73,5 +73,5 @@ def test_the_multimodal_model_brings_t2_to_t1(pair):
         result = register(pair.fixed, pair.moving, "fast", model=model)
         errors.append(pair.error(result.transform)[inside].mean())
         assert result.report["folding_percent"] == 0.0
-    # The field that is known has 8 mm at its peak; 1.3 mm remained when the model was made.
+    # The field that is known has 8 mm at its peak; 1.1 mm remained when the model was made.
     assert errors[1] < min(1.6, 0.8 * errors[0])
