@@ -38,7 +38,8 @@ NOISE_FORCE = 0.3
 # Standard deviation of the blur of each step (fluid), and the largest displacement of one, in voxels of the field.
 STEP_BLUR = 1.0
 LONGEST_STEP = 0.5
-# How much a map of a tissue counts beside the image itself.
+# What the maps of tissues show, in their order, and how much each counts beside the image itself.
+TISSUES = ("fluid", "grey matter", "white matter")
 TISSUE_WEIGHT = 0.5
 
 
@@ -49,13 +50,13 @@ class Level:
     :param spacing: of the voxels of images and field, in mm.
     :param iterations: number of steps.
     :param field_blur: standard deviation of the blur of the whole field after each step (elastic), in its voxels.
-    :param compares_tissues: whether maps of tissues count here, where there are any.
+    :param tissues: those of :data:`TISSUES` whose maps count here, where there are any.
     """
 
     spacing: float
     iterations: int
     field_blur: float = 0.6
-    compares_tissues: bool = False
+    tissues: tuple[str, ...] = ()
 
     def factor(self, grid: Grid) -> int:
         """How many voxels of a grid a side come nearest to one of this level."""
@@ -76,24 +77,32 @@ def deform(
     :param fixed: with sizes that are multiples of :data:`COARSEST_FACTOR`.
     :param matrix: 4x4, fixed voxels to moving voxels; ``warped(x) = moving(matrix (x + u(x)))``.
     :param start: a field to begin with, on any grid over the same box.
-    :param tissues: maps of tissues on the fixed and the moving image's grid, (1, T, ...), to compare beside the images.
+    :param tissues: maps of :data:`TISSUES` on the fixed and the moving image's grid, (1, 3, ...), to compare beside
+        the images.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid, zero on its border.
     """
     field = torch.zeros(1, 3, 1, 1, 1, device=fixed.tensor.device) if start is None else start
-    images = images_and_tissues = (fixed.tensor, moving.tensor)
-    if tissues is not None:
-        images_and_tissues = tuple(torch.cat(both, dim=1) for both in zip(images, tissues, strict=True))
     factors = [level.factor(fixed.grid) for level in levels]
     work = [level.iterations * factor**-3 for level, factor in zip(levels, factors, strict=True)]
     for number, (level, factor) in enumerate(zip(levels, factors, strict=True)):
-        compared = images_and_tissues if level.compares_tissues else images
+        compared = _compared((fixed.tensor, moving.tensor), tissues, level)
         optimiser = _LevelOptimiser(*compared, matrix, factor, level.field_blur)
         field = resize_field(field, optimiser.shape)
         for iteration in range(level.iterations):
             update((sum(work[:number]) + work[number] * iteration / level.iterations) / sum(work))
             field = optimiser.step(field)
     return field
+
+
+def _compared(
+    images: tuple[torch.Tensor, torch.Tensor], tissues: tuple[torch.Tensor, torch.Tensor] | None, level: Level
+) -> tuple[torch.Tensor, ...]:
+    """Both images with the maps of the level's tissues as further channels."""
+    if tissues is None or not level.tissues:
+        return images
+    chosen = [TISSUES.index(name) for name in level.tissues]
+    return tuple(torch.cat([image, maps[:, chosen]], dim=1) for image, maps in zip(images, tissues, strict=True))
 
 
 class _LevelOptimiser:

@@ -68,10 +68,13 @@ def _strongest_in_blocks(
     values, places = _in_blocks(image), _places_with_margin(shape, logits.device)
     offsets, parts = _neighbours(shape).to(logits.device), _parts().to(logits.device)
     best = torch.full_like(values, -torch.inf)
-    found = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
-    for channel, mask in enumerate(possible):
+    possible = possible.flatten(1)
+    contested = possible.sum(dim=0) > 1
+    # Where a single channel is possible there is nothing to work out.
+    found = possible.int().argmax(dim=0).to(torch.uint8)[:, None].repeat(1, best.shape[1])
+    for channel, mask in enumerate(possible & contested):
         update(channel / len(possible))
-        there = torch.nonzero(mask.flatten()).flatten()
+        there = torch.nonzero(mask).flatten()
         around = padded[channel].take(places[there, None] + offsets)
         score, before = around @ parts + evidence(channel, values[there]), best[there]
         found[there] = found[there].masked_fill(score > before, channel)

@@ -159,7 +159,7 @@ def _deformed(
     update: Callable[[float], None],
 ) -> torch.Tensor:
     """Optimise the field, comparing tissues too where the level does and the images are segmented."""
-    compares_tissues = anatomy is not None and any(level.compares_tissues for level in levels)
+    compares_tissues = anatomy is not None and any(level.tissues for level in levels)
     tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
     return deform_across_contrasts(pair.fixed, pair.moving, matrix, levels, start=start, tissues=tissues, update=update)
 

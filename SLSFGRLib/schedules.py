@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from .coordinates import Grid
-from .deformation import Level
+from .deformation import TISSUES, Level
 
 _COARSE = (
-    Level(spacing=8.0, iterations=30, field_blur=1.0, compares_tissues=True),
-    Level(spacing=4.0, iterations=30, field_blur=1.0, compares_tissues=True),
+    Level(spacing=8.0, iterations=30, field_blur=1.0, tissues=TISSUES),
+    Level(spacing=4.0, iterations=30, field_blur=1.0, tissues=TISSUES),
 )
 SCHEDULES = {
-    "fast": (Level(spacing=4.0, iterations=20), Level(spacing=2.0, iterations=10)),
+    "fast": (
+        Level(spacing=8.0, iterations=10, field_blur=1.0),
+        Level(spacing=4.0, iterations=15),
+        Level(spacing=2.0, iterations=6, field_blur=0.5),
+    ),
     "standard": (
         *_COARSE,
-        Level(spacing=2.0, iterations=15, compares_tissues=True),
-        Level(spacing=1.0, iterations=8),
+        Level(spacing=2.0, iterations=15, tissues=TISSUES),
+        Level(spacing=1.0, iterations=8, field_blur=0.5),
     ),
     "accurate": (
         *_COARSE,
-        Level(spacing=2.0, iterations=25, field_blur=0.5, compares_tissues=True),
-        Level(spacing=1.0, iterations=12, field_blur=0.5, compares_tissues=True),
+        Level(spacing=2.0, iterations=25, field_blur=0.5, tissues=TISSUES),
+        Level(spacing=1.0, iterations=12, field_blur=0.5, tissues=("white matter",)),
     ),
 }
 MODES = tuple(SCHEDULES)
 
 # Measured peaks of memory: of Python with its libraries, for each voxel of the prepared fixed image, and for each
-# voxel of the finest field, without and with maps of tissues.
+# voxel of the finest field, also for every map of a tissue there.
 BASE_BYTES = 400_000_000
 IMAGE_BYTES = 150
-FIELD_BYTES, FIELD_BYTES_WITH_TISSUES = 220, 300
+FIELD_BYTES, TISSUE_BYTES = 220, 27
 
 
 def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:
@@ -37,7 +41,7 @@ def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:
     :param grid: of the prepared fixed image.
     """
     finest = levels[-1]
-    each = FIELD_BYTES_WITH_TISSUES if finest.compares_tissues else FIELD_BYTES
+    each = FIELD_BYTES + TISSUE_BYTES * len(finest.tissues)
     voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
     return BASE_BYTES + voxels * IMAGE_BYTES + voxels * each // finest.factor(grid) ** 3
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from SLSFGRLib.coordinates import Grid
-from SLSFGRLib.deformation import AffineWarper, Level, deform
+from SLSFGRLib.deformation import TISSUES, AffineWarper, Level, deform
 from SLSFGRLib.fields import downsample, integrate, jacobian_determinant, resize_image, smooth, warp
 from SLSFGRLib.preparation import PreparedImage
 from SLSFGRLib.similarity import LocalCorrelation
@@ -83,15 +85,20 @@ def test_equal_images_are_left_alone():
     assert deform(image, image, np.eye(4), LEVELS).abs().max() < 0.01
 
 
-def test_maps_of_tissues_are_compared_where_the_level_says_so(recovered):
+def test_maps_of_the_tissues_that_the_level_names_are_compared_and_no_others(recovered):
     moving, fixed, truth, _ = recovered
-    # The images show nothing; only the maps do.
+    # The images show nothing, and of the maps only that of white matter does.
     blank = prepared(torch.full((1, 1, *SHAPE), 0.5))
-    maps = tuple(torch.cat([image, 1.0 - image], dim=1) for image in (fixed, moving))
-    comparing = tuple(Level(level.spacing, level.iterations, compares_tissues=True) for level in LEVELS)
-    found = deform(blank, blank, np.eye(4), comparing, tissues=maps)
-    assert mean_length(found - truth) < 0.25 * mean_length(truth)
-    assert deform(blank, blank, np.eye(4), LEVELS, tissues=maps).abs().max() < 0.01
+    maps = tuple(torch.cat([blank.tensor, blank.tensor, image], dim=1) for image in (fixed, moving))
+    named = {names: tuple(replace(level, tissues=names) for level in LEVELS) for names in (TISSUES, TISSUES[2:])}
+    for levels in named.values():
+        found = deform(blank, blank, np.eye(4), levels, tissues=maps)
+        assert mean_length(found - truth) < 0.25 * mean_length(truth)
+    others = tuple(replace(level, tissues=TISSUES[:2]) for level in LEVELS)
+    for levels in (LEVELS, others):
+        assert deform(blank, blank, np.eye(4), levels, tissues=maps).abs().max() < 0.01
+    # Without maps there is nothing to compare beside the images.
+    assert deform(blank, blank, np.eye(4), named[TISSUES]).abs().max() < 0.01
 
 
 def test_wider_blur_of_the_field_makes_it_smoother(recovered):

@@ -46,8 +46,15 @@ def test_only_the_part_with_a_brain_is_worked_on_and_lands_in_its_place():
 
     np.testing.assert_array_equal(strongest(logits, evidence), expected)
     assert (expected == 2).sum() >= 150
-    # Background all over the box, which has a margin; of the one channel nothing; the other only where it is.
-    assert seen == [8 * 125, 0, 8 * 27]
+    # Background and one other channel where that is; about it nothing but background is possible.
+    assert seen == [8 * 27, 0, 8 * 27]
+
+
+def test_where_a_single_channel_is_possible_no_evidence_is_needed():
+    logits = torch.full((1, 3, 6, 6, 6), -9.0)
+    logits[:, 0], logits[:, 1, 1:3], logits[:, 2, 3:] = 3.0, 15.0, 15.0
+    found = strongest(logits, lambda *_: torch.tensor(torch.nan))
+    np.testing.assert_array_equal(found[:, 0, 0], [0] * 2 + [1] * 4 + [2] * 6)
 
 
 def test_image_without_any_structure_gives_an_empty_map():

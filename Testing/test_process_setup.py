@@ -46,3 +46,14 @@ def test_waiting_threads_sleep_soon_unless_the_user_has_said_otherwise():
         env=environment | {"KMP_BLOCKTIME": "7"},
     )
     assert run.stdout.split() == ["2000", "7"]
+
+
+def test_cycles_are_looked_for_seldom_but_not_never():
+    code = "import gc; from SLSFGRLib.process_setup import set_up_process; set_up_process(); "
+    run = subprocess.run(
+        [sys.executable, "-c", code + "print(gc.get_threshold()[0], gc.isenabled())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.split() == ["100000", "True"]
