@@ -143,7 +143,7 @@ class Segmentation:
 
     def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
         """The label map on the grid of an image, unsigned 16-bit."""
-        evidence = self.brightness.log_likelihood
+        evidence = self.brightness.evidence
         channels = strongest_channels(self.logits, self.shares, self.prepared.tensor, evidence, update)
         return on_own_grid(channels, self.grid, image)
 

@@ -28,6 +28,13 @@ SURE_BACKGROUND = 0.98
 FEW_VOXELS = 1e-3
 SMALLEST_SHARE = 1e-30
 TYPICAL = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+# Between these, brightness decides in full.
+TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar white matter", "cerebellar cortex")
+# What has fibres running through it, or ends in a mixture, differs little from white matter: there the network, which
+# sees the surroundings, knows more. Its own brightness counts by this share, that of white matter by the rest.
+OWN_SHARE = 0.6
+VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle")
+BESIDE_VENTRICLES = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
 # Brightness of what surrounds the head, or the brain.
 EMPTY = 0.02
 
@@ -74,6 +81,21 @@ class StructureBrightness:
         """
         distance = (image - self.mean[channel]).square() / self.variance[channel]
         return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())
+
+    def evidence(self, channel: int, image: torch.Tensor) -> torch.Tensor:
+        """What the brightness says for a channel, to be added to the network's logits; up to a common constant.
+
+        :param image: (N, ...), the brightness of voxels.
+        """
+        own, name = self.log_likelihood(channel, image), _looks()[channel]
+        if name in TOLD_BY_BRIGHTNESS:
+            return own
+        common = self.log_likelihood(_looks().index("cerebral white matter"), image)
+        if name in VENTRICLES:
+            # Fluid against the tissue about it, whichever it is, is told in full by the brightness.
+            beside = [self.log_likelihood(_looks().index(tissue), image) for tissue in BESIDE_VENTRICLES]
+            common = common + own - torch.stack(beside).amax(dim=0)
+        return torch.lerp(common, own, OWN_SHARE)
 
     def tissues(self, image: torch.Tensor) -> torch.Tensor:
         """How likely each voxel is fluid, grey or white matter, by its brightness alone.

@@ -5,7 +5,13 @@ import torch
 from SLSFGRLib.fields import downsample
 from SLSFGRLib.finer_labels import strongest_channels
 from SLSFGRLib.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.structure_brightness import FARTHEST, SMALLEST_DEVIATION, StructureBrightness, deep_channels
+from SLSFGRLib.structure_brightness import (
+    FARTHEST,
+    OWN_SHARE,
+    SMALLEST_DEVIATION,
+    StructureBrightness,
+    deep_channels,
+)
 
 CHANNELS = len(read_label_table()) + 1
 NAMES = ["background"] + [structure.name for structure in read_label_table()]
@@ -68,6 +74,37 @@ def test_tissues_are_told_by_their_brightness():
     # Half way between two of the same spread; and where the image is empty, nothing.
     assert maps[:, 3].tolist() == pytest.approx([0.0, 0.5, 0.5], abs=0.02)
     assert maps[:, 4].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def looks():
+    """Of a T1 image: fluid 0.2, cortex 0.5, thalamus 0.65, white matter 0.8, all else 0.6; each with the spread 0.1."""
+    mean = torch.full((CHANNELS,), 0.6)
+    for word, value in (("entricle", 0.2), ("cortex", 0.5), ("thalamus", 0.65), ("white matter", 0.8)):
+        mean[[number for number, name in enumerate(NAMES) if word in name]] = value
+    return StructureBrightness(mean, torch.full((CHANNELS,), 0.01))
+
+
+def advantage(looks, first, second, value):
+    """By how much the brightness speaks for the first of two structures."""
+    evidence = [looks.evidence(NAMES.index(name), torch.tensor([[value]])) for name in (first, second)]
+    return float(evidence[0] - evidence[1])
+
+
+def test_brightness_decides_in_full_between_white_matter_and_cortex(looks):
+    # Two standard deviations from the one, one from the other.
+    assert advantage(looks, LEFT_WHITE, "Left cerebral cortex", 0.7) == pytest.approx(0.5 * (2**2 - 1**2), abs=1e-4)
+
+
+def test_brightness_decides_in_part_between_white_matter_and_what_lies_in_it(looks):
+    in_full = 0.5 * (1.5**2 - 0.0)
+    assert advantage(looks, "Left thalamus", LEFT_WHITE, 0.65) == pytest.approx(OWN_SHARE * in_full, abs=1e-4)
+
+
+def test_brightness_decides_in_full_between_a_ventricle_and_the_tissue_that_is_most_like_what_is_seen(looks):
+    # Fluid against cortex, the nearest of the tissues about a ventricle, of which none else is within reach.
+    expected = OWN_SHARE * 0.5 * (3.0**2 - 0.5**2) + (1 - OWN_SHARE) * 0.5 * (2.5**2 - 0.5**2)
+    assert advantage(looks, "Left lateral ventricle", LEFT_WHITE, 0.25) == pytest.approx(expected, abs=1e-4)
 
 
 def test_deep_channels_are_the_grey_matter_within_the_brain_and_its_stem():
