@@ -32,7 +32,7 @@ MODES = tuple(SCHEDULES)
 # voxel of the finest field, also for every map of a tissue there.
 BASE_BYTES = 400_000_000
 IMAGE_BYTES = 150
-FIELD_BYTES, TISSUE_BYTES = 220, 27
+FIELD_BYTES, TISSUE_BYTES = 210, 27
 
 
 def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:

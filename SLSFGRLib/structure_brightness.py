@@ -32,7 +32,7 @@ TYPICAL = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
 TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar white matter", "cerebellar cortex")
 # What has fibres running through it, or ends in a mixture, differs little from white matter: there the network, which
 # sees the surroundings, knows more. Its own brightness counts by this share, that of white matter by the rest.
-OWN_SHARE = 0.6
+OWN_SHARE = 0.7
 VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle")
 BESIDE_VENTRICLES = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
 # Brightness of what surrounds the head, or the brain.
