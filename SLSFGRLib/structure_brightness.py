@@ -82,6 +82,10 @@ class StructureBrightness:
         distance = (image - self.mean[channel]).square() / self.variance[channel]
         return -0.5 * (distance.clamp(max=FARTHEST**2) + self.variance[channel].log())
 
+    def _likelihood_of(self, look: str, image: torch.Tensor) -> torch.Tensor:
+        """Of what a channel looks like, a key of ``LOOKS``, in place of its number."""
+        return self.log_likelihood(_looks().index(look), image)
+
     def evidence(self, channel: int, image: torch.Tensor) -> torch.Tensor:
         """What the brightness says for a channel, to be added to the network's logits; up to a common constant.
 
@@ -90,10 +94,10 @@ class StructureBrightness:
         own, name = self.log_likelihood(channel, image), _looks()[channel]
         if name in TOLD_BY_BRIGHTNESS:
             return own
-        common = self.log_likelihood(_looks().index("cerebral white matter"), image)
+        common = self._likelihood_of("cerebral white matter", image)
         if name in VENTRICLES:
             # Fluid against the tissue about it, whichever it is, is told in full by the brightness.
-            beside = [self.log_likelihood(_looks().index(tissue), image) for tissue in BESIDE_VENTRICLES]
+            beside = [self._likelihood_of(tissue, image) for tissue in BESIDE_VENTRICLES]
             common = common + own - torch.stack(beside).amax(dim=0)
         return torch.lerp(common, own, OWN_SHARE)
 
@@ -106,7 +110,7 @@ class StructureBrightness:
         :param image: (1, 1, D, H, W), from 0 to 1.
         :returns: (1, 3, D, H, W), with a sum of 1, or 0 where the image is empty.
         """
-        likelihoods = [self.log_likelihood(_looks().index(name), image) for name in TYPICAL]
+        likelihoods = [self._likelihood_of(name, image) for name in TYPICAL]
         return torch.cat(likelihoods, dim=1).softmax(dim=1).mul_(image > EMPTY)
 
 
