@@ -29,6 +29,7 @@ from .fields import (
 )
 from .preparation import PreparedImage
 from .similarity.local_correlation import LocalCorrelationGradient
+from .slabs import in_slabs
 
 # The largest factor of a level; the sizes of the fixed image must be multiples of it.
 COARSEST_FACTOR = 8
@@ -122,38 +123,41 @@ class _LevelOptimiser:
         self.similarities = [LocalCorrelationGradient(channel) for channel in downsample(fixed, factor).split(1, 1)]
         self.warper = AffineWarper(moving, matrix, fixed.shape[2:], factor)
         self.ramp = _border_ramp(self.shape).to(fixed.device)
-        self.first = torch.zeros(())
-        self.second = torch.zeros(())
+        self.first = fixed.new_zeros(1, 3, *self.shape)
+        self.second = fixed.new_zeros(1, 1, *self.shape)
         self.count = 0
 
     def step(self, field: torch.Tensor) -> torch.Tensor:
         """One step downhill, composed with the field."""
-        uphill = self._adaptive(smooth(self._force(field), STEP_BLUR)).mul_(self.ramp)
-        length = lengths(uphill)[:, None]
-        step = uphill.div_(length.div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
+        force = smooth(self._force(field), STEP_BLUR)
+        self.count += 1
+        step = in_slabs(self._downhill, force, self.first, self.second, self.ramp)
         return _with_still_border(smooth(compose(field, step), self.field_blur))
 
     def _force(self, field: torch.Tensor) -> torch.Tensor:
         """The derivative of the dissimilarity with respect to each voxel's place, (1, 3, d, h, w)."""
-        force = torch.zeros(())
+        force = torch.zeros((), device=field.device)
         for number, (warped, similarity) in enumerate(
             zip(self.warper(field).split(1, 1), self.similarities, strict=True)
         ):
-            _, derivative = similarity(warped)
-            part = central_differences(warped)[:, 0].mul_(derivative)
-            force = force + TISSUE_WEIGHT * part if number else part
+            part = central_differences(warped)[:, 0].mul_(similarity(warped))
+            force = force.add_(part, alpha=TISSUE_WEIGHT) if number else part
         return force
 
-    def _adaptive(self, force: torch.Tensor) -> torch.Tensor:
-        """Adam's direction (Kingma & Ba 2015), in voxels, with one second moment for all three channels.
+    def _downhill(
+        self, force: torch.Tensor, first: torch.Tensor, second: torch.Tensor, ramp: torch.Tensor
+    ) -> torch.Tensor:
+        """Adam's step (Kingma & Ba 2015), in voxels, with one second moment for all three channels.
 
         A moment for each channel would turn the force towards the diagonals of the grid.
+
+        :param first: the moment, which is brought up to date in place; likewise the second.
         """
-        self.count += 1
-        self.first = MOMENTUM * self.first + (1 - MOMENTUM) * force
-        self.second = MEMORY * self.second + (1 - MEMORY) * force.square().sum(1, keepdim=True)
-        scale = (self.second / (1 - MEMORY**self.count)).sqrt_().add_(NOISE_FORCE)
-        return (self.first / (1 - MOMENTUM**self.count)).div_(scale)
+        first.lerp_(force, 1 - MOMENTUM)
+        second.lerp_(force.square().sum(1, keepdim=True), 1 - MEMORY)
+        scale = (second / (1 - MEMORY**self.count)).sqrt_().add_(NOISE_FORCE).mul_(1 - MOMENTUM**self.count)
+        step = (first / scale).mul_(ramp)
+        return step.div_(lengths(step)[:, None].div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
 
 
 class AffineWarper:

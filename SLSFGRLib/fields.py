@@ -8,9 +8,13 @@ back: ``warped(x) = moving(x + u(x))``. Resizing keeps the faces of the volume w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from math import gcd
 
 import torch
 from torch.nn import functional
+
+from .slabs import in_slabs
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
@@ -37,10 +41,24 @@ def sample(
     """
     sizes = image.shape[2:]
     # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first.
-    scaled = [(2.0 * positions[:, axis] + 1.0) / sizes[axis] - 1.0 for axis in (2, 1, 0)]
-    return functional.grid_sample(
-        image, torch.stack(scaled, dim=-1), mode=mode, padding_mode=padding, align_corners=False
-    )
+    scaled = torch.stack([(2.0 * positions[:, axis] + 1.0) / sizes[axis] - 1.0 for axis in (2, 1, 0)], dim=-1)
+    options = {"mode": mode, "padding_mode": padding, "align_corners": False}
+    parts = _parts(image, scaled)
+    if parts == 1:
+        return functional.grid_sample(image, scaled, **options)
+    cut = scaled.view(parts, -1, 1, *scaled.shape[-2:])
+    found = functional.grid_sample(image.expand(parts, -1, -1, -1, -1), cut, **options)
+    return found.transpose(0, 1).reshape(1, -1, *scaled.shape[1:-1])
+
+
+def _parts(image: torch.Tensor, grid: torch.Tensor) -> int:
+    """Into how many equal parts to cut a (B, D, H, W, 3) grid at which an image is read.
+
+    On a CPU ``grid_sample`` reads each image of a batch with one core: with a single image the others would be idle.
+    """
+    if image.device.type != "cpu" or len(image) > 1:
+        return 1
+    return gcd(grid.shape[1] * grid.shape[2], torch.get_num_threads())
 
 
 def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border") -> torch.Tensor:
@@ -125,15 +143,15 @@ def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
     middles of its blocks, but anywhere between them too, without the blur of interpolating coarse voxels.
     """
     for axis in (2, 3, 4):
-        image = _running_sum(image, axis, factor)
+        image = running_sum(image, axis, factor)
     return image / factor**3
 
 
-def _running_sum(image: torch.Tensor, axis: int, count: int) -> torch.Tensor:
-    """Sum ``count`` neighbours along an axis, from halves: eight take three additions."""
+def running_sum(image: torch.Tensor, axis: int, count: int) -> torch.Tensor:
+    """Sum ``count`` neighbours along an axis, from each voxel on: from halves, so that eight take three additions."""
     if count == 1:
         return image
-    half = _running_sum(image, axis, count // 2)
+    half = running_sum(image, axis, count // 2)
     size = image.shape[axis] - count + 1
     total = half.narrow(axis, 0, size) + half.narrow(axis, count // 2, size)
     return total + image.narrow(axis, count - 1, size) if count % 2 else total
@@ -151,12 +169,18 @@ def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()
     for axis in (2, 3, 4):
-        padded = pad_axis(volume, axis, radius, "replicate")
-        size = volume.shape[axis]
-        volume = weights[0] * padded.narrow(axis, 0, size)
-        for shift in range(1, 2 * radius + 1):
-            volume = volume.add_(padded.narrow(axis, shift, size), alpha=weights[shift])
+        volume = in_slabs(partial(_filtered, axis=axis, weights=weights), volume, across=3 if axis == 2 else 2)
     return volume
+
+
+def _filtered(volume: torch.Tensor, axis: int, weights: list[float]) -> torch.Tensor:
+    """The sum of copies shifted along an axis, edges continued."""
+    padded = pad_axis(volume, axis, len(weights) // 2, "replicate")
+    size = volume.shape[axis]
+    found = weights[0] * padded.narrow(axis, 0, size)
+    for shift in range(1, len(weights)):
+        found = found.add_(padded.narrow(axis, shift, size), alpha=weights[shift])
+    return found
 
 
 def pad_axis(volume: torch.Tensor, axis: int, amount: int, mode: str = "constant") -> torch.Tensor:

@@ -6,24 +6,24 @@ an average pooling, and without the cancellation of running sums.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
-from ..fields import pad_axis
+from ..fields import pad_axis, running_sum
+from ..slabs import in_slabs
 
 
 def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
     """Sum over a cube of ``2 radius + 1`` voxels about each voxel of (B, C, D, H, W), zeros outside."""
     for axis in (2, 3, 4):
-        padded = pad_axis(volume, axis, radius)
-        size = volume.shape[axis]
-        volume = padded.narrow(axis, 0, size).clone()
-        for shift in range(1, 2 * radius + 1):
-            volume = (
-                volume + padded.narrow(axis, shift, size)
-                if volume.requires_grad
-                else volume.add_(padded.narrow(axis, shift, size))
-            )
+        volume = in_slabs(partial(_line_sum, axis=axis, radius=radius), volume, across=3 if axis == 2 else 2)
     return volume
+
+
+def _line_sum(volume: torch.Tensor, axis: int, radius: int) -> torch.Tensor:
+    """Sum along one axis only."""
+    return running_sum(pad_axis(volume, axis, radius), axis, 2 * radius + 1)
 
 
 def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3, noise: float = 1e-3) -> torch.Tensor:
@@ -61,8 +61,9 @@ class LocalCorrelation:
 class LocalCorrelationGradient:
     """The same measure for one fixed image, with its derivative written out instead of recorded.
 
-    Six box sums give the value and the derivative with respect to every warped voxel, several times
-    faster and in a fraction of the memory of automatic differentiation (tested to agree with it).
+    Box sums of three volumes give what the derivative with respect to every warped voxel is made of, and of three
+    more the derivative: several times faster and in a fraction of the memory of automatic differentiation (tested to
+    agree with it).
 
     :param fixed: (1, 1, D, H, W).
     """
@@ -72,28 +73,33 @@ class LocalCorrelationGradient:
         self.noise = noise
         self.fixed = fixed
         self.count = (2 * radius + 1) ** 3
-        self.mean = box_sum(fixed, radius) / self.count
-        self.variance = self._variance(fixed, self.mean)
+        mean, square = box_sum(torch.cat([fixed, fixed * fixed], dim=1), radius).div_(self.count).split(1, dim=1)
+        self.mean, self.variance = mean, self._variance(square, mean)
 
-    def _variance(self, image: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        square = box_sum(image * image, self.radius).div_(self.count)
-        return square.sub_(mean * mean).clamp_(min=0).add_(self.noise)
+    def __call__(self, warped: torch.Tensor) -> torch.Tensor:
+        """The derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W)."""
+        moments = box_sum(in_slabs(self._products, warped, self.fixed), self.radius)
+        factors = box_sum(in_slabs(self._factors, moments, self.mean, self.variance), self.radius)
+        return in_slabs(self._derivative, factors, warped, self.fixed)
 
-    def __call__(self, warped: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """The dissimilarity and its derivative.
+    @staticmethod
+    def _products(warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        return torch.cat([warped, warped * warped, warped * fixed], dim=1)
 
-        :returns: ``1 - LNCC`` and the derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W).
-        """
-        mean = box_sum(warped, self.radius).div_(self.count)
-        variance = self._variance(warped, mean)
-        covariance = box_sum(self.fixed * warped, self.radius).div_(self.count)
-        covariance.sub_(mean * self.mean)
+    def _factors(self, moments: torch.Tensor, mean_f: torch.Tensor, variance_f: torch.Tensor) -> torch.Tensor:
+        """What the warped voxels, the fixed ones and 1 are multiplied by, for each cube that they are in."""
+        mean, square, product = (moments / self.count).split(1, dim=1)
+        variance = self._variance(square, mean)
+        covariance = product - mean * mean_f
         covariance.add_(covariance.sign().mul_(self.noise))
-        slope = covariance / (self.variance * variance)
-        correlation = covariance.mul_(slope)
-        value = 1.0 - float(correlation.mean())
-        decay = correlation.div_(variance)
-        derivative = box_sum(decay, self.radius).mul_(warped)
-        derivative.sub_(box_sum(slope, self.radius).mul_(self.fixed))
-        derivative.sub_(box_sum(decay.mul_(mean).sub_(slope.mul_(self.mean)), self.radius))
-        return value, derivative.mul_(2.0 / self.count)
+        slope = covariance / (variance_f * variance)
+        decay = covariance.mul_(slope).div_(variance)
+        return torch.cat([decay, slope, decay * mean - slope * mean_f], dim=1)
+
+    def _derivative(self, factors: torch.Tensor, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        decay, slope, rest = factors.split(1, dim=1)
+        return (decay * warped).sub_(slope * fixed).sub_(rest).mul_(2.0 / self.count)
+
+    def _variance(self, square: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        """From the means of the square and of the values themselves."""
+        return (square - mean * mean).clamp_(min=0).add_(self.noise)
