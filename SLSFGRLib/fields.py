@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from math import gcd
 
 import torch
 from torch.nn import functional
@@ -18,8 +17,8 @@ from .slabs import in_slabs
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
-# Of the steps in inverting.
-WHOLE_STEPS = 3
+# Of the steps in inverting, those of full length, and those of all voxels.
+WHOLE_STEPS, VOLUME_STEPS = 3, 2
 
 
 def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
@@ -43,22 +42,13 @@ def sample(
     # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first.
     scaled = torch.stack([(2.0 * positions[:, axis] + 1.0) / sizes[axis] - 1.0 for axis in (2, 1, 0)], dim=-1)
     options = {"mode": mode, "padding_mode": padding, "align_corners": False}
-    parts = _parts(image, scaled)
-    if parts == 1:
-        return functional.grid_sample(image, scaled, **options)
-    cut = scaled.view(parts, -1, 1, *scaled.shape[-2:])
-    found = functional.grid_sample(image.expand(parts, -1, -1, -1, -1), cut, **options)
-    return found.transpose(0, 1).reshape(1, -1, *scaled.shape[1:-1])
-
-
-def _parts(image: torch.Tensor, grid: torch.Tensor) -> int:
-    """Into how many equal parts to cut a (B, D, H, W, 3) grid at which an image is read.
-
-    On a CPU ``grid_sample`` reads each image of a batch with one core: with a single image the others would be idle.
-    """
     if image.device.type != "cpu" or len(image) > 1:
-        return 1
-    return gcd(grid.shape[1] * grid.shape[2], torch.get_num_threads())
+        return functional.grid_sample(image, scaled, **options)
+    # On a CPU each image of a batch is read with one core; cut into a batch, a single one is read with all.
+    parts, points = torch.get_num_threads(), scaled[0, ..., 0].numel()
+    rows = functional.pad(scaled.view(points, 3), (0, 0, 0, -points % parts)).view(parts, 1, 1, -1, 3)
+    found = functional.grid_sample(image.expand(parts, -1, -1, -1, -1), rows, **options)
+    return found.transpose(0, 1).reshape(1, image.shape[1], -1)[..., :points].reshape(1, -1, *scaled.shape[1:-1])
 
 
 def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border") -> torch.Tensor:
@@ -97,22 +87,26 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
     shape = field.shape[2:]
     if min(shape) > COARSEST_INVERSION:
         coarse, _ = invert(resize_field(field, [size // 2 for size in shape]), iterations, tolerance)
-        inverse = resize_field(coarse, shape)[0].flatten(1)
+        inverse = resize_field(coarse, shape)
     else:
-        inverse = torch.zeros_like(field)[0].flatten(1)
-    voxels = voxel_grid(shape, field.device)[0].flatten(1)
-    residual = torch.zeros_like(inverse[0])
-    open_voxels = torch.arange(inverse.shape[1], device=field.device)
-    for iteration in range(iterations):
-        position = (voxels[:, open_voxels] + inverse[:, open_voxels]).view(1, 3, -1, 1, 1)
-        miss = inverse[:, open_voxels] + sample(field, position).view(3, -1)
+        inverse = torch.zeros_like(field)
+    # While most voxels are open, all are visited: in a list each takes twice as long.
+    for _ in range(VOLUME_STEPS):
+        miss = compose(field, inverse)
+        inverse -= miss
+    inverse, residual = inverse[0].flatten(1), lengths(miss)[0].flatten()
+    open_voxels = torch.nonzero(residual > tolerance).flatten()
+    places, found = voxel_grid(shape, field.device)[0].flatten(1)[:, open_voxels], inverse[:, open_voxels]
+    for iteration in range(VOLUME_STEPS, iterations):
+        miss = found + sample(field, (places + found).view(1, 3, -1, 1, 1)).view(3, -1)
         length = lengths(miss[None])[0]
         residual[open_voxels] = length
-        unsettled = length > tolerance
-        open_voxels = open_voxels[unsettled]
-        if len(open_voxels) == 0:
+        kept = torch.nonzero(length > tolerance).flatten()
+        if len(kept) == 0:
             break
-        inverse[:, open_voxels] -= (1.0 if iteration < WHOLE_STEPS else 0.5) * miss[:, unsettled]
+        open_voxels, places = open_voxels[kept], places[:, kept]
+        found = found[:, kept] - (1.0 if iteration < WHOLE_STEPS else 0.5) * miss[:, kept]
+        inverse[:, open_voxels] = found
     return inverse.view_as(field), float(residual.mean())
 
 

@@ -111,6 +111,9 @@ def register(
             if moving_labels is None:
                 # What follows leaves much of a second core idle.
                 label_maps = beside.submit(anatomy.labels, fixed, moving)
+                # The thread is to end with its work: while it lives, so do OpenMP's threads of its own, and with
+                # more of those than cores all of them fall asleep between operations (docs/measurements.md).
+                beside.shutdown(wait=False)
         if affine:
             stages.begin("Aligning the heads")
             use_anatomy = anatomy is not None and start is None and start_from_segmentation

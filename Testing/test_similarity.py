@@ -117,7 +117,6 @@ def test_lncc_is_0_for_the_same_image():
 def test_lncc_of_a_flat_and_a_structured_image_is_that_of_unrelated_ones():
     fixed = random_image(12, 13, 14)
     assert float(LocalCorrelation()(torch.zeros_like(fixed), fixed)) > 0.95
-    assert LocalCorrelationGradient(fixed)(torch.zeros_like(fixed))[0] > 0.95
 
 
 def test_lncc_does_not_depend_on_the_sign_or_gain_of_the_contrast():
@@ -140,8 +139,7 @@ def test_written_out_lncc_gradient_equals_automatic_differentiation(radius):
     warped = start.clone().requires_grad_()
     value = LocalCorrelation(radius)(warped, fixed)
     (expected,) = torch.autograd.grad(value * fixed.numel(), warped)
-    found_value, found = LocalCorrelationGradient(fixed, radius)(start)
-    assert found_value == pytest.approx(float(value.detach()), abs=1e-6)
+    found = LocalCorrelationGradient(fixed, radius)(start)
     assert expected[..., 0].abs().max() > 1e-3
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 
@@ -151,11 +149,9 @@ def test_lncc_gradient_leaves_its_images_alone():
     before = fixed.clone(), warped.clone()
     measure = LocalCorrelationGradient(fixed)
     first = measure(warped)
-    second = measure(warped)
     assert torch.equal(fixed, before[0])
     assert torch.equal(warped, before[1])
-    assert first[0] == second[0]
-    assert torch.equal(first[1], second[1])
+    assert torch.equal(first, measure(warped))
 
 
 def test_soft_bins_share_a_value_between_its_two_neighbours():
