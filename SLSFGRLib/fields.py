@@ -18,7 +18,7 @@ from .slabs import in_slabs
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
 # Of the steps in inverting, those of full length, and those of all voxels.
-WHOLE_STEPS, VOLUME_STEPS = 3, 2
+WHOLE_STEPS, VOLUME_STEPS = 3, 1
 
 
 def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
@@ -90,23 +90,26 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
         inverse = resize_field(coarse, shape)
     else:
         inverse = torch.zeros_like(field)
-    # While most voxels are open, all are visited: in a list each takes twice as long.
+    miss = compose(field, inverse)
     for _ in range(VOLUME_STEPS):
-        miss = compose(field, inverse)
+        # While most voxels are open, all are visited: in a list each takes twice as long.
         inverse -= miss
+        miss = compose(field, inverse)
     inverse, residual = inverse[0].flatten(1), lengths(miss)[0].flatten()
     open_voxels = torch.nonzero(residual > tolerance).flatten()
-    places, found = voxel_grid(shape, field.device)[0].flatten(1)[:, open_voxels], inverse[:, open_voxels]
+    places, found, miss = (
+        volume.flatten(1)[:, open_voxels] for volume in (voxel_grid(shape, field.device)[0], inverse, miss[0])
+    )
     for iteration in range(VOLUME_STEPS, iterations):
+        if len(open_voxels) == 0:
+            break
+        found = found - (1.0 if iteration < WHOLE_STEPS else 0.5) * miss
+        inverse[:, open_voxels] = found
         miss = found + sample(field, (places + found).view(1, 3, -1, 1, 1)).view(3, -1)
         length = lengths(miss[None])[0]
         residual[open_voxels] = length
         kept = torch.nonzero(length > tolerance).flatten()
-        if len(kept) == 0:
-            break
-        open_voxels, places = open_voxels[kept], places[:, kept]
-        found = found[:, kept] - (1.0 if iteration < WHOLE_STEPS else 0.5) * miss[:, kept]
-        inverse[:, open_voxels] = found
+        open_voxels, places, found, miss = open_voxels[kept], places[:, kept], found[:, kept], miss[:, kept]
     return inverse.view_as(field), float(residual.mean())
 
 

@@ -57,6 +57,18 @@ def test_channel_of_voxel_grid_is_the_index_along_that_axis():
     assert voxel_grid((3, 4, 5))[0, :, 2, 1, 4].tolist() == [2.0, 1.0, 4.0]
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_sample_does_not_depend_on_the_number_of_threads(threads, monkeypatch):
+    image, field = noise(1, 2, *SHAPE), smooth_field(2.0, SHAPE)
+    positions = (voxel_grid(SHAPE) + field)[..., :7]
+    axes = [positions[0, axis].numpy() for axis in range(3)]
+    expected = np.stack([map_coordinates(channel.numpy(), axes, order=1, mode="nearest") for channel in image[0]])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    found = sample(image, positions)
+    assert found.shape == (1, 2, 9, 12, 7)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
 def test_identity_warps_nothing():
     image = noise(2, 3, *SHAPE)
     torch.testing.assert_close(warp(image, torch.zeros(2, 3, *SHAPE)), image, atol=1e-5, rtol=0)
