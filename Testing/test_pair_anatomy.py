@@ -1,3 +1,6 @@
+import queue
+import threading
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -5,7 +8,7 @@ import torch
 from conftest import affine_matrix, empty_image, filled, model_by_brightness, positions, rotation_about
 
 import SLSFGRLib
-from SLSFGRLib import pair_anatomy
+from SLSFGRLib import pair_anatomy, registration
 from SLSFGRLib.affine import align
 from SLSFGRLib.coordinates import affine_transform
 from SLSFGRLib.pair_anatomy import PairAnatomy
@@ -178,3 +181,24 @@ def test_labels_of_the_user_come_before_those_of_the_network(shipped):
     result = SLSFGRLib.register(image, image, "fast", moving_labels=own)
     assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 77}
     assert result.report["dice_after"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_thread_that_makes_the_label_maps_ends_with_them(shipped, monkeypatch):
+    # While it lived, so would threads of OpenMP's own to it, which slow all others down.
+    makers, alive = queue.Queue(), []
+    make, deform = PairAnatomy.labels, registration._deformed
+
+    def labels(anatomy, *images):
+        makers.put(threading.current_thread())
+        return make(anatomy, *images)
+
+    def deformed(*arguments):
+        maker = makers.get(timeout=10.0)
+        maker.join(timeout=10.0)
+        alive.append(maker.is_alive())
+        return deform(*arguments)
+
+    monkeypatch.setattr(PairAnatomy, "labels", labels)
+    monkeypatch.setattr(registration, "_deformed", deformed)
+    SLSFGRLib.register(balls_image(spacing=2.0), balls_image(TURN, spacing=2.0), "fast")
+    assert alive == [False]
