@@ -22,7 +22,7 @@ from resampling import resampled
 from scaling import markdown_table as scaling_table
 from scaling import stage_rows
 from segmentation import CONDITIONS
-from summary import markdown_table, summarise
+from summary import markdown_table, on_common_pairs, summarise
 from systems import SYSTEMS, T2, chosen
 
 from SLSFGRLib.coordinates import affine_transform, grid_of_image
@@ -230,6 +230,15 @@ def test_summary_draws_a_picture(tmp_path):
         table_row(tmp_path / "results.csv", found)
     assert "SLSFGR fast" in summarise(tmp_path)
     assert sitk.ReadImage(str(tmp_path / "picture-same.png")).GetSize()[0] > 1000
+
+
+def test_picture_compares_systems_on_the_pairs_that_all_have_done():
+    rows = [row("greedy", pair, 1) for pair in "abc"] + [row("slsfgr-fast", pair, 1) for pair in "bcd"]
+    found, count = on_common_pairs(rows)
+    assert count == 2
+    assert [(one["system"], one["pair"]) for one in found] == [
+        (system, pair) for system in ("greedy", "slsfgr-fast") for pair in "bc"
+    ]
 
 
 def test_each_system_has_its_script_and_reader(tmp_path):

@@ -4,8 +4,8 @@ Writes into the folder given by --output:
   warped.nii.gz            the moving image on the fixed image's grid
   transform.h5             points of the fixed image to points of the moving image (ITK, LPS, mm)
   inverse_transform.h5     points of the moving image to points of the fixed image
-  fixed_labels.nii.gz      with --moving-labels: the labels carried over, on the fixed image's grid
-  moving_labels.nii.gz     with --moving-labels: the labels as they were given
+  fixed_labels.nii.gz      the structures of the fixed image; with --moving-labels those labels, carried over
+  moving_labels.nii.gz     the structures of the moving image; with --moving-labels those labels as they were given
   report.json report.html  figures and pictures
 """
 

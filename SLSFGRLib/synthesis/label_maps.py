@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,8 +132,11 @@ def _digest(text: str) -> str:
 
 
 def _keep(heads: LabelMap, path: Path) -> None:
-    """Write to the cache; a run that is stopped leaves nothing half-written under the final name."""
-    unfinished = path.with_name(path.name + ".unfinished")
+    """Write to the cache; a run that is stopped leaves nothing half-written under the final name.
+
+    Several trainings may fill one cache at the same time.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     with unfinished.open("wb") as file:
         np.savez_compressed(file, classes=heads.classes.numpy(), centre=heads.centre, meaning=_classes_digest())
     unfinished.replace(path)

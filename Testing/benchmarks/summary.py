@@ -133,27 +133,54 @@ def _mean_or_nothing(values: list[float] | None) -> str:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Dice against seconds, one point for each system."""
+    """Dice against seconds, one point for each system: the mean over the pairs that all of them have done."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    rows, count = on_common_pairs(rows)
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xscale="log", xlabel="seconds a pair, process start to exit", ylabel="Dice, all labels")
-    for system, found in by_system(rows).items():
-        point = [fmean(pair_means(found, column)) for column in ("seconds", "dice")]
+    axes = figure.add_subplot(
+        xscale="log",
+        xlabel="seconds a pair, process start to exit",
+        ylabel="Dice, all labels",
+        title=f"mean over {count} pair{'s' * (count != 1)} of brains",
+    )
+    points = {
+        system: [fmean(pair_means(found, column)) for column in ("seconds", "dice")]
+        for system, found in by_system(rows).items()
+    }
+    lowest_first = sorted(points, key=lambda system: points[system][1])
+    for number, system in enumerate(lowest_first):
         is_ours = SYSTEMS[system].script is None
         colour = OURS if is_ours else THEIRS
-        axes.plot(*point, color=colour, marker="D" if is_ours else "o")
-        title = SYSTEMS[system].title
-        axes.annotate(title, point, textcoords="offset points", xytext=(7, -3), fontsize=7.5, color=colour)
+        axes.plot(*points[system], color=colour, marker="D" if is_ours else "o")
+        # Of two close to each other the upper one's name goes up a little, the lower one's down.
+        below = any(_are_close(points[system], points[other]) for other in lowest_first[number + 1 :])
+        above = any(_are_close(points[system], points[other]) for other in lowest_first[:number])
+        place = (7, -3 + 5 * (above - below))
+        axes.annotate(
+            SYSTEMS[system].title, points[system], textcoords="offset points", xytext=place, fontsize=7.5, color=colour
+        )
     axes.margins(x=0.2, y=0.1)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(visible=True, linewidth=0.3)
     figure.savefig(path, dpi=150)
+
+
+def on_common_pairs(rows: list[Row]) -> tuple[list[Row], int]:
+    """The rows of the pairs that every system has done, and how many pairs these are."""
+    done = [{row["pair"] for row in found} for found in by_system(rows).values()]
+    common = set.intersection(*done)
+    return [row for row in rows if row["pair"] in common], len(common)
+
+
+def _are_close(first: list[float], second: list[float]) -> bool:
+    """Whether the names of two points, of seconds and Dice, would be written over each other."""
+    return abs(first[1] - second[1]) < 0.005 and 0.5 < first[0] / second[0] < 2.0
 
 
 if __name__ == "__main__":
