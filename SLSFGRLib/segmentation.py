@@ -102,17 +102,16 @@ class Segmentation:
 
     @classmethod
     def of(cls, prepared: PreparedImage, network: SLSFGRNetwork, mirrored: bool = False) -> Segmentation:
-        """Segment.
+        """Segment; where the contrast is not that of a T1 image, once more with the brightness of one.
+
+        The network knows any contrast, but T1 best: it has learned from real T1 images beside those made from labels.
 
         :param mirrored: also look at the image's mirror image, and take the mean: a little more accurate, and slower.
         """
-        image = downsample(prepared.tensor, FACTOR)
-        logits = network.segment(image)
-        if mirrored:
-            sides = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=image.device)
-            # Prepared images have left and right along the last axis.
-            logits = (logits + network.segment(image.flip(4)).flip(4)[:, sides]) / 2.0
-        return cls(logits, prepared)
+        first = cls(_logits(prepared.tensor, network, mirrored), prepared)
+        if not first.brightness.calls_for_t1:
+            return first
+        return cls(_logits(first.brightness.as_t1(prepared.tensor), network, mirrored), prepared)
 
     @property
     def grid(self) -> Grid:
@@ -146,6 +145,17 @@ class Segmentation:
         evidence = self.brightness.evidence
         channels = strongest_channels(self.logits, self.shares, self.prepared.tensor, evidence, update)
         return on_own_grid(channels, self.grid, image)
+
+
+def _logits(image: torch.Tensor, network: SLSFGRNetwork, mirrored: bool) -> torch.Tensor:
+    """What the network says of an image at 1 mm, at 2 mm: (1, 1 + structures, d, h, w)."""
+    image = downsample(image, FACTOR)
+    logits = network.segment(image)
+    if not mirrored:
+        return logits
+    sides = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=image.device)
+    # Prepared images have left and right along the last axis.
+    return (logits + network.segment(image.flip(4)).flip(4)[:, sides]) / 2.0
 
 
 def on_own_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Image:

@@ -37,6 +37,10 @@ VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle")
 BESIDE_VENTRICLES = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
 # Brightness of what surrounds the head, or the brain.
 EMPTY = 0.02
+# Of what is in TYPICAL, in prepared T1 images (the mean of four brains of OASIS-1).
+IN_T1 = (0.26, 0.52, 0.86)
+# Tissues whose brightness differs by less cannot be told apart by it.
+LEAST_CONTRAST = 0.05
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,32 @@ class StructureBrightness:
         """
         likelihoods = [self._likelihood_of(name, image) for name in TYPICAL]
         return torch.cat(likelihoods, dim=1).softmax(dim=1).mul_(image > EMPTY)
+
+    @property
+    def calls_for_t1(self) -> bool:
+        """Whether fluid, grey and white matter are there and differ, but are not in the order of a T1 image."""
+        typical = self._typical()
+        # What is not there has a brightness of 0, that of the background.
+        differ = torch.cat([typical.new_zeros(1), typical.sort().values]).diff() > LEAST_CONTRAST
+        return bool(differ.all()) and not bool((typical.diff() > 0).all())
+
+    def as_t1(self, image: torch.Tensor) -> torch.Tensor:
+        """The image with the brightness that its fluid, grey and white matter have in T1 images.
+
+        What is between two of them in brightness stays so, in proportion.
+
+        :param image: of any shape, from 0 to 1.
+        """
+        known, order = self._typical().sort()
+        known = torch.cat([known.new_zeros(1), known])
+        wanted = torch.cat([known.new_zeros(1), known.new_tensor(IN_T1)[order]])
+        above = torch.searchsorted(known, image).clamp(1, len(known) - 1)
+        share = ((image - known[above - 1]) / (known[above] - known[above - 1])).clamp(0.0, 1.0)
+        return torch.lerp(wanted[above - 1], wanted[above], share)
+
+    def _typical(self) -> torch.Tensor:
+        """The means of fluid, grey and white matter, (3,)."""
+        return self.mean[[_looks().index(name) for name in TYPICAL]]
 
 
 @cache

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import DIRECTIONS, STORAGES, empty_image, filled, head_image, model_by_brightness, stored
+from conftest import DIRECTIONS, STORAGES, ByBrightness, empty_image, filled, head_image, model_by_brightness, stored
 
 from SLSFGRLib import segment, volumes
 from SLSFGRLib.commands import main
@@ -14,6 +14,7 @@ from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model
 from SLSFGRLib.preparation import PreparedImage
 from SLSFGRLib.segmentation import Segmentation
+from SLSFGRLib.structure_brightness import IN_T1
 
 CHANNELS = len(read_label_table()) + 1
 # By brightness: the channels that the stand-in network finds.
@@ -147,3 +148,27 @@ def test_mirror_image_is_seen_with_the_sides_exchanged():
     coarse = alone[0, left, ..., :4]
     assert torch.allclose(both[0, left, ..., :4], 2.0 * coarse)
     assert torch.allclose(both[0, right, ..., 4:], (alone[0, right, ..., 4:] + alone[0, right, ..., 4:] / 3.0) / 2.0)
+
+
+@pytest.mark.parametrize(("levels", "looks"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 2)], ids=["T1", "T2"])
+def test_other_contrast_than_t1_is_looked_at_again_as_a_t1(levels, looks):
+    names = [structure.name for structure in read_label_table()]
+    channels = [
+        names.index(f"Left {name}") + 1 for name in ("lateral ventricle", "cerebral cortex", "cerebral white matter")
+    ]
+    tensor = torch.zeros(1, 1, 24, 16, 16)
+    for number, level in enumerate(levels):
+        tensor[:, :, 4 + 6 * number : 10 + 6 * number, 4:12, 4:12] = level
+    seen = []
+
+    class Watching(ByBrightness):
+        def segment(self, image):
+            seen.append(image)
+            return super().segment(image)
+
+    prepared = PreparedImage(tensor, grid_of_image(empty_image((16, 16, 24))))
+    found = Segmentation.of(prepared, Watching({0: 0.0} | dict(zip(channels, levels, strict=True))))
+    assert len(seen) == looks
+    assert found.prepared is prepared
+    middles = seen[-1][0, 0, [3, 6, 9], 4, 4]
+    torch.testing.assert_close(middles, torch.tensor(IN_T1 if looks == 2 else levels), atol=0.02, rtol=0)

@@ -7,6 +7,7 @@ from SLSFGRLib.finer_labels import strongest_channels
 from SLSFGRLib.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.structure_brightness import (
     FARTHEST,
+    IN_T1,
     OWN_SHARE,
     SMALLEST_DEVIATION,
     StructureBrightness,
@@ -145,3 +146,33 @@ def test_border_moves_to_where_the_fine_image_has_it():
     assert (without[17] == STEM).mean() > 0.9
     assert (found[17] == 0).mean() > 0.9
     assert (found == fine.numpy()).mean() > 0.99
+
+
+def with_typical(fluid, grey, white):
+    """Brightnesses of structures, of which those of fluid, cortex and white matter matter."""
+    mean = torch.full((CHANNELS,), 0.5)
+    for name, value in (("Cerebrospinal fluid", fluid), ("Left cerebral cortex", grey), (LEFT_WHITE, white)):
+        mean[NAMES.index(name)] = value
+    return StructureBrightness(mean, torch.full((CHANNELS,), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("typical", "expected"),
+    [
+        ((0.2, 0.5, 0.8), False),
+        ((0.9, 0.6, 0.3), True),
+        ((0.1, 0.7, 0.5), True),
+        ((0.9, 0.52, 0.5), False),
+        ((0.01, 0.6, 0.4), False),
+    ],
+    ids=["T1", "T2", "FLAIR", "grey and white alike", "no fluid"],
+)
+def test_contrast_of_a_t1_is_called_for_where_tissues_differ_in_another_order(typical, expected):
+    assert with_typical(*typical).calls_for_t1 is expected
+
+
+def test_as_t1_gives_each_tissue_its_brightness_and_keeps_what_is_between_in_proportion():
+    image = torch.tensor([[0.0, 0.15, 0.3, 0.4, 0.6, 0.75, 0.9, 1.0]])
+    fluid, grey, white = IN_T1
+    expected = [0.0, white / 2, white, (2 * white + grey) / 3, grey, (grey + fluid) / 2, fluid, fluid]
+    torch.testing.assert_close(with_typical(0.9, 0.6, 0.3).as_t1(image), torch.tensor([expected]))
