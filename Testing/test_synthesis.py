@@ -1,3 +1,4 @@
+import os
 from dataclasses import fields, replace
 
 import numpy as np
@@ -118,6 +119,23 @@ def test_maps_are_read_once(tmp_path, heads, monkeypatch):
     assert second[0].centre == pytest.approx(heads.centre)
     with pytest.raises(InputError, match=r"nothing\.nii: there is no such file"):
         load_label_maps([tmp_path / "nothing.nii"], tmp_path / "cache")
+
+
+def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, heads, monkeypatch):
+    file, cache = tmp_path / "head.nii.gz", tmp_path / "cache"
+    sitk.WriteImage(numbers_image(), str(file))
+    write = np.savez_compressed
+
+    def write_while_another_does(stream, **content):
+        monkeypatch.setattr(np, "savez_compressed", write)
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        load_label_maps([file], cache)
+        write(stream, **content)
+
+    monkeypatch.setattr(np, "savez_compressed", write_while_another_does)
+    (found,) = load_label_maps([file], cache)
+    assert torch.equal(found.classes, heads.classes)
+    assert [path.suffix for path in cache.iterdir()] == [".npz"]
 
 
 def test_a_cache_is_enough_on_another_machine(tmp_path, heads, monkeypatch):
