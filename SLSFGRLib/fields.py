@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from .slabs import in_slabs
+from .slabs import along_each_axis
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
@@ -165,9 +165,7 @@ def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()
-    for axis in (2, 3, 4):
-        volume = in_slabs(partial(_filtered, axis=axis, weights=weights), volume, across=3 if axis == 2 else 2)
-    return volume
+    return along_each_axis(partial(_filtered, weights=weights), volume)
 
 
 def _filtered(volume: torch.Tensor, axis: int, weights: list[float]) -> torch.Tensor:

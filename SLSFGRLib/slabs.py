@@ -7,6 +7,7 @@ simple operations on whole volumes fetches each of them anew for every operation
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -37,3 +38,14 @@ def in_slabs(function: Callable[..., torch.Tensor], *volumes: torch.Tensor, acro
             found = part.new_empty(shape)
         found.narrow(across, start, part.shape[across]).copy_(part)
     return found
+
+
+def along_each_axis(function: Callable[..., torch.Tensor], volume: torch.Tensor) -> torch.Tensor:
+    """Apply a filter of lines along one of the last three axes after the other, slab by slab.
+
+    :param function: of a volume and ``axis``, which leaves its shape as it is.
+    :param volume: (B, C, D, H, W).
+    """
+    for axis in (2, 3, 4):
+        volume = in_slabs(partial(function, axis=axis), volume, across=3 if axis == 2 else 2)
+    return volume

@@ -117,6 +117,7 @@ def test_lncc_is_0_for_the_same_image():
 def test_lncc_of_a_flat_and_a_structured_image_is_that_of_unrelated_ones():
     fixed = random_image(12, 13, 14)
     assert float(LocalCorrelation()(torch.zeros_like(fixed), fixed)) > 0.95
+    assert not LocalCorrelationGradient(fixed)(torch.zeros_like(fixed)).any()
 
 
 def test_lncc_does_not_depend_on_the_sign_or_gain_of_the_contrast():

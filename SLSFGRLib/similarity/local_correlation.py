@@ -11,14 +11,12 @@ from functools import partial
 import torch
 
 from ..fields import pad_axis, running_sum
-from ..slabs import in_slabs
+from ..slabs import along_each_axis, in_slabs
 
 
 def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
     """Sum over a cube of ``2 radius + 1`` voxels about each voxel of (B, C, D, H, W), zeros outside."""
-    for axis in (2, 3, 4):
-        volume = in_slabs(partial(_line_sum, axis=axis, radius=radius), volume, across=3 if axis == 2 else 2)
-    return volume
+    return along_each_axis(partial(_line_sum, radius=radius), volume)
 
 
 def _line_sum(volume: torch.Tensor, axis: int, radius: int) -> torch.Tensor:
