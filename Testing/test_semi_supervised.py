@@ -250,10 +250,11 @@ def test_the_first_steps_learn_the_segmentation_from_labelled_maps_alone(recipe,
 
 
 def test_what_is_learned_without_labels_comes_to_count_gradually(recipe, tmp_path, monkeypatch):
-    trainer, seen = prepared(recipe, tmp_path), []
+    trainer, seen = prepared(changed(recipe, "supervision", overlap=0.3), tmp_path), []
 
-    def losses(network, moving, fixed, pseudo_weight):
+    def losses(network, moving, fixed, pseudo_weight, overlap):
         seen.append(pseudo_weight)
+        assert overlap == 0.3
         return {"roughness": torch.ones(())}
 
     monkeypatch.setattr(semi_supervised, "pair_losses", losses)

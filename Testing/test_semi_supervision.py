@@ -186,6 +186,14 @@ def test_pseudo_weight_scales_what_is_learned_without_labels_alone():
         assert float(labelled.segmentation(weight)) == pytest.approx(expected)
 
 
+def test_little_weight_of_the_overlap_leaves_the_cross_entropy_of_labels_and_little_of_carried_ones():
+    labelled, carried = (way(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=seen)) for seen in (True, False))
+    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.fractions, overlap=0.25))
+    assert float(labelled.segmentation(1.0, 0.25)) == pytest.approx(expected)
+    assert float(labelled.segmentation(1.0, 0.25)) < float(labelled.segmentation(1.0)) - 0.1
+    assert float(carried.segmentation(1.0, 0.25)) == pytest.approx(0.25 * float(carried.segmentation(1.0)))
+
+
 def test_a_right_segmentation_has_no_loss_and_a_wrong_one_has():
     moving, fixed = example(0), example(0, labelled=False)
     one = way(shift(0.0, 0.0, 0.0), moving, fixed)

@@ -71,8 +71,8 @@ class Supervision:
         left out where there are no labels, or no segmentation branch.
     :param rarity: how much more a voxel of a small structure counts in these steps; 0 not at all, 1 as much as the
         structure is smaller. A new network needs about 0.5 to see the small ones; later 0 is best.
-    :param overlap: what the overlap counts beside the cross-entropy in these steps. A new network needs about 1; later,
-        little of it keeps the structures' sizes right.
+    :param overlap: what the overlap counts beside the cross-entropy, in these steps and later; also that with labels
+        carried over. A new network needs about 1; once it segments, little of it keeps the structures' sizes right.
     :param real_share: the share of these steps that learn from the training images, T1 brains without skull, to which
         the maps' labels are carried over by registration before the training begins.
     :param real_pairs: the share of pairs that are drawn from the training images, which have no labels.

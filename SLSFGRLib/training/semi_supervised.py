@@ -76,9 +76,10 @@ class SemiSupervised:
         """The losses of one random image or pair."""
         if step < self._warm_up:
             return {"segmentation": self._segmentation(generator)}
+        supervision = self.recipe.supervision
         moving, fixed = self._pair(generator)
-        pseudo_weight = min(1.0, (step - self._warm_up) / max(1, self.recipe.supervision.pseudo_steps))
-        losses = pair_losses(self.network, moving, fixed, pseudo_weight)
+        pseudo_weight = min(1.0, (step - self._warm_up) / max(1, supervision.pseudo_steps))
+        losses = pair_losses(self.network, moving, fixed, pseudo_weight, supervision.overlap)
         losses["roughness"] = self.recipe.model.roughness * losses["roughness"]
         return losses
 

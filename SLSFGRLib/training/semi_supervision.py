@@ -41,11 +41,12 @@ class Example:
 
 
 def pair_losses(
-    network: SLSFGRNetwork, moving: Example, fixed: Example, pseudo_weight: float
+    network: SLSFGRNetwork, moving: Example, fixed: Example, pseudo_weight: float, overlap: float = 1.0
 ) -> dict[str, torch.Tensor]:
     """The losses of a pair, registered both ways.
 
     :param pseudo_weight: of what is learned without labels, 0 to 1; small while the field is still poor.
+    :param overlap: what the overlap of a segmentation with labels, its own or carried over, counts.
     :returns: ``similarity``, ``segmentation`` and ``anatomy`` (without a segmentation branch the first alone), and
         ``roughness``.
     """
@@ -61,7 +62,7 @@ def pair_losses(
     if network.segmenter is None:
         return losses
     losses["anatomy"] = _mean([way.anatomy() for way in ways])
-    losses["segmentation"] = _mean([way.segmentation(pseudo_weight) for way in ways])
+    losses["segmentation"] = _mean([way.segmentation(pseudo_weight, overlap) for way in ways])
     return losses
 
 
@@ -93,13 +94,13 @@ class _Way:
             loss = loss + weight * soft_dice_loss(warp(carried, resize_field(field, wanted.shape[2:])), wanted)
         return loss / sum(LEVEL_WEIGHTS)
 
-    def segmentation(self, pseudo_weight: float) -> torch.Tensor:
+    def segmentation(self, pseudo_weight: float, overlap: float = 1.0) -> torch.Tensor:
         """How far the fixed image's segmentation is from its labels, or from those carried over."""
         if self.fixed.fractions is not None:
-            return segmentation_loss(self.described_fixed.logits, self.fixed.fractions)
+            return segmentation_loss(self.described_fixed.logits, self.fixed.fractions, overlap=overlap)
         target, confidence = self.pseudo_labels()
         found = downsample(self.described_fixed.logits.softmax(dim=1), FIELD_FACTOR)
-        return pseudo_weight * soft_dice_loss(found[:, 1:], target[:, 1:], confidence)
+        return pseudo_weight * overlap * soft_dice_loss(found[:, 1:], target[:, 1:], confidence)
 
     @torch.no_grad()
     def pseudo_labels(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -95,15 +95,21 @@ def trained(variant: Variant, steps: int, seed: int, folder: Path) -> dict[str, 
 
 def recipe(variant: Variant, steps: int, seed: int):
     """The base recipe with what the variant changes."""
+    from SLSFGRLib.synthesis import Synthesis
     from SLSFGRLib.training.recipe import read_recipe
 
     base = read_recipe(BASE)
     model = replace(base.model, factor=SPACING_MM, network_options=base.model.network_options | variant.options)
     supervision = replace(
-        base.supervision, shape=SHAPE, label_fraction=variant.label_fraction, segmentation_steps=0, real_pairs=0.0
+        base.supervision,
+        shape=SHAPE,
+        label_fraction=variant.label_fraction,
+        segmentation_steps=0,
+        real_pairs=0.0,
+        overlap=1.0,
     )
     # Where labels are missing only images of one contrast can be compared, so all variants have no others.
-    drawn = replace(base.synthesis, same_contrast_chance=1.0)
+    drawn = Synthesis(same_contrast_chance=1.0)
     schedule = replace(
         base.training,
         start="",
