@@ -175,3 +175,9 @@ def test_matches_of_smooth_images_are_finite_and_symmetric_at_no_shift():
     first, second = (smooth(features((6, 6, 6), 1, 3, seed), 1.0) for seed in (0, 1))
     middle = SHIFTS.index((1, 1, 1))
     assert torch.equal(local_matches(first, second)[:, middle], local_matches(second, first)[:, middle])
+
+
+def test_gradient_of_local_matches_is_that_of_the_plain_formula():
+    draw = torch.Generator().manual_seed(5)
+    moving, fixed = (torch.randn(2, 3, 4, 5, 3, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(2))
+    assert torch.autograd.gradcheck(local_matches, (moving, fixed))

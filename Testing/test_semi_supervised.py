@@ -179,6 +179,23 @@ def test_model_of_the_run_gives_what_was_validated(recipe, whole_run, tmp_path):
     assert figures == {name: best[name] for name in figures}
 
 
+def test_frozen_parts_keep_their_weights_and_the_others_learn(recipe, whole_run, tmp_path):
+    recipe = changed(recipe, "supervision", segmentation_steps=0)
+    start = {"start": str(whole_run / "model.pt"), "learning_rate": 1e-2}
+    trainer = prepared(changed(recipe, "training", frozen=("encoder", "segmenter"), **start), tmp_path)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    for _ in range(4):  # the gates begin to learn when what they let through counts
+        trainer._learn()
+        trainer.step += 1
+    for name, value in trainer.network.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith(("encoder", "segmenter")), name
+
+
+def test_a_part_that_the_network_lacks_cannot_be_frozen(recipe, tmp_path):
+    with pytest.raises(InputError, match=r"no part 'decoder'; use some of encoder, segmenter, adapters, refinements"):
+        Trainer(changed(recipe, "training", frozen=("decoder",)), tmp_path, "cpu")
+
+
 # --- balance ------------------------------------------------------------------------------------------------
 
 

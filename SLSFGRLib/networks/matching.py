@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import torch
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 # All shifts of at most one voxel along each axis.
@@ -18,7 +19,30 @@ def local_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
     :param fixed: likewise.
     :returns: (B, 27, D, H, W), divided by the root of C; zero beyond the border.
     """
+    return _Products.apply(moving, fixed) / fixed.shape[1] ** 0.5
+
+
+class _Products(torch.autograd.Function):
+    """The products, their derivative written out: recorded, each shift would fill volumes of its own with zeros."""
+
+    @staticmethod
+    def forward(context: FunctionCtx, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        padded = functional.pad(moving, (1,) * 6)
+        context.save_for_backward(padded, fixed)
+        return torch.stack([(part * fixed).sum(dim=1) for part in _shifted(padded, fixed)], dim=1)
+
+    @staticmethod
+    def backward(context: FunctionCtx, slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        padded, fixed = context.saved_tensors
+        of_padded, of_fixed = (torch.zeros_like(volume, dtype=slope.dtype) for volume in (padded, fixed))
+        parts = zip(_shifted(padded, fixed), _shifted(of_padded, fixed), slope.split(1, dim=1), strict=True)
+        for part, of_part, factor in parts:
+            of_fixed.addcmul_(part, factor)
+            of_part.addcmul_(fixed, factor)
+        return of_padded[:, :, 1:-1, 1:-1, 1:-1], of_fixed
+
+
+def _shifted(padded: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
+    """The parts of a volume with a margin of one voxel that lie under the fixed one after each shift."""
     depth, height, width = fixed.shape[2:]
-    padded = functional.pad(moving, (1, 1, 1, 1, 1, 1))
-    products = [(padded[:, :, d : d + depth, h : h + height, w : w + width] * fixed).sum(dim=1) for d, h, w in SHIFTS]
-    return torch.stack(products, dim=1) / fixed.shape[1] ** 0.5
+    return [padded[:, :, d : d + depth, h : h + height, w : w + width] for d, h, w in SHIFTS]

@@ -40,6 +40,11 @@ class Description:
     features: list[torch.Tensor]
     logits: torch.Tensor | None
 
+    def of(self, images: list[int]) -> Description:
+        """The description of some images of the batch, in this order."""
+        logits = None if self.logits is None else self.logits[images]
+        return Description([features[images] for features in self.features], logits)
+
 
 class SLSFGRNetwork(nn.Module):
     """Segments two images and registers them.

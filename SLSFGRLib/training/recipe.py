@@ -120,6 +120,7 @@ class Schedule:
 
     :param method: a name in :data:`SLSFGRLib.training.trainer.METHODS`.
     :param start: a model file with the first weights, relative to the recipe; empty for random ones.
+    :param frozen: parts of the network that keep the weights of ``start``, such as ``encoder`` and ``segmenter``.
     :param dynamic_weights: weigh the losses by dynamic weight averaging.
     :param seed: decides the first weights, the order of the pairs and every random change.
     :param steps: pairs to learn from.
@@ -129,6 +130,7 @@ class Schedule:
 
     method: str = "self_supervised"
     start: str = ""
+    frozen: tuple[str, ...] = ()
     dynamic_weights: bool = False
     seed: int = 0
     steps: int = 2000

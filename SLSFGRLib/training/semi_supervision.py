@@ -43,17 +43,20 @@ class Example:
 def pair_losses(
     network: SLSFGRNetwork, moving: Example, fixed: Example, pseudo_weight: float, overlap: float = 1.0
 ) -> dict[str, torch.Tensor]:
-    """The losses of a pair, registered both ways.
+    """The losses of a pair of images of one shape, registered both ways.
 
     :param pseudo_weight: of what is learned without labels, 0 to 1; small while the field is still poor.
     :param overlap: what the overlap of a segmentation with labels, its own or carried over, counts.
     :returns: ``similarity``, ``segmentation`` and ``anatomy`` (without a segmentation branch the first alone), and
         ``roughness``.
     """
-    described = network.describe(moving.image), network.describe(fixed.image)
+    # In one batch: PyTorch convolves a single image of coarse features several times as slowly as two.
+    described = network.describe(torch.cat([moving.image, fixed.image]))
+    fields = network.match(described, described.of([1, 0]))
+    first, second = described.of([0]), described.of([1])
     ways = [
-        _Way(network.match(*described), *described, moving, fixed),
-        _Way(network.match(*described[::-1]), *described[::-1], fixed, moving),
+        _Way([field[:1] for field in fields], first, second, moving, fixed),
+        _Way([field[1:] for field in fields], second, first, fixed, moving),
     ]
     losses = {
         "similarity": _mean([way.similarity() for way in ways]),

@@ -55,6 +55,7 @@ class Trainer:
             network = recipe.model.build()
         if recipe.training.start:
             _start_from(network, recipe.folder / recipe.training.start)
+        _freeze(network, recipe.training.frozen)
         self.network = network.to(self.device, memory_format=torch.channels_last_3d)
         self.average = AveragedWeights(self.network)
         self.task = METHODS[recipe.training.method](self.network, recipe, self.device, folder)
@@ -175,6 +176,18 @@ def _start_from(network: torch.nn.Module, path: Path) -> None:
         network.load_state_dict(load_model(str(path)).network.state_dict())
     except RuntimeError as error:
         raise InputError(f"{path}: is a model of another form than the recipe's; start from one that fits.") from error
+
+
+def _freeze(network: torch.nn.Module, parts: tuple[str, ...]) -> None:
+    """Let some parts of a network keep their weights.
+
+    :raises InputError: the network has no such part.
+    """
+    for part in parts:
+        if not isinstance(getattr(network, part, None), torch.nn.Module):
+            known = ", ".join(name for name, _ in network.named_children())
+            raise InputError(f"[training] frozen: the network has no part {part!r}; use some of {known}.")
+        getattr(network, part).requires_grad_(False)
 
 
 def _means(losses: list[dict[str, float]]) -> dict[str, float]:
