@@ -297,12 +297,23 @@ def test_turned_head_keeps_its_labels(brain_with_labels):
     assert cosine == pytest.approx(np.cos(np.radians(30)) + 0.25 / 0.9944 * (1 - np.cos(np.radians(30))), abs=0.02)
 
 
-def test_other_conditions_leave_the_labels_alone(brain_with_labels):
+def test_thick_slices_are_means_and_their_labels_those_of_their_middles(brain_with_labels):
     image, manual = brain_with_labels
-    thick, same = CONDITIONS["thick"](image, manual)
-    assert same is manual
-    assert thick.GetSpacing() == (1.0, 1.0, 5.0)
+    thick, middles = CONDITIONS["thick"](image, manual)
+    assert thick.GetSpacing() == middles.GetSpacing() == (1.0, 1.0, 5.0)
+    assert thick.GetOrigin() == middles.GetOrigin()
     assert thick[20, 22, 4] == pytest.approx(np.mean([image[20, 22, k] for k in range(20, 25)]))
+    count = thick.GetSize()[2]
+    expected = sitk.GetArrayViewFromImage(manual)[2 : 5 * count : 5]
+    assert np.array_equal(sitk.GetArrayViewFromImage(middles), expected)
+    assert len(np.unique(expected)) > 2
+    again, same = CONDITIONS["thick-at-1mm"](image, manual)
+    assert same is manual
+    assert np.array_equal(sitk.GetArrayViewFromImage(again), sitk.GetArrayViewFromImage(thick))
+
+
+def test_another_contrast_leaves_the_labels_alone(brain_with_labels):
+    image, manual = brain_with_labels
     dark, same = CONDITIONS["t2"](image, manual)
     assert same is manual
     # The brightest tissue is the darkest in the other contrast.

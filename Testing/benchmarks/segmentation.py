@@ -114,8 +114,14 @@ def unchanged(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.I
 
 
 def in_thick_slices(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """The image in slices of 5 mm along its last axis; the labels stay fine."""
-    return sitk.BinShrink(image, [1, 1, 5]), manual
+    """The image in slices of 5 mm along its last axis, and the labels in the middles of the slices."""
+    thick = sitk.BinShrink(image, [1, 1, 5])
+    return thick, sitk.Resample(manual, thick, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def in_thick_slices_beside_fine_labels(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The image likewise; the labels stay fine, though no label map in slices of 5 mm can be as fine as they are."""
+    return in_thick_slices(image, manual)[0], manual
 
 
 def with_t2_contrast(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
@@ -138,7 +144,13 @@ def with_turned_head(image: sitk.Image, manual: sitk.Image) -> tuple[sitk.Image,
     )
 
 
-CONDITIONS = {"plain": unchanged, "thick": in_thick_slices, "t2": with_t2_contrast, "turned": with_turned_head}
+CONDITIONS = {
+    "plain": unchanged,
+    "t2": with_t2_contrast,
+    "thick": in_thick_slices,
+    "thick-at-1mm": in_thick_slices_beside_fine_labels,
+    "turned": with_turned_head,
+}
 
 
 if __name__ == "__main__":
