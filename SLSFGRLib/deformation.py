@@ -30,6 +30,7 @@ from .fields import (
 from .preparation import PreparedImage
 from .similarity.local_correlation import LocalCorrelationGradient
 from .slabs import in_slabs
+from .structure_brightness import TISSUES
 
 # The largest factor of a level; the sizes of the fixed image must be multiples of it.
 COARSEST_FACTOR = 8
@@ -39,8 +40,7 @@ NOISE_FORCE = 0.3
 # Standard deviation of the blur of each step (fluid), and the largest displacement of one, in voxels of the field.
 STEP_BLUR = 1.0
 LONGEST_STEP = 0.5
-# What the maps of tissues show, in their order, and how much each counts beside the image itself.
-TISSUES = ("fluid", "grey matter", "white matter")
+# How much the map of a tissue counts beside the image itself.
 TISSUE_WEIGHT = 0.5
 
 
@@ -136,12 +136,10 @@ class _LevelOptimiser:
 
     def _force(self, field: torch.Tensor) -> torch.Tensor:
         """The derivative of the dissimilarity with respect to each voxel's place, (1, 3, d, h, w)."""
-        force = torch.zeros((), device=field.device)
-        for number, (warped, similarity) in enumerate(
-            zip(self.warper(field).split(1, 1), self.similarities, strict=True)
-        ):
-            part = central_differences(warped)[:, 0].mul_(similarity(warped))
-            force = force.add_(part, alpha=TISSUE_WEIGHT) if number else part
+        image, *tissues = self.warper(field).split(1, 1)
+        force = _pull(image, self.similarities[0])
+        for warped, similarity in zip(tissues, self.similarities[1:], strict=True):
+            force.add_(_pull(warped, similarity), alpha=TISSUE_WEIGHT)
         return force
 
     def _downhill(
@@ -185,6 +183,11 @@ class AffineWarper:
 
     def _turned(self, vectors: torch.Tensor) -> torch.Tensor:
         return torch.einsum("rc,bcdhw->brdhw", self.linear, vectors)
+
+
+def _pull(warped: torch.Tensor, similarity: LocalCorrelationGradient) -> torch.Tensor:
+    """What one channel, (1, 1, d, h, w), contributes to the force: (1, 3, d, h, w)."""
+    return central_differences(warped)[:, 0].mul_(similarity(warped))
 
 
 def _border_ramp(shape: list[int]) -> torch.Tensor:

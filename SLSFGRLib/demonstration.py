@@ -15,7 +15,7 @@ import torch
 
 from .coordinates import Grid, grid_of_image, image_from_array, mapped_points
 from .errors import InputError
-from .fields import integrate, resize_image, sample, voxel_grid
+from .fields import integrate, lengths, resize_image, sample, voxel_grid
 
 PEAK_DISPLACEMENT = 8.0
 ROTATION_DEGREES = (8.0, -5.0, 12.0)
@@ -53,7 +53,7 @@ class DemoPair:
         voxels = torch.einsum("rc,bcdhw->brdhw", to_voxels[:3, :3], found) + to_voxels[:3, 3].view(1, 3, 1, 1, 1)
         origin = sample(_to_tensor(self.truth), voxels)
         identity = _to_tensor(mapped_points(sitk.Transform(3, sitk.sitkIdentity), grid))
-        distance = (origin - identity).norm(dim=1)[0].numpy()
+        distance = lengths(origin - identity)[0].numpy()
         return np.where(sitk.GetArrayViewFromImage(self.fixed_labels) > 0, distance, 0.0)
 
 
@@ -118,8 +118,8 @@ def _truth(grid: Grid, generator: torch.Generator) -> np.ndarray:
     """
     knots = torch.randn(1, 3, KNOTS, KNOTS, KNOTS, generator=generator)
     velocity = resize_image(knots, grid.shape)
-    field = integrate(velocity * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(velocity.norm(dim=1).max())))
-    field = field * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(field.norm(dim=1).max()))
+    field = integrate(velocity * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(lengths(velocity).max())))
+    field = field * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(lengths(field).max()))
     voxels = (voxel_grid(grid.shape) + field)[0].movedim(0, -1).double().numpy()
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
     x, y, z = (math.radians(angle) for angle in ROTATION_DEGREES)

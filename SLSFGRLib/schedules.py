@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .coordinates import Grid
-from .deformation import TISSUES, Level
+from .deformation import Level
+from .structure_brightness import TISSUES
 
 _COARSE = (
     Level(spacing=8.0, iterations=30, field_blur=1.0, tissues=TISSUES),

@@ -27,7 +27,13 @@ FARTHEST = 3.0
 SURE_BACKGROUND = 0.98
 FEW_VOXELS = 1e-3
 SMALLEST_SHARE = 1e-30
-TYPICAL = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+# What a tissue looks like, and the order of the maps of tissues.
+TYPICAL = {
+    "fluid": "cerebrospinal fluid",
+    "grey matter": "cerebral cortex",
+    "white matter": "cerebral white matter",
+}
+TISSUES = tuple(TYPICAL)
 # Between these, brightness decides in full.
 TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar white matter", "cerebellar cortex")
 # What has fibres running through it, or ends in a mixture, differs little from white matter: there the network, which
@@ -110,7 +116,7 @@ class StructureBrightness:
         return torch.lerp(common, own, OWN_SHARE)
 
     def tissues(self, image: torch.Tensor) -> torch.Tensor:
-        """How likely each voxel is fluid, grey or white matter, by its brightness alone.
+        """How likely each voxel is what is named in :data:`TISSUES`, by its brightness alone.
 
         Alike in images of any contrast. Where the structures lie takes no part, so that two images can be compared
         by these maps without what the network has got wrong.
@@ -118,7 +124,7 @@ class StructureBrightness:
         :param image: (1, 1, D, H, W), from 0 to 1.
         :returns: (1, 3, D, H, W), with a sum of 1, or 0 where the image is empty.
         """
-        likelihoods = [self._likelihood_of(name, image) for name in TYPICAL]
+        likelihoods = [self._likelihood_of(name, image) for name in TYPICAL.values()]
         return torch.cat(likelihoods, dim=1).softmax(dim=1).mul_(image > EMPTY)
 
     @property
@@ -145,7 +151,7 @@ class StructureBrightness:
 
     def _typical(self) -> torch.Tensor:
         """The means of fluid, grey and white matter, (3,)."""
-        return self.mean[[_looks().index(name) for name in TYPICAL]]
+        return self.mean[[_looks().index(name) for name in TYPICAL.values()]]
 
 
 @cache
