@@ -14,6 +14,7 @@ from ..devices import choose_device
 from ..errors import InputError
 from ..model_files import load_model
 from ..models import Model
+from .acceleration import compile_parts, mixed_precision
 from .averaging import AveragedWeights
 from .balance import DynamicWeightAverage, FixedWeights
 from .curves import draw_curve
@@ -61,6 +62,7 @@ class Trainer:
         self.task = METHODS[recipe.training.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.training.learning_rate)
         self.balance = (DynamicWeightAverage if recipe.training.dynamic_weights else FixedWeights)(self.task.names)
+        compile_parts(self.network, self.device)
         self.step = 0
         self.rows: list[dict] = []
 
@@ -116,7 +118,8 @@ class Trainer:
         schedule = self.recipe.training
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * self.step / schedule.steps))
-        losses = self.task.losses(self.step, self._generator())
+        with mixed_precision(self.device):
+            losses = self.task.losses(self.step, self._generator())
         weights = self.balance.weights()
         total = sum(weights.get(name, 1.0) * loss for name, loss in losses.items())
         self.optimiser.zero_grad(set_to_none=True)
