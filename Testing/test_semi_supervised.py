@@ -356,6 +356,24 @@ def test_validation_looks_at_held_out_maps_alone_and_always_the_same(recipe, tmp
         assert other.task.validate()["dice_before"] == first["dice_before"]
 
 
+@torch.no_grad()
+def test_samples_are_held_out_pairs_with_their_labels_and_what_was_found(recipe, tmp_path, monkeypatch):
+    trainer = prepared(recipe, tmp_path)
+    draw, seen = synthesis.draw_pair, []
+    monkeypatch.setattr(synthesis, "draw_pair", lambda *arguments: seen.append(draw(*arguments)) or seen[-1])
+    samples = trainer.task.samples()
+    assert len(samples) == len(seen) == 2
+    for sample, pair in zip(samples, seen, strict=True):
+        assert list(sample) == ["MOVING", "AFTER", "FIXED", "LABELS", "FOUND"]
+        assert torch.equal(sample["FIXED"], pair.fixed.image[0, 0])
+        # The field is still zero.
+        torch.testing.assert_close(sample["AFTER"], pair.moving.image[0, 0])
+        assert torch.equal(sample["LABELS"], synthesis.fractions(pair.fixed.labels).argmax(1)[0])
+        assert torch.equal(sample["FOUND"], trainer.network.segment(pair.fixed.image).argmax(1)[0])
+    alone = prepared(with_options(recipe, segmentation=False), tmp_path).task.samples()
+    assert list(alone[0]) == ["MOVING", "AFTER", "FIXED"]
+
+
 def test_maps_are_read_from_images_as_from_their_compact_form(recipe, tmp_path):
     data = {"training_maps": ("doll_[ab].nii.gz",), "validation_maps": ("doll_[cd].npz",)}
     task = prepared(changed(recipe, "data", **data), tmp_path).task

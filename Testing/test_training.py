@@ -297,7 +297,13 @@ def test_curve_is_written_as_figures_and_as_a_picture(recipe, tmp_path, aligned_
         assert 0.0 < stored["validation_likeness"] < 1.0
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "curve.png")))
     assert (picture != picture[0, 0]).any()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "curve.csv", "curve.png", "model.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint.pt",
+        "curve.csv",
+        "curve.png",
+        "model.pt",
+        "samples.png",
+    ]
 
 
 def test_no_picture_without_matplotlib(tmp_path, monkeypatch):
@@ -313,7 +319,7 @@ def test_validation_never_looks_at_a_fixed_image_of_the_training(recipe, tmp_pat
         lambda network, pair, fields: None if fields[0].requires_grad else seen.append(pair[1])
     )
     trainer.run()
-    assert len(seen) == 4
+    assert len(seen) == 8  # four times for the figures and for the picture
     assert all(torch.equal(fixed, aligned_images[2:]) for fixed in seen)
 
 

@@ -4,6 +4,7 @@ Writes into the folder given by --output:
   model.pt        the best weights so far, for slsfgr register --model
   checkpoint.pt   to go on with --resume
   curve.csv       losses and validation figures;  curve.png shows them
+  samples.png     what the network makes of two examples that it does not learn from
 """
 
 from __future__ import annotations

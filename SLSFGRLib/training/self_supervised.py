@@ -13,6 +13,7 @@ from ..similarity import LocalCorrelation
 from ..synthesis import load_label_maps
 from .cases import aligned, draw_pair, load_images, render_images
 from .recipe import Recipe
+from .sample_pictures import COUNT, Sample, registration_sample
 
 # Decides what the images made from label maps look like.
 RENDERING_SEED = 5
@@ -71,7 +72,7 @@ class SelfSupervised:
     def validate(self) -> dict[str, float]:
         """Mean figures over pairs of neighbours, in which the fixed image was never learned from."""
         figures = []
-        for moving, fixed in zip(self.validation[:-1].split(1), self.validation[1:].split(1), strict=True):
+        for moving, fixed in self._held_out():
             fields = self.network(moving, fixed)
             field = resize_field(fields[-1], fixed.shape[2:])
             figures.append(
@@ -82,3 +83,11 @@ class SelfSupervised:
                 }
             )
         return {name: sum(figure[name] for figure in figures) / len(figures) for name in figures[0]}
+
+    def samples(self) -> list[Sample]:
+        """What the network makes of the first of these pairs."""
+        pairs = self._held_out()[:COUNT]
+        return [registration_sample(moving, fixed, self.network(moving, fixed)[-1]) for moving, fixed in pairs]
+
+    def _held_out(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return list(zip(self.validation[:-1].split(1), self.validation[1:].split(1), strict=True))

@@ -20,6 +20,7 @@ from .carried_labels import LabelledImage, load_labelled_images
 from .cases import aligned, draw_pair, load_images
 from .labelled_samples import draw_labelled_sample
 from .recipe import Recipe
+from .sample_pictures import COUNT, Sample, registration_sample
 from .semi_supervision import Example, pair_losses
 
 # Decides the validation examples, whatever the recipe's seed: runs stay comparable.
@@ -85,15 +86,16 @@ class SemiSupervised:
 
     def validate(self) -> dict[str, float]:
         """Dice of the segmentation, and of the labels carried over by the field, on the held-out maps."""
-        figures = []
-        count = len(self.validation)
-        for number in range(VALIDATION_ROUNDS * count):
-            generator = torch.Generator().manual_seed(VALIDATION_SEED + number)
-            two = [self.validation[(number + shift) % count] for shift in (0, 1)]
-            figures.append(self._validated(two, generator))
-        means = {name: sum(figure[name] for figure in figures) / count / VALIDATION_ROUNDS for name in figures[0]}
+        figures = [
+            self._validated(self._held_out(number)) for number in range(VALIDATION_ROUNDS * len(self.validation))
+        ]
+        means = {name: sum(figure[name] for figure in figures) / len(figures) for name in figures[0]}
         parts = [means[name] for name in ("segmentation_dice", "registration_dice") if name in means]
         return means | {"validation_dice": sum(parts) / len(parts)}
+
+    def samples(self) -> list[Sample]:
+        """What the network makes of the first held-out pairs; without a segmentation branch, the images alone."""
+        return [self._sample(self._held_out(number)) for number in range(COUNT)]
 
     @property
     def _labelled(self) -> int:
@@ -155,10 +157,23 @@ class SemiSupervised:
     def _draw(self, draw: Callable, maps: list, generator: torch.Generator) -> Any:  # noqa: ANN401
         return draw(maps, self.recipe.supervision.shape, self._synthesis, generator, self.spacing)
 
-    def _validated(self, maps: list[synthesis.LabelMap], generator: torch.Generator) -> dict[str, float]:
+    def _held_out(self, number: int) -> synthesis.Pair:
+        """A pair of held-out maps, always the same."""
+        generator = torch.Generator().manual_seed(VALIDATION_SEED + number)
+        maps = [self.validation[(number + shift) % len(self.validation)] for shift in (0, 1)]
+        shape = self.recipe.supervision.shape
+        return synthesis.draw_pair(maps, shape, self.recipe.synthesis, generator, self.spacing)
+
+    def _sample(self, pair: synthesis.Pair) -> Sample:
+        described = [self.network.describe(sample.image) for sample in (pair.moving, pair.fixed)]
+        sample = registration_sample(pair.moving.image, pair.fixed.image, self.network.match(*described)[-1])
+        if described[1].logits is None:
+            return sample
+        channels = [volume.argmax(dim=1)[0] for volume in (fractions(pair.fixed.labels), described[1].logits)]
+        return sample | dict(zip(("LABELS", "FOUND"), channels, strict=True))
+
+    def _validated(self, pair: synthesis.Pair) -> dict[str, float]:
         """The figures of one pair of held-out maps."""
-        supervision = self.recipe.supervision
-        pair = synthesis.draw_pair(maps, supervision.shape, self.recipe.synthesis, generator, self.spacing)
         moving, fixed = (self.network.describe(sample.image) for sample in (pair.moving, pair.fixed))
         carried, wanted = (fractions(sample.anatomy) for sample in (pair.moving, pair.fixed))
         field = resize_field(self.network.match(moving, fixed)[-1], wanted.shape[2:])

@@ -19,11 +19,13 @@ from .averaging import AveragedWeights
 from .balance import DynamicWeightAverage, FixedWeights
 from .curves import draw_curve
 from .recipe import Recipe
+from .sample_pictures import draw_samples
 from .self_supervised import SelfSupervised
 from .semi_supervised import SemiSupervised
 from .weakly_supervised import WeaklySupervised
 
 CHECKPOINT, MODEL, CURVE, PICTURE = "checkpoint.pt", "model.pt", "curve.csv", "curve.png"
+SAMPLES = "samples.png"
 METHODS = {
     "self_supervised": SelfSupervised,
     "semi_supervised": SemiSupervised,
@@ -36,8 +38,8 @@ LONGEST_GRADIENT = 5.0
 class Trainer:
     """Trains one recipe into one folder.
 
-    The folder gets ``model.pt`` (the best averaged weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``
-    and ``curve.png``; each is replaced as a whole.
+    The folder gets ``model.pt`` (the best averaged weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``,
+    ``curve.png`` and ``samples.png`` (what the network makes of validation examples); each is replaced as a whole.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :raises InputError: the recipe names a method that there is not, or weights to start from that do not fit.
@@ -137,6 +139,7 @@ class Trainer:
         row = {"step": self.step} | {f"training_{name}": value for name, value in means.items()}
         with self.average.in_place_of(self.network):
             row |= self.task.validate()
+            samples = self.task.samples()
             self.rows.append(row)
             best = max(self.rows, key=lambda other: other[self.task.score])
             if best is row:
@@ -152,6 +155,7 @@ class Trainer:
             "history": self.balance.history,
         }
         _replace(self.folder / CHECKPOINT, lambda path: torch.save(state, path))
+        _replace(self.folder / SAMPLES, lambda path: draw_samples(samples, path))
         _replace(self.folder / CURVE, self._write_curve)
         _replace(
             self.folder / PICTURE, lambda path: draw_curve(self.rows, self.task.score, self.task.score_title, path)

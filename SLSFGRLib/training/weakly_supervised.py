@@ -8,6 +8,7 @@ its images have, one or a few pairs at random: cases may have different ones and
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from .label_pairs import DrawnPair, HeldOut, HeldOutPairs, LabelledCases, LabelP
 from .labelled_cases import find_cases
 from .recipe import Recipe
 from .rendered_images import RenderedImages
+from .sample_pictures import COUNT, Sample, registration_sample
 
 
 class WeaklySupervised:
@@ -92,6 +94,13 @@ class WeaklySupervised:
         """Dice of the labels before and after, and folding, on the pairs that are never learned from."""
         figures = [self._validated(pair.to(self.device)) for pair in self.validation.held_out()]
         return {name: sum(figure[name] for figure in figures) / len(figures) for name in figures[0]}
+
+    def samples(self) -> list[Sample]:
+        """What the network makes of the first of these pairs."""
+        pairs = [pair.to(self.device) for pair in islice(self.validation.held_out(), COUNT)]
+        return [
+            registration_sample(pair.moving, pair.fixed, self.network(pair.moving, pair.fixed)[-1]) for pair in pairs
+        ]
 
     def _check(self) -> None:
         weak = self.recipe.weak_supervision
