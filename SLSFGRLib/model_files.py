@@ -22,9 +22,9 @@ LEARNS_ON_A_PAIR = "li_fan"
 
 
 def load_model(name: str) -> Model:
-    """The model in a file, the one for unlike contrasts that ships, or the system that learns on each pair.
+    """The model in a file, one that ships, or the system that learns on each pair.
 
-    :param name: of a file, ``multimodal`` or ``li_fan``; a file of this name goes first.
+    :param name: of a file, ``sl_sfgr``, ``multimodal`` or ``li_fan``; a file of this name goes first.
     :raises InputError: there is none of this name, or the file holds no model that this version can use.
     """
     path = Path(name)
@@ -32,9 +32,10 @@ def load_model(name: str) -> Model:
         return _read(path)
     if name == LEARNS_ON_A_PAIR:
         return Model.untrained(name)
-    if name == MULTIMODAL:
+    if name in (SEGMENTS, MULTIMODAL):
         return _shipped(name)
-    raise InputError(f"{name}: there is no such model file; give one, {MULTIMODAL} or {LEARNS_ON_A_PAIR}.")
+    names = f"{SEGMENTS}, {MULTIMODAL} or {LEARNS_ON_A_PAIR}"
+    raise InputError(f"{name}: there is no such model file; give one, {names}.")
 
 
 def default_model() -> Model:

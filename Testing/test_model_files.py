@@ -92,11 +92,13 @@ def test_changed_file_is_refused_with_its_name(model_file, change, message):
 
 
 def test_name_that_is_neither_file_nor_system_is_refused():
-    with pytest.raises(InputError, match=r"nothing\.pt: there is no such model file.*multimodal.*li_fan"):
+    with pytest.raises(
+        InputError, match=r"nothing\.pt: there is no such model file; give one, sl_sfgr, multimodal or li_fan\."
+    ):
         load_model("nothing.pt")
 
 
-@pytest.mark.parametrize("name", ["li_fan", "multimodal"])
+@pytest.mark.parametrize("name", ["li_fan", "multimodal", "sl_sfgr"])
 def test_file_with_the_name_of_a_system_goes_first(model_file, monkeypatch, name):
     monkeypatch.chdir(model_file.parent)
     model_file.rename(name)

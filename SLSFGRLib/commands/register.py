@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         metavar="M",
-        help="multimodal for contrasts that cannot be compared, li_fan to let its network learn on this pair, "
-        "or a model file of slsfgr train",
+        help="sl_sfgr for the field of the network that segments, multimodal for contrasts that cannot be compared, "
+        "li_fan to let its network learn on this pair, or a model file of slsfgr train",
     )
 
 
