@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .deformation import AffineWarper
+from .deformation import AffineWarper, Level
 from .errors import InputError
 from .fields import downsample, resize_field
 from .label_table import read_label_table
@@ -118,6 +118,14 @@ class Model:
     def learns_on_pairs(self) -> bool:
         """Whether the network goes on learning on the pair in all modes but fast."""
         return self.settings.pair_steps > 0
+
+    def refining(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
+        """The levels of direct optimisation that are finer than the network's field; at least the last.
+
+        The coarser ones would lose what the network has found.
+        """
+        spacing = self.settings.factor * FINEST_SPACING * getattr(self.network, "field_factor", 1)
+        return tuple(level for level in levels if level.spacing < spacing) or levels[-1:]
 
     def segmenter(self) -> SLSFGRNetwork:
         """A copy of the network, for segmenting.

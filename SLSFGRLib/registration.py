@@ -88,7 +88,7 @@ def register(
     :param initial_transform: a linear transform of fixed points to moving points (LPS mm) to start from.
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
     :param moving_labels: a label map of the moving image to carry over to the fixed one, in place of the network's.
-    :param model: a network that gives the field, in modes other than ``fast`` refined at the finest level of direct
+    :param model: a network that gives the field, in modes other than ``fast`` refined at the finest levels of direct
         optimisation or by learning on this pair; by default the field is optimised from the affine alignment.
     :param start_from_segmentation: where both are segmented, begin the affine alignment at the structures' centroids
         in place of a search; not with an initial transform.
@@ -128,8 +128,7 @@ def register(
             memory = available_memory() if device == "auto" and where.type == "cpu" else None
             levels, note = affordable_levels(mode, pair.fixed.grid, memory)
             notes += filter(None, [note])
-            # The coarser levels would lose what the network has found.
-            levels = levels if model is None else levels[-1:]
+            levels = levels if model is None else model.refining(levels)
             displacement = _deformed(pair, matrix, levels, anatomy, displacement, stages.update)
         stages.begin("Inverting the transform")
         found = _Found.from_field(displacement, pair, matrix)

@@ -11,6 +11,7 @@ from SLSFGRLib.fields import downsample, resize_field, smooth
 from SLSFGRLib.model_files import load_model
 from SLSFGRLib.models import Model, ModelSettings
 from SLSFGRLib.preparation import PreparedImage
+from SLSFGRLib.schedules import SCHEDULES
 
 SHAPE = (24, 32, 40)
 
@@ -120,6 +121,23 @@ def test_model_that_does_not_learn_on_pairs_makes_one_pass_in_every_mode():
     assert fast.abs().max() > 0.1
     assert torch.equal(fast, standard)
     assert fast.shape == (1, 3, 12, 16, 20)
+
+
+@pytest.mark.parametrize(
+    ("network", "factor", "allowed", "spacings"),
+    [
+        # SL-SFGR's finest field has every second voxel of what it sees.
+        ("sl_sfgr", 2, slice(None), (2.0, 1.0)),
+        ("sl_sfgr", 1, slice(None), (1.0,)),
+        ("hu", 2, slice(None), (1.0,)),
+        ("hu", 2, slice(-1), (2.0,)),  # the memory does not suffice for more
+    ],
+)
+def test_a_field_is_refined_where_the_network_was_coarser(network, factor, allowed, spacings):
+    options = {"structures": 2, "channels": [3, 4, 4, 4], "matching_channels": 4} if network == "sl_sfgr" else {}
+    settings = ModelSettings(network=network, network_options=options, factor=factor, pair_steps=0)
+    levels = Model("test", settings, settings.build()).refining(SCHEDULES["standard"][allowed])
+    assert tuple(level.spacing for level in levels) == spacings
 
 
 def test_coarsely_prepared_images_are_not_made_coarser_than_the_network_knows():

@@ -57,8 +57,9 @@ class SLSFGRNetwork(nn.Module):
     :param frequency: enhance the registration's features in the spatial and the frequency domain.
     """
 
-    # The sizes of the images must be multiples of this.
+    # The sizes of the images must be multiples of this, and how many of their voxels make one of the finest field's.
     size_multiple = 8
+    field_factor = 2
 
     def __init__(
         self,

@@ -17,8 +17,8 @@ from ..overlap import segmentation_loss, soft_dice_loss
 from ..regularisation import gradient_energy
 from ..similarity.local_correlation import LocalCorrelation, local_correlation
 
-# Labels are carried and compared at the resolution of the finest field, every second voxel of the images.
-FIELD_FACTOR = 2
+# Labels are carried and compared at the resolution of the finest field.
+FIELD_FACTOR = SLSFGRNetwork.field_factor
 # What the overlap under the fields at 1/8, 1/4 and 1/2 of the resolution counts.
 LEVEL_WEIGHTS = (0.25, 0.5, 1.0)
 
