@@ -58,7 +58,8 @@ def test_panel_opens_at_once_where_torch_cannot_be_imported():
         [sys.executable, "-c", program], cwd=REPOSITORY / "Testing", env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.3
+    # 0.1 to 0.4 by the processor; loading torch alone would be 2.
+    assert float(done.stdout) < 1.0
 
 
 def test_module_says_what_it_is_in_the_registration_category():

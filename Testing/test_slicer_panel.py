@@ -304,7 +304,7 @@ def test_a_file_that_is_no_model_is_refused_in_one_sentence(widget, tmp_path_fac
     use_worker(widget, "registers_only")
     for name, sentence in (
         (str(path), f"{path}: is not a model file; give one that slsfgr train wrote."),
-        ("/gone.pt", "/gone.pt: there is no such model file; give one, multimodal or li_fan."),
+        ("/gone.pt", "/gone.pt: there is no such model file; give one, sl_sfgr, multimodal or li_fan."),
     ):
         widget.ui.modelPathLineEdit.currentPath = name
         run_to_the_end(widget)
