@@ -46,7 +46,6 @@ def machine(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(semi_supervised, "VALIDATION_ROUNDS", 1)
     folder, output = tmp_path / "machine", tmp_path / "out"
     shutil.copytree(packed, folder)
-    output.mkdir()
     maps = 'maps = ["${SLSFGR_DATA}/brain_labels/training_seg_0'
     small = RECIPE.replace('training_maps = ["doll_[ab].npz', f"training_{maps}[12].nii.gz")
     small = small.replace('validation_maps = ["doll_[cd].npz', f"validation_{maps}[34].nii.gz")
@@ -93,6 +92,7 @@ def test_stages_are_trained_one_after_the_other(machine):
     ]
     assert (output / "first.model.pt").read_bytes() == (folder / "first" / "model.pt").read_bytes()
     assert load_model(str(output / "second.model.pt")).name == "doll"
+    assert (output / "first.curve.csv").read_text() == (folder / "first" / "curve.csv").read_text()
 
 
 def test_a_stage_goes_on_where_the_time_ended_on_a_fresh_machine(machine, tmp_path, monkeypatch):

@@ -45,7 +45,9 @@ def train_stage(stage: str, recipe: Path, output: Path, end: float) -> None:
     :raises TimeIsSpentError: before the stage was done.
     """
     folder, state = recipe.parent / stage, recipe.parent / "state"
-    folder.mkdir(exist_ok=True)
+    # Both before the training: a copy that fails afterwards would cost all of it.
+    for place in (folder, output):
+        place.mkdir(parents=True, exist_ok=True)
     for name in (CHECKPOINT, MODEL):
         if (state / f"{stage}.{name}").is_file():
             shutil.copyfile(state / f"{stage}.{name}", folder / name)
@@ -56,6 +58,8 @@ def train_stage(stage: str, recipe: Path, output: Path, end: float) -> None:
         if (folder / CHECKPOINT).is_file():
             trainer.resume()
         trainer.run(_BringingBack(trainer, stage, output, end))
+        # The last validation comes after the last call of what brings back.
+        shutil.copyfile(folder / CURVE, output / f"{stage}.{CURVE}")
         (folder / CHECKPOINT).unlink()
         (output / f"{stage}.{CHECKPOINT}").unlink(missing_ok=True)
     shutil.copyfile(folder / MODEL, output / f"{stage}.{MODEL}")
