@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 # The build of PyTorch that we develop with; any from 2.1 on works.
 TORCH ?= torch==2.13.0
+# Tests use one core for most of their time: two processes with a thread each take half as long as one with two.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-fast lint format bench clean
 
@@ -13,10 +15,10 @@ demo: $(VENV)/demo.installed
 	$(BIN)/slsfgr demo --output demo-output
 
 test: lint
-	$(BIN)/pytest
+	$(PYTEST)
 
 test-fast: $(VENV)/test.installed
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
