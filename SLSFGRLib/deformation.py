@@ -30,7 +30,7 @@ from .fields import (
 from .preparation import PreparedImage
 from .similarity.local_correlation import LocalCorrelationGradient
 from .slabs import in_slabs
-from .structure_brightness import TISSUES
+from .tissue_maps import MAPS
 
 # The largest factor of a level; the sizes of the fixed image must be multiples of it.
 COARSEST_FACTOR = 8
@@ -51,7 +51,7 @@ class Level:
     :param spacing: of the voxels of images and field, in mm.
     :param iterations: number of steps.
     :param field_blur: standard deviation of the blur of the whole field after each step (elastic), in its voxels.
-    :param tissues: those of :data:`TISSUES` whose maps count here, where there are any.
+    :param tissues: those of :data:`MAPS` whose maps count here, where there are any.
     """
 
     spacing: float
@@ -78,7 +78,7 @@ def deform(
     :param fixed: with sizes that are multiples of :data:`COARSEST_FACTOR`.
     :param matrix: 4x4, fixed voxels to moving voxels; ``warped(x) = moving(matrix (x + u(x)))``.
     :param start: a field to begin with, on any grid over the same box.
-    :param tissues: maps of :data:`TISSUES` on the fixed and the moving image's grid, (1, 3, ...), to compare beside
+    :param tissues: :data:`MAPS` on the fixed and the moving image's grid, (1, 4, ...), to compare beside
         the images.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid, zero on its border.
@@ -102,7 +102,7 @@ def _compared(
     """Both images with the maps of the level's tissues as further channels."""
     if tissues is None or not level.tissues:
         return images
-    chosen = [TISSUES.index(name) for name in level.tissues]
+    chosen = [MAPS.index(name) for name in level.tissues]
     return tuple(torch.cat([image, maps[:, chosen]], dim=1) for image, maps in zip(images, tissues, strict=True))
 
 

@@ -16,6 +16,7 @@ from .evaluation import dice_by_label
 from .models import Model
 from .preparation import PreparedImage
 from .segmentation import Segmentation, fitting_network
+from .tissue_maps import tissue_maps
 
 # An alignment under which the structures overlap less than this has gone wrong.
 LEAST_OVERLAP = 0.35
@@ -70,16 +71,11 @@ class PairAnatomy:
         return self.fixed.labels(fixed), self.moving.labels(moving)
 
     def tissues(self, fixed: PreparedImage, moving: PreparedImage) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps of fluid, grey and white matter of both prepared images, for the folds of the cortex.
-
-        They are faint in the grey matter within the brain, which is between grey and white in brightness: there the
-        images themselves say more.
-
-        :returns: each (1, 3, D, H, W), from 0 to 1.
-        """
+        """The maps of :mod:`SLSFGRLib.tissue_maps` of both prepared images, each (1, 4, D, H, W)."""
         parts = zip((self.fixed, self.moving), (fixed, moving), strict=True)
         return tuple(
-            found.brightness.tissues(image.tensor) * (1.0 - found.deep_share(image.grid)) for found, image in parts
+            tissue_maps(image.tensor, found.brightness, found.deep_share(image.grid), float(image.grid.spacing.mean()))
+            for found, image in parts
         )
 
     def overlap(self, transform: sitk.Transform) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .coordinates import Grid
 from .deformation import Level
-from .structure_brightness import TISSUES
+from .tissue_maps import DISTINCT_WHITE, TISSUES
 
 _COARSE = (
     Level(spacing=8.0, iterations=30, field_blur=1.0, tissues=TISSUES),
@@ -24,7 +24,7 @@ SCHEDULES = {
     "accurate": (
         *_COARSE,
         Level(spacing=2.0, iterations=25, field_blur=0.5, tissues=TISSUES),
-        Level(spacing=1.0, iterations=12, field_blur=0.5, tissues=("white matter",)),
+        Level(spacing=1.0, iterations=12, field_blur=0.5, tissues=(DISTINCT_WHITE,)),
     ),
 }
 MODES = tuple(SCHEDULES)

@@ -27,13 +27,12 @@ FARTHEST = 3.0
 SURE_BACKGROUND = 0.98
 FEW_VOXELS = 1e-3
 SMALLEST_SHARE = 1e-30
-# What a tissue looks like, and the order of the maps of tissues.
+# What a tissue looks like.
 TYPICAL = {
     "fluid": "cerebrospinal fluid",
     "grey matter": "cerebral cortex",
     "white matter": "cerebral white matter",
 }
-TISSUES = tuple(TYPICAL)
 # Between these, brightness decides in full.
 TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar white matter", "cerebellar cortex")
 # What has fibres running through it, or ends in a mixture, differs little from white matter: there the network, which
@@ -41,8 +40,6 @@ TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar wh
 OWN_SHARE = 0.7
 VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle")
 BESIDE_VENTRICLES = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
-# Brightness of what surrounds the head, or the brain.
-EMPTY = 0.02
 # Of what is in TYPICAL, in prepared T1 images (the mean of four brains of OASIS-1).
 IN_T1 = (0.26, 0.52, 0.86)
 # Tissues whose brightness differs by less cannot be told apart by it.
@@ -92,9 +89,7 @@ class StructureBrightness:
 
         :param channel: of K channels, the result for (N,) voxels is (K, N).
         """
-        mean, variance = self.mean[channel, None], self.variance[channel, None]
-        distance = (image - mean).square() / variance
-        return -0.5 * (distance.clamp(max=FARTHEST**2) + variance.log())
+        return log_likelihood(image, self.mean[channel, None], self.variance[channel, None])
 
     def _likelihood_of(self, look: str, image: torch.Tensor) -> torch.Tensor:
         """Of what a channel looks like, a key of ``LOOKS``, in place of its number."""
@@ -115,22 +110,10 @@ class StructureBrightness:
             common = common + own - torch.stack(beside).amax(dim=0)
         return torch.lerp(common, own, OWN_SHARE)
 
-    def tissues(self, image: torch.Tensor) -> torch.Tensor:
-        """How likely each voxel is what is named in :data:`TISSUES`, by its brightness alone.
-
-        Alike in images of any contrast. Where the structures lie takes no part, so that two images can be compared
-        by these maps without what the network has got wrong.
-
-        :param image: (1, 1, D, H, W), from 0 to 1.
-        :returns: (1, 3, D, H, W), with a sum of 1, or 0 where the image is empty.
-        """
-        likelihoods = [self._likelihood_of(name, image) for name in TYPICAL.values()]
-        return torch.cat(likelihoods, dim=1).softmax(dim=1).mul_(image > EMPTY)
-
     @property
     def calls_for_t1(self) -> bool:
         """Whether fluid, grey and white matter are there and differ, but are not in the order of a T1 image."""
-        typical = self._typical()
+        typical, _ = self.typical()
         # What is not there has a brightness of 0, that of the background.
         differ = torch.cat([typical.new_zeros(1), typical.sort().values]).diff() > LEAST_CONTRAST
         return bool(differ.all()) and not bool((typical.diff() > 0).all())
@@ -142,16 +125,23 @@ class StructureBrightness:
 
         :param image: of any shape, from 0 to 1.
         """
-        known, order = self._typical().sort()
+        known, order = self.typical()[0].sort()
         known = torch.cat([known.new_zeros(1), known])
         wanted = torch.cat([known.new_zeros(1), known.new_tensor(IN_T1)[order]])
         above = torch.searchsorted(known, image).clamp(1, len(known) - 1)
         share = ((image - known[above - 1]) / (known[above] - known[above - 1])).clamp(0.0, 1.0)
         return torch.lerp(wanted[above - 1], wanted[above], share)
 
-    def _typical(self) -> torch.Tensor:
-        """The means of fluid, grey and white matter, (3,)."""
-        return self.mean[[_looks().index(name) for name in TYPICAL.values()]]
+    def typical(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The means and the variances of what is in :data:`TYPICAL`, (3,) each."""
+        channels = [_looks().index(name) for name in TYPICAL.values()]
+        return self.mean[channels], self.variance[channels]
+
+
+def log_likelihood(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Of a Gaussian, given the brightness of voxels, up to a common constant; no voxel is farther than FARTHEST."""
+    distance = (image - mean).square() / variance
+    return -0.5 * (distance.clamp(max=FARTHEST**2) + variance.log())
 
 
 @cache

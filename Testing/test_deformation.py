@@ -13,7 +13,7 @@ from SLSFGRLib.deformation import AffineWarper, Level, deform
 from SLSFGRLib.fields import downsample, integrate, jacobian_determinant, resize_image, smooth, warp
 from SLSFGRLib.preparation import PreparedImage
 from SLSFGRLib.similarity import LocalCorrelation
-from SLSFGRLib.structure_brightness import TISSUES
+from SLSFGRLib.tissue_maps import TISSUES
 
 SHAPE = (40, 48, 56)
 LEVELS = (Level(spacing=2.0, iterations=15), Level(spacing=1.0, iterations=10))

@@ -14,6 +14,7 @@ from SLSFGRLib.coordinates import affine_transform
 from SLSFGRLib.pair_anatomy import PairAnatomy
 from SLSFGRLib.preparation import prepare
 from SLSFGRLib.segmentation import Segmentation, fitting_network, prepare_for_network
+from SLSFGRLib.tissue_maps import MAPS, tissue_maps
 
 # Channels of the label table, their brightness, and where each lies, in mm.
 BODY = 0.1
@@ -115,13 +116,15 @@ def test_alignment_is_sought_where_nothing_is_recognised(images, prepared):
     np.testing.assert_array_equal(blind.align(*prepared), align(*prepared))
 
 
-def test_maps_of_tissues_lie_on_the_prepared_grids_and_are_faint_in_deep_structures(anatomy, prepared):
+def test_maps_of_tissues_are_those_of_each_image_on_its_prepared_grid(anatomy, prepared):
     maps = anatomy.tissues(*prepared)
     for found, image, whole in zip(maps, prepared, (anatomy.fixed, anatomy.moving), strict=True):
-        assert found.shape == (1, 3, *image.grid.shape)
-        plain = whole.brightness.tissues(image.tensor)
-        share = whole.deep_share(image.grid)
-        torch.testing.assert_close(found, plain * (1.0 - share))
+        expected = tissue_maps(image.tensor, whole.brightness, whole.deep_share(image.grid), 1.0)
+        assert torch.equal(found, expected)
+        assert found.shape[2:] == image.grid.shape
+
+
+def test_deep_share_is_that_of_structures_within_the_brain(anatomy, prepared):
     # The ball of channel 8, a putamen, about its middle; that of channel 2, cortex, is left as it is.
     share = anatomy.fixed.deep_share(prepared[0].grid)[0, 0]
     to_voxels = np.linalg.inv(prepared[0].grid.matrix)
@@ -134,7 +137,7 @@ def test_maps_of_tissues_are_made_for_images_prepared_coarsely_too(model):
     image = balls_image(spacing=2.0)
     coarse = prepare(image, spacing=2.0)
     found = PairAnatomy.of((image, image), (coarse, coarse), model).tissues(coarse, coarse)
-    assert found[0].shape == (1, 3, *coarse.grid.shape)
+    assert found[0].shape == (1, len(MAPS), *coarse.grid.shape)
     torch.testing.assert_close(found[0], found[1])
     assert float(found[0].max()) > 0.5
 

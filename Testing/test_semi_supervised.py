@@ -408,6 +408,10 @@ def test_one_map_is_too_few(recipe, tmp_path, part):
             lambda recipe: changed(recipe, "model", network="li_fan", network_options={"channels": [2, 3, 4]}),
             "network 'li_fan': cannot learn from labels; use sl_sfgr",
         ),
+        (
+            lambda recipe: changed(recipe, "training", frozen=("encoder", "segmenter")),
+            r"segmentation_steps: nothing could learn in them, .* frozen; set it to 0",
+        ),
     ],
 )
 def test_what_cannot_be_learned_is_refused(recipe, tmp_path, change, message):

@@ -63,20 +63,6 @@ def test_all_fluid_looks_the_same(scene):
     assert found.mean[fluids].tolist() == pytest.approx([0.9] * 5, abs=0.02)
 
 
-def test_tissues_are_told_by_their_brightness():
-    fluid, grey, white = (NAMES.index(name) for name in ("Cerebrospinal fluid", "Left cerebral cortex", LEFT_WHITE))
-    mean = torch.full((CHANNELS,), 0.6)
-    mean[[fluid, grey, white]] = torch.tensor([0.2, 0.5, 0.8])
-    found = StructureBrightness(mean, torch.full((CHANNELS,), 0.01))
-    maps = found.tissues(torch.tensor([0.2, 0.5, 0.8, 0.65, 0.0]).view(1, 1, 5, 1, 1))[0, :, :, 0, 0]
-    # Three standard deviations from the next: e^-4.5.
-    assert maps[:, 1].tolist() == pytest.approx([0.011, 0.978, 0.011], abs=1e-3)
-    assert maps[:, :3].argmax(dim=0).tolist() == [0, 1, 2]
-    # Half way between two of the same spread; and where the image is empty, nothing.
-    assert maps[:, 3].tolist() == pytest.approx([0.0, 0.5, 0.5], abs=0.02)
-    assert maps[:, 4].tolist() == [0.0, 0.0, 0.0]
-
-
 @pytest.fixture
 def looks():
     """Of a T1 image: fluid 0.2, cortex 0.5, thalamus 0.65, white matter 0.8, all else 0.6; each with the spread 0.1."""
