@@ -15,6 +15,7 @@ import torch
 from ablation import VARIANTS as ABLATION
 from bench import Run, finished, planned
 from conftest import DIRECTIONS, affine_matrix, empty_image, positions, rotation_about, transformed
+from forward_pass import timed_passes
 from measuring import Cost, RunError, table_row, timed
 from peers.conversion import read_result
 from recontrast import t2_like
@@ -392,3 +393,11 @@ def test_error_is_measured_against_the_truth_inside_the_brain(tmp_path):
     identity = sitk.Transform(3, sitk.sitkIdentity)
     assert multimodal_score.mean_error(identity, tmp_path / "truth.h5", image) == pytest.approx(3.0)
     assert multimodal_score.mean_error(identity, tmp_path / "none.h5", image) is None
+
+
+def test_first_pass_of_a_network_is_not_timed(monkeypatch):
+    seen = []
+    ticks = iter([0.0, 9.0, 10.0, 12.0, 20.0, 23.0])
+    monkeypatch.setattr("forward_pass.time.perf_counter", lambda: next(ticks))
+    assert timed_passes(lambda moving, fixed: seen.append((moving.shape, fixed.shape)), (4, 6, 8), 2) == [2.0, 3.0]
+    assert seen == [((1, 1, 4, 6, 8),) * 2] * 3
