@@ -133,6 +133,15 @@ def downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
     return functional.avg_pool3d(image, factor) if factor > 1 else image
 
 
+def extended(volume: torch.Tensor, multiple: int, mode: str = "replicate") -> torch.Tensor:
+    """(B, C, D, H, W) with something beyond its far ends, to sizes that are multiples of a number.
+
+    :param mode: ``replicate`` to continue the edges, ``constant`` for zeros.
+    """
+    widths = [width for size in reversed(volume.shape[2:]) for width in (0, -size % multiple)]
+    return functional.pad(volume, widths, mode=mode) if any(widths) else volume
+
+
 def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
     """Average the block of ``factor`` voxels a side that begins at each voxel of (B, C, D, H, W).
 

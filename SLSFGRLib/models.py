@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from .deformation import AffineWarper, Level
 from .errors import InputError
-from .fields import downsample, resize_field
+from .fields import downsample, extended, resize_field
 from .label_table import read_label_table
 from .networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
 from .objective import MultiResolutionObjective
@@ -163,7 +162,7 @@ class Model:
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
         network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
         shape = images.shape[2:]
-        aligned, images = (_extended(image, network.size_multiple) for image in (aligned, images))
+        aligned, images = (extended(image, network.size_multiple) for image in (aligned, images))
         if mode == "fast" or not self.learns_on_pairs:
             return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
         settings = PairLearning(
@@ -192,13 +191,7 @@ def structures_of(network: torch.nn.Module) -> list[str]:
     return names if getattr(network, "segmenter", None) is not None else []
 
 
-def _extended(image: torch.Tensor, multiple: int) -> torch.Tensor:
-    """The image with its far edges continued, to sizes that a network takes."""
-    widths = [width for size in reversed(image.shape[2:]) for width in (0, -size % multiple)]
-    return functional.pad(image, widths, mode="replicate") if any(widths) else image
-
-
 def _cropped(field: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Undo :func:`_extended` for a field in voxels."""
+    """Undo :func:`SLSFGRLib.fields.extended` for a field in voxels."""
     depth, height, width = shape
     return field[:, :, :depth, :height, :width]

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from .coordinates import Grid, canonical_image, grid_of_image
+from .fields import extended
 from .images import checked_image, checked_intensities
 
 # Changes when prepared images come to look different: a network knows only the ones that it has learned from.
@@ -39,10 +40,7 @@ class PreparedImage:
 
     def extended(self, multiple: int) -> PreparedImage:
         """The same with its far edges continued, to sizes that are multiples of a number."""
-        widths = [width for size in reversed(self.grid.shape) for width in (0, -size % multiple)]
-        if not any(widths):
-            return self
-        tensor = torch.nn.functional.pad(self.tensor, widths, mode="replicate")
+        tensor = extended(self.tensor, multiple)
         return PreparedImage(tensor, self.grid.cropped((0, 0, 0), tensor.shape[2:]))
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from torch.nn import functional
 
-from .fields import downsample, resize_image, smooth
+from .fields import downsample, extended, resize_image, smooth
 from .slabs import in_slabs
 from .structure_brightness import TYPICAL, StructureBrightness, log_likelihood
 
@@ -103,15 +102,10 @@ def _posterior(image: torch.Tensor, fluid: torch.Tensor, solid: torch.Tensor, va
 
 def _averaged(volume: torch.Tensor, factor: int, blur: float) -> torch.Tensor:
     """The volume on blocks of ``factor`` voxels a side, blurred by a Gaussian of ``blur`` blocks."""
-    return smooth(downsample(_padded(volume, factor), factor), blur)
+    return smooth(downsample(extended(volume, factor, mode="constant"), factor), blur)
 
 
 def _resized(blocks: torch.Tensor, shape: torch.Size, factor: int) -> torch.Tensor:
     """What was found on blocks of ``factor`` voxels a side, on the voxels."""
     whole = resize_image(blocks, [factor * size for size in blocks.shape[2:]])
     return whole[..., : shape[0], : shape[1], : shape[2]]
-
-
-def _padded(volume: torch.Tensor, multiple: int) -> torch.Tensor:
-    """With zeros at the far ends, to sizes that are multiples of a number."""
-    return functional.pad(volume, [width for size in reversed(volume.shape[2:]) for width in (0, -size % multiple)])

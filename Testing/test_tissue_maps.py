@@ -26,13 +26,9 @@ def folds(shape=(41, 50, 39), fluid=FLUID, grey=GREY, white=WHITE):
     return image, tissue
 
 
-def nothing_deep(image):
-    return torch.zeros_like(image)
-
-
 def test_tissues_are_told_softly_by_their_brightness_and_white_matter_distinctly_too():
     image, tissue = folds()
-    maps = tissue_maps(image, brightness(), nothing_deep(image), 1.0)
+    maps = tissue_maps(image, brightness(), torch.zeros_like(image), 1.0)
     inside = image > 0
     # Three standard deviations from the next: e^-4.5, and e^-1.5 with three times the variance; six: e^-4.5 as well,
     # since no voxel counts as farther than three, and e^-4.5 with three times the variance, since it is nearer there.
@@ -49,7 +45,7 @@ def test_tissues_are_told_softly_by_their_brightness_and_white_matter_distinctly
 
 def test_empty_parts_of_the_image_are_no_tissue():
     image, _ = folds()
-    maps = tissue_maps(image, brightness(), nothing_deep(image), 1.0)
+    maps = tissue_maps(image, brightness(), torch.zeros_like(image), 1.0)
     assert maps[:, :, -4:].abs().max() == 0
     torch.testing.assert_close(maps[:, :3, :-4].sum(1), torch.ones_like(maps[:, 0, :-4]))
 
@@ -59,9 +55,9 @@ def test_shading_across_the_image_does_not_change_the_maps(spacing):
     shape = (80, 40, 40)
     image, tissue = folds(shape)
     shading = torch.linspace(0.8, 1.2, shape[0]).view(1, 1, -1, 1, 1)
-    plain = tissue_maps(image, brightness(), nothing_deep(image), spacing)
+    plain = tissue_maps(image, brightness(), torch.zeros_like(image), spacing)
     shaded = tissue_maps(
-        image * torch.where(tissue == 0, torch.ones(()), shading), brightness(), nothing_deep(image), spacing
+        image * torch.where(tissue == 0, torch.ones(()), shading), brightness(), torch.zeros_like(image), spacing
     )
     solid = ((tissue > 0) & (image > 0)).expand_as(plain)
     # White matter at 0.8 of its brightness is nearer to grey matter than to itself.
@@ -73,8 +69,8 @@ def test_shading_across_the_image_does_not_change_the_maps(spacing):
 def test_maps_are_alike_in_any_contrast():
     t1, _ = folds()
     t2, _ = folds(fluid=0.9, grey=0.6, white=0.3)
-    first = tissue_maps(t1, brightness(), nothing_deep(t1), 1.0)
-    second = tissue_maps(t2, brightness(fluid=0.9, grey=0.6, white=0.3), nothing_deep(t2), 1.0)
+    first = tissue_maps(t1, brightness(), torch.zeros_like(t1), 1.0)
+    second = tissue_maps(t2, brightness(fluid=0.9, grey=0.6, white=0.3), torch.zeros_like(t2), 1.0)
     torch.testing.assert_close(first, second, atol=0.02, rtol=0)
 
 
@@ -82,7 +78,7 @@ def test_maps_are_faint_in_deep_structures_and_distinct_white_matter_about_them_
     image, _ = folds((41, 60, 39))
     deep = torch.zeros_like(image)
     deep[..., 27:33, :] = 0.75
-    without, found = (tissue_maps(image, brightness(), share, 1.0) for share in (nothing_deep(image), deep))
+    without, found = (tissue_maps(image, brightness(), share, 1.0) for share in (torch.zeros_like(image), deep))
     torch.testing.assert_close(found[:, :3], without[:, :3] * (1.0 - deep))
     ratio = (found[:, DISTINCT] / without[:, DISTINCT])[0, 5:30, :, 10:30].mean(dim=(0, 2))
     assert ratio[27:33].max() <= 0.25 + 1e-6

@@ -117,20 +117,20 @@ class SemiSupervised:
     @property
     def _warm_up(self) -> int:
         """How many steps learn the segmentation only."""
-        can_learn = self.network.segmenter is not None and self._labelled > 0
-        return self.recipe.supervision.segmentation_steps if can_learn else 0
+        supervision = self.recipe.supervision
+        can_learn = self.network.segmenter is not None and supervision.label_fraction > 0
+        return supervision.segmentation_steps if can_learn else 0
 
     def _check(self) -> None:
         """Refuse a recipe that cannot be followed; see :meth:`prepare`."""
         if not isinstance(self.network, SLSFGRNetwork):
             raise InputError(f"network {self.recipe.model.network!r}: cannot learn from labels; use sl_sfgr.")
-        supervision = self.recipe.supervision
-        shape, multiple = supervision.shape, self.network.size_multiple
+        shape, multiple = self.recipe.supervision.shape, self.network.size_multiple
         if len(shape) != 3 or any(size <= 0 or size % multiple for size in shape):
             raise InputError(f"[supervision] shape: must be three multiples of {multiple}, not {list(shape)}.")
         if self.network.segmenter is not None and self.network.structures != synthesis.CHANNELS - 1:
             raise InputError(f"network_options: structures must be {synthesis.CHANNELS - 1}, as in the label table.")
-        if supervision.segmentation_steps > 0 and supervision.label_fraction > 0 and self._segmentation_is_frozen:
+        if self._warm_up > 0 and self._segmentation_is_frozen:
             raise InputError(
                 "[supervision] segmentation_steps: nothing could learn in them, since encoder and segmenter are "
                 "[training] frozen; set it to 0."
@@ -138,8 +138,6 @@ class SemiSupervised:
 
     @property
     def _segmentation_is_frozen(self) -> bool:
-        if self.network.segmenter is None:
-            return False
         parts = self.network.encoder, self.network.segmenter
         return not any(weights.requires_grad for part in parts for weights in part.parameters())
 
