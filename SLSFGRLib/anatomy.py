@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -18,21 +20,45 @@ REWEIGHTINGS = 10
 STIFFNESS = 8.0
 
 
-def align_centroids(
-    fixed: torch.Tensor, fixed_grid: Grid, moving: torch.Tensor, moving_grid: Grid
-) -> np.ndarray | None:
+@dataclass(frozen=True)
+class Structures:
+    """Where the structures of a brain lie.
+
+    :param volumes: (K,) in mm3.
+    :param centroids: (K, 3) in LPS mm.
+    """
+
+    volumes: np.ndarray
+    centroids: np.ndarray
+
+    @classmethod
+    def of(cls, shares: torch.Tensor, grid: Grid) -> Structures:
+        """From a segmentation.
+
+        :param shares: (K, D, H, W) shares of the structures in each voxel, without background.
+        """
+        axes = [torch.arange(size, dtype=torch.float32, device=shares.device) for size in shares.shape[1:]]
+        # About the middle, so that single precision suffices for the sums.
+        middle = torch.tensor([(size - 1) / 2.0 for size in shares.shape[1:]])
+        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - middle.to(shares.device)
+        columns = torch.cat([torch.ones_like(places[..., :1]), places], dim=-1).flatten(0, 2)
+        # Voxels first, as channels that come last in memory already lie.
+        sums = (columns.mT @ shares.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
+        volumes = sums[:, 0]
+        voxels = (sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle).numpy()
+        points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
+        return cls(volumes.numpy() * float(np.prod(grid.spacing)), points)
+
+
+def align_centroids(fixed: Structures, moving: Structures) -> np.ndarray | None:
     """Fit an affine transform to the centroids of the structures that two segmentations share.
 
-    :param fixed: (K, D, H, W) shares of the structures, without background.
-    :param moving: likewise, on a grid of its own.
     :returns: 4x4, LPS mm, fixed points to moving points; None where too few structures are found in both.
     """
-    volumes_fixed, centroids_fixed = _centroids(fixed, fixed_grid)
-    volumes_moving, centroids_moving = _centroids(moving, moving_grid)
-    found = np.minimum(volumes_fixed, volumes_moving) > SMALLEST_STRUCTURE
+    found = np.minimum(fixed.volumes, moving.volumes) > SMALLEST_STRUCTURE
     if found.sum() < FEWEST_STRUCTURES:
         return None
-    return fit_affine(centroids_fixed[found], centroids_moving[found])
+    return fit_affine(fixed.centroids[found], moving.centroids[found])
 
 
 def fit_affine(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -54,21 +80,6 @@ def fit_affine(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
         matrix = _fit_affine(points, targets, weights, similarity)
         weights = _trust(points, targets, matrix)
     return matrix
-
-
-def _centroids(shares: torch.Tensor, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Volumes in mm3, (K,), and centroids in LPS mm, (K, 3)."""
-    axes = [torch.arange(size, dtype=torch.float32, device=shares.device) for size in shares.shape[1:]]
-    # About the middle, so that single precision suffices for the sums.
-    middle = torch.tensor([(size - 1) / 2.0 for size in shares.shape[1:]])
-    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - middle.to(shares.device)
-    columns = torch.cat([torch.ones_like(places[..., :1]), places], dim=-1).flatten(0, 2)
-    # Voxels first, as channels that come last in memory already lie.
-    sums = (columns.mT @ shares.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
-    volumes = sums[:, 0]
-    voxels = (sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle).numpy()
-    points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
-    return volumes.numpy() * float(np.prod(grid.spacing)), points
 
 
 def _trust(points: np.ndarray, targets: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ counts as noise: where nothing is left to gain, nothing moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,7 +122,7 @@ class _LevelOptimiser:
         self.shape = [size // factor for size in fixed.shape[2:]]
         self.similarities = [LocalCorrelationGradient(channel) for channel in downsample(fixed, factor).split(1, 1)]
         self.warper = AffineWarper(moving, matrix, fixed.shape[2:], factor)
-        self.ramp = _border_ramp(self.shape).to(fixed.device)
+        self.ramp = border_ramp(self.shape).to(fixed.device)
         self.first = fixed.new_zeros(1, 3, *self.shape)
         self.second = fixed.new_zeros(1, 1, *self.shape)
         self.count = 0
@@ -190,12 +190,12 @@ def _pull(warped: torch.Tensor, similarity: LocalCorrelationGradient) -> torch.T
     return central_differences(warped)[:, 0].mul_(similarity(warped))
 
 
-def _border_ramp(shape: list[int]) -> torch.Tensor:
-    """0 on the outermost voxels, rising to 1 over four more: (1, 1, D, H, W)."""
+def border_ramp(shape: Sequence[int], width: float = 4.0) -> torch.Tensor:
+    """0 on the outermost voxels, rising to 1 over ``width`` more: (1, 1, D, H, W)."""
     ramps = []
     for size in shape:
         index = torch.arange(size, dtype=torch.float32)
-        ramps.append((torch.minimum(index, size - 1 - index) / 4.0).clamp(max=1.0))
+        ramps.append((torch.minimum(index, size - 1 - index) / width).clamp(max=1.0))
     return (ramps[0][:, None, None] * ramps[1][:, None] * ramps[2])[None, None]
 
 

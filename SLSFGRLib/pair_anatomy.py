@@ -11,8 +11,9 @@ import torch
 
 from .affine import LAST_REFINEMENT, align
 from .anatomy import align_centroids
-from .coordinates import affine_transform, image_from_array
+from .coordinates import affine_transform, image_from_array, voxel_to_millimetres
 from .evaluation import dice_by_label
+from .mean_brain import BrainMaps, drawn_to_mean
 from .models import Model
 from .preparation import PreparedImage
 from .segmentation import Segmentation, fitting_network
@@ -50,9 +51,7 @@ class PairAnatomy:
 
         :returns: 4x4, LPS mm, fixed points to moving points.
         """
-        start = align_centroids(
-            self.fixed.shares[0, 1:], self.fixed.coarse_grid, self.moving.shares[0, 1:], self.moving.coarse_grid
-        )
+        start = align_centroids(self.fixed.structures, self.moving.structures)
         if start is None:
             return align(fixed, moving)
         refined = align(fixed, moving, start, LAST_REFINEMENT)
@@ -77,6 +76,27 @@ class PairAnatomy:
             tissue_maps(image.tensor, found.brightness, found.deep_share(image.grid), float(image.grid.spacing.mean()))
             for found, image in parts
         )
+
+    def drawn_to_mean(
+        self,
+        field: torch.Tensor,
+        matrix: np.ndarray,
+        fixed: PreparedImage,
+        moving: PreparedImage,
+        tissues: tuple[torch.Tensor, torch.Tensor],
+        mean: BrainMaps,
+    ) -> torch.Tensor:
+        """A field, half-way to the one by way of the mean brain; see :func:`mean_brain.drawn_to_mean`.
+
+        :param matrix: 4x4, voxels of the fixed to voxels of the moving image, which follows the field.
+        :param tissues: what :meth:`tissues` gives.
+        """
+        maps = (
+            BrainMaps.of(of_tissues, image.grid, found.structures)
+            for of_tissues, image, found in zip(tissues, (fixed, moving), (self.fixed, self.moving), strict=True)
+        )
+        in_millimetres = voxel_to_millimetres(matrix, fixed.grid, moving.grid)
+        return drawn_to_mean(field, in_millimetres, *maps, mean.to(field.device))
 
     def overlap(self, transform: sitk.Transform) -> float:
         """Mean Dice of the structures at 2 mm.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -29,6 +30,7 @@ from .devices import choose_device, describe_device
 from .errors import InputError
 from .fields import downsample, invert, jacobian_determinant, lengths, resize_field
 from .labels import warp_labels
+from .mean_brain import DRAWN_SPACING, mean_brain
 from .memory import available_memory
 from .model_files import default_model
 from .models import Model
@@ -42,6 +44,8 @@ from .version import VERSION
 
 # A start that departs from a linear map by more than this, in mm, is not one.
 LARGEST_NONLINEAR_START = 0.5
+# Of the time of deforming, by way of the mean brain too.
+COARSE_SHARE = 0.3
 
 
 @dataclass
@@ -160,10 +164,23 @@ def _deformed(
     start: torch.Tensor | None,
     update: Callable[[float], None],
 ) -> torch.Tensor:
-    """Optimise the field, comparing tissues too where the level does and the images are segmented."""
+    """Optimise the field, comparing tissues too where the level does and the images are segmented.
+
+    What the coarse levels find is then drawn to the mean brain.
+    """
     compares_tissues = anatomy is not None and any(level.tissues for level in levels)
     tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
-    return deform_across_contrasts(pair.fixed, pair.moving, matrix, levels, start=start, tissues=tissues, update=update)
+    optimised = partial(deform_across_contrasts, pair.fixed, pair.moving, matrix, tissues=tissues)
+    mean = mean_brain() if compares_tissues and start is None else None
+    coarse = tuple(level for level in levels if level.spacing >= DRAWN_SPACING)
+    if mean is None or not coarse:
+        return optimised(levels, start=start, update=update)
+    field = optimised(coarse, update=lambda fraction: update(COARSE_SHARE * fraction))
+    field = anatomy.drawn_to_mean(field, matrix, pair.fixed, pair.moving, tissues, mean)
+    fine = levels[len(coarse) :]
+    if not fine:
+        return field
+    return optimised(fine, start=field, update=lambda fraction: update(COARSE_SHARE + (1.0 - COARSE_SHARE) * fraction))
 
 
 def _overlap(anatomy: PairAnatomy, transform: sitk.Transform) -> dict[str, float]:

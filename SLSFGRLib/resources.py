@@ -7,6 +7,8 @@ from pathlib import Path
 # The models that ship.
 SEGMENTS = "sl_sfgr"
 MULTIMODAL = "multimodal"
+# What stands beside them: no network.
+MEAN_BRAIN = "mean_brain"
 
 
 def resource_path(*parts: str) -> Path:
@@ -20,7 +22,7 @@ def resource_path(*parts: str) -> Path:
 
 
 def model_path(name: str) -> Path:
-    """The file of a model that ships."""
+    """The file of a model that ships, or of the mean brain."""
     return resource_path("Models", f"{name}.pt")
 
 

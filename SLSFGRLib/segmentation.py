@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from .anatomy import Structures
 from .coordinates import Grid, grid_of_image, image_from_array, image_on_grid
 from .devices import choose_device
 from .fields import downsample
@@ -128,6 +129,11 @@ class Segmentation:
         """The share of every channel in each voxel of the coarse grid, (1, 1 + structures, d, h, w)."""
         # Along the last axis, as the channels lie in memory, the softmax takes a third of the time.
         return self.logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1)
+
+    @cached_property
+    def structures(self) -> Structures:
+        """Where the structures lie."""
+        return Structures.of(self.shares[0, 1:], self.coarse_grid)
 
     @cached_property
     def brightness(self) -> StructureBrightness:

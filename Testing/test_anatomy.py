@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import DIRECTIONS, affine_matrix, empty_image, positions, rotation_about
 
-from SLSFGRLib.anatomy import FEWEST_STRUCTURES, align_centroids, fit_affine
+from SLSFGRLib.anatomy import FEWEST_STRUCTURES, Structures, align_centroids, fit_affine
 from SLSFGRLib.coordinates import grid_of_image
 
 CENTRES = np.array(
@@ -34,6 +34,11 @@ def masks(image, matrix=None, displaced=None, count=12, semi_axes=(9.0, 7.0, 11.
     return torch.from_numpy(np.stack(shares).astype(np.float32)), grid_of_image(image)
 
 
+def structures(image, matrix=None, **options):
+    """Where they lie, by their masks."""
+    return Structures.of(*masks(image, matrix, **options))
+
+
 def fixed_image():
     return empty_image((30, 38, 32), (4.0, 4.0, 4.0), centre=(0.0, 0.0, 0.0))
 
@@ -54,12 +59,12 @@ def assert_near(found, expected, millimetres, degrees):
 
 @pytest.mark.parametrize("direction", ["LPS", "permuted", "oblique left-handed"])
 def test_a_turned_and_larger_head_far_away_is_found(direction):
-    found = align_centroids(*masks(fixed_image()), *masks(moving_image(direction), POSE))
+    found = align_centroids(structures(fixed_image()), structures(moving_image(direction), POSE))
     assert_near(found, POSE, 1.0, 1.0)
 
 
 def test_one_misplaced_structure_is_ignored():
-    found = align_centroids(*masks(fixed_image()), *masks(moving_image(), POSE, displaced=3))
+    found = align_centroids(structures(fixed_image()), structures(moving_image(), POSE, displaced=3))
     assert_near(found, POSE, 1.0, 1.0)
 
 
@@ -71,15 +76,17 @@ def test_structures_that_only_one_image_has_are_left_out():
     # A speck far from where the structure lies.
     moving[7] = 0.0
     moving[7, 0, 0, 0] = 1.0
-    assert_near(align_centroids(fixed, grid, moving, moving_grid), POSE, 1.0, 1.0)
+    found = align_centroids(Structures.of(fixed, grid), Structures.of(moving, moving_grid))
+    assert_near(found, POSE, 1.0, 1.0)
 
 
 def test_too_few_structures_give_no_alignment():
     for count, is_enough in ((FEWEST_STRUCTURES, True), (FEWEST_STRUCTURES - 1, False)):
-        found = align_centroids(*masks(fixed_image(), count=count), *masks(moving_image(), POSE, count=count))
+        pair = structures(fixed_image(), count=count), structures(moving_image(), POSE, count=count)
+        found = align_centroids(*pair)
         assert (found is not None) == is_enough
-    nothing = torch.zeros(12, 8, 8, 8)
-    assert align_centroids(nothing, grid_of_image(fixed_image()), nothing, grid_of_image(moving_image())) is None
+    nothing = Structures.of(torch.zeros(12, 8, 8, 8), grid_of_image(fixed_image()))
+    assert align_centroids(nothing, nothing) is None
 
 
 # --- points -------------------------------------------------------------------------------------------------

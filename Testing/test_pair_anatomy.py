@@ -205,3 +205,35 @@ def test_thread_that_makes_the_label_maps_ends_with_them(shipped, monkeypatch):
     monkeypatch.setattr(registration, "_deformed", deformed)
     SLSFGRLib.register(balls_image(spacing=2.0), balls_image(TURN, spacing=2.0), "fast")
     assert alive == [False]
+
+
+@pytest.mark.parametrize(("mode", "spacing", "times"), [("standard", 2.0, 1), ("accurate", 1.5, 1), ("fast", 2.0, 0)])
+def test_what_coarse_levels_find_is_drawn_to_the_mean_brain(shipped, monkeypatch, mode, spacing, times):
+    drawn, fractions = [], []
+
+    def shifted(field, matrix, fixed, moving, mean):
+        drawn.append((field, matrix, fixed, moving, mean))
+        return field
+
+    monkeypatch.setattr(pair_anatomy, "drawn_to_mean", shifted)
+    # The same brain, seen 3 mm farther left, not aligned: the matrix is the initial one.
+    fixed = balls_image(spacing=spacing)
+    shift = sitk.TranslationTransform(3, (0.0, 0.0, 0.0))
+    moving = balls_image(affine_matrix(np.eye(3), (3.0, 0.0, 0.0)), spacing=spacing)
+    options = {"affine": False, "initial_transform": shift}
+    SLSFGRLib.register(fixed, moving, mode, progress=lambda part, _: fractions.append(part), **options)
+    assert len(drawn) == times
+    assert fractions == sorted(fractions)
+    for field, matrix, of_fixed, of_moving, mean in drawn:
+        np.testing.assert_allclose(matrix, np.eye(4), atol=1e-6)
+        # Of the fixed image's box, at 4 mm.
+        np.testing.assert_allclose(of_fixed.grid.resized(field.shape[2:]).spacing, 4.0, atol=1.1)
+        # What is at x in the fixed image is at x - 3 mm in the moving one, along the last axis.
+        found = of_moving.structures.centroids - of_fixed.structures.centroids
+        there = of_fixed.structures.volumes > 1000.0
+        assert there.sum() >= 4
+        np.testing.assert_allclose(np.median(found[there], axis=0), [-3.0, 0.0, 0.0], atol=0.6)
+        assert mean.tissues.shape[1] == of_fixed.tissues.shape[1] == of_moving.tissues.shape[1] == 3
+        centre = tuple(size // 2 for size in field.shape[2:])
+        step = field[0, :, *centre] * 4.0
+        assert step[2] == pytest.approx(-3.0, abs=1.5)
