@@ -17,7 +17,6 @@ from .mean_brain import BrainMaps, drawn_to_mean
 from .models import Model
 from .preparation import PreparedImage
 from .segmentation import Segmentation, fitting_network
-from .tissue_maps import tissue_maps
 
 # An alignment under which the structures overlap less than this has gone wrong.
 LEAST_OVERLAP = 0.35
@@ -71,11 +70,7 @@ class PairAnatomy:
 
     def tissues(self, fixed: PreparedImage, moving: PreparedImage) -> tuple[torch.Tensor, torch.Tensor]:
         """The maps of :mod:`SLSFGRLib.tissue_maps` of both prepared images, each (1, 4, D, H, W)."""
-        parts = zip((self.fixed, self.moving), (fixed, moving), strict=True)
-        return tuple(
-            tissue_maps(image.tensor, found.brightness, found.deep_share(image.grid), float(image.grid.spacing.mean()))
-            for found, image in parts
-        )
+        return self.fixed.tissues(fixed), self.moving.tissues(moving)
 
     def drawn_to_mean(
         self,

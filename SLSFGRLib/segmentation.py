@@ -23,6 +23,7 @@ from .networks import SLSFGRNetwork
 from .preparation import FINEST_SPACING, SPACING_TOLERANCE, PreparedImage, prepare
 from .progress import Progress, ProgressCallback
 from .structure_brightness import StructureBrightness, deep_channels
+from .tissue_maps import tissue_maps
 
 # About the head; the network has learned from images that are cut close, too.
 MARGIN_MM = 8.0
@@ -145,6 +146,11 @@ class Segmentation:
         share = self.shares[0, deep_channels()].sum(dim=0)
         found = image_on_grid(image_from_array(share.cpu().numpy(), self.coarse_grid), grid)
         return torch.from_numpy(sitk.GetArrayFromImage(found))[None, None].to(share.device)
+
+    def tissues(self, image: PreparedImage) -> torch.Tensor:
+        """The maps of :mod:`SLSFGRLib.tissue_maps` of the image as it is prepared, on any grid, (1, 4, D, H, W)."""
+        spacing = float(image.grid.spacing.mean())
+        return tissue_maps(image.tensor, self.brightness, self.deep_share(image.grid), spacing)
 
     def labels(self, image: sitk.Image, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
         """The label map on the grid of an image, unsigned 16-bit."""

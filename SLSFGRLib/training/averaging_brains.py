@@ -21,7 +21,6 @@ from ..fields import invert, resize_field, warp
 from ..mean_brain import BESIDE, LEVELS, SPACING, BrainMaps
 from ..networks import SLSFGRNetwork
 from ..segmentation import Segmentation, prepare_for_network
-from ..tissue_maps import tissue_maps
 
 FINE = (*LEVELS, Level(spacing=2.0, iterations=12, tissues=BESIDE))
 # What the mean so far is deformed by, round by round.
@@ -51,8 +50,7 @@ class SeenBrain:
         """
         prepared = prepare_for_network(image, "the image")
         seen = Segmentation.of(prepared, network)
-        maps = tissue_maps(prepared.tensor, seen.brightness, seen.deep_share(prepared.grid), 1.0)
-        return cls(BrainMaps.of(maps, prepared.grid, seen.structures), seen.shares)
+        return cls(BrainMaps.of(seen.tissues(prepared), prepared.grid, seen.structures), seen.shares)
 
 
 @torch.no_grad()
