@@ -31,6 +31,20 @@ class Grid:
     shape: tuple[int, int, int]
     matrix: np.ndarray
 
+    @classmethod
+    def upright(cls, shape: Sequence[int], spacing: float, centre: Sequence[float] | None = None) -> Grid:
+        """Array axes towards superior, posterior and left, as those of a canonical image.
+
+        :param centre: LPS position of the grid's middle in mm; without it, the first voxel lies at zero.
+        """
+        matrix = np.zeros((4, 4))
+        matrix[[2, 1, 0], [0, 1, 2]] = spacing
+        matrix[3, 3] = 1.0
+        grid = cls(tuple(int(size) for size in shape), matrix)
+        if centre is not None:
+            matrix[:3, 3] = np.asarray(centre) - grid.centre
+        return grid
+
     @property
     def spacing(self) -> np.ndarray:
         """Distance between neighbouring voxels along each array axis, in mm, shape (3,)."""

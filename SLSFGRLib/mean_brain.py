@@ -7,7 +7,6 @@ than either.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +17,9 @@ import torch
 from .anatomy import Structures, align_centroids
 from .coordinates import Grid, voxel_to_voxel
 from .deformation import AffineWarper, Level, border_ramp, deform
-from .errors import InputError
 from .fields import downsample, resize_field, sample, voxel_grid
 from .preparation import PreparedImage
-from .resources import MEAN_BRAIN, model_checksum, model_path
+from .resources import MEAN_BRAIN, model_path, require_intact
 from .similarity.local_correlation import local_correlation
 from .tissue_maps import TISSUES
 
@@ -159,8 +157,7 @@ def mean_brain() -> BrainMaps | None:
 @lru_cache(maxsize=1)
 def _read(path: Path, _changed: int) -> BrainMaps:
     """The mean brain in a file, read once in a session."""
-    if hashlib.sha256(path.read_bytes()).hexdigest() != model_checksum(path):
-        raise InputError(f"{path}: is damaged; install SLSFGR again.")
+    require_intact(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
     tissues = content["tissues"][None].float() / PARTS
     grid = Grid(tuple(tissues.shape[2:]), content["matrix"].numpy())

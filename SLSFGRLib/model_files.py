@@ -15,7 +15,7 @@ import torch
 from .errors import InputError
 from .models import FORMAT, Model, ModelSettings, structures_of
 from .preparation import PREPARATION
-from .resources import MULTIMODAL, SEGMENTS, model_checksum, model_path
+from .resources import MULTIMODAL, SEGMENTS, model_path, require_intact
 
 # The network that is of use without training.
 LEARNS_ON_A_PAIR = "li_fan"
@@ -58,10 +58,8 @@ def _shipped(name: str) -> Model:
 @lru_cache(maxsize=2)
 def _checked(path: Path, _changed: int) -> Model:
     """The model in a file that ships, read once in a session: a batch or a console registers many pairs."""
-    model = _read(path)
-    if model.sha256 != model_checksum(path):
-        raise InputError(f"{path}: is damaged; install SLSFGR again.")
-    return model
+    require_intact(path)
+    return _read(path)
 
 
 def _read(path: Path) -> Model:

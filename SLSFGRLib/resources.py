@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+from .errors import InputError
 
 # The models that ship.
 SEGMENTS = "sl_sfgr"
@@ -26,9 +29,16 @@ def model_path(name: str) -> Path:
     return resource_path("Models", f"{name}.pt")
 
 
-def model_checksum(path: Path) -> str:
-    """What the SHA-256 of a model that ships must be, noted beside it as `sha256sum` writes it."""
-    return path.with_suffix(".pt.sha256").read_text(encoding="ascii").split()[0]
+def require_intact(path: Path) -> None:
+    """Refuse a file that ships and is not what it was when it was made.
+
+    Its SHA-256 is noted beside it, as `sha256sum` writes it.
+
+    :raises InputError: it is damaged.
+    """
+    expected = path.with_suffix(".pt.sha256").read_text(encoding="ascii").split()[0]
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise InputError(f"{path}: is damaged; install SLSFGR again.")
 
 
 def can_segment() -> bool:

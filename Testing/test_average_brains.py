@@ -19,10 +19,10 @@ def test_brains_are_rendered_from_label_maps_or_taken_as_they_are(tmp_path):
     numbers = sitk.Cast(numbers_image(), sitk.sitkFloat32)
     sitk.WriteImage(numbers, str(tmp_path / "brain_labels" / "training_seg_01.nii.gz"))
     head, labels = head_image()
-    sitk.WriteImage(head, str(tmp_path / "oasis" / "oasis_e.nii.gz"))
-    sitk.WriteImage(labels, str(tmp_path / "oasis" / "oasis_e_labels.nii.gz"))
+    sitk.WriteImage(head, str(tmp_path / "oasis" / "oasis_d.nii.gz"))
+    sitk.WriteImage(labels, str(tmp_path / "oasis" / "oasis_d_labels.nii.gz"))
     files = average_brains.brain_files(tmp_path)
-    assert [file.name for file in files] == ["training_seg_01.nii.gz", "oasis_e.nii.gz"]
+    assert [file.name for file in files] == ["training_seg_01.nii.gz", "oasis_d.nii.gz"]
     rendered, taken = (sitk.GetArrayFromImage(average_brains.t1_brain(file)) for file in files)
     np.testing.assert_allclose(taken, sitk.GetArrayFromImage(head), rtol=1e-6)
     # White matter in the middle of the left hemisphere, nothing of the skin, fluid dark.

@@ -62,6 +62,14 @@ def test_grid_puts_every_index_where_simpleitk_puts_it(direction):
         np.testing.assert_allclose((grid.matrix @ [*index, 1.0])[:3], expected, atol=1e-10)
 
 
+def test_upright_grid_is_that_of_a_canonical_image():
+    image = sitk.Image(5, 6, 7, sitk.sitkUInt8)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(Grid.upright((7, 6, 5), 2.0).matrix, grid_of_image(image).matrix)
+    assert Grid.upright((7, 6, 5), 2.0).shape == grid_of_image(image).shape
+    np.testing.assert_allclose(Grid.upright((7, 6, 5), 2.0, (3.0, -4.0, 5.0)).centre, (3.0, -4.0, 5.0))
+
+
 def test_spacing_and_centre_are_in_array_order():
     grid = grid_of_image(awkward_image("oblique"))
     np.testing.assert_allclose(grid.spacing, (2.7, 1.3, 0.9))

@@ -27,11 +27,7 @@ POSE = affine_matrix(1.05 * rotation_about((1, 2, -1), 8.0), (5.0, -4.0, 3.0))
 
 
 def grid(shape=SHAPE, spacing=2.0):
-    matrix = np.zeros((4, 4))
-    matrix[[2, 1, 0], [0, 1, 2]] = spacing
-    matrix[3, 3] = 1.0
-    matrix[:3, 3] = -matrix[:3, :3] @ ((np.array(shape) - 1.0) / 2.0)
-    return Grid(shape, matrix)
+    return Grid.upright(shape, spacing, (0.0, 0.0, 0.0))
 
 
 def applied(matrix, points):

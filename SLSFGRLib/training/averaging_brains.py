@@ -105,14 +105,9 @@ def _applied(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _grid_about(brains: Sequence[SeenBrain], centre: np.ndarray) -> Grid:
-    """A grid as large as the largest brain's, towards superior, posterior and left, about a point in mm."""
+    """A grid as large as the largest brain's, about a point in mm."""
     longest = np.max([brain.maps.grid.shape for brain in brains], axis=0) + round(MARGIN / SPACING)
-    shape = tuple(int(size) for size in -(-longest // COARSEST_FACTOR) * COARSEST_FACTOR)
-    matrix = np.zeros((4, 4))
-    matrix[[2, 1, 0], [0, 1, 2]] = SPACING
-    matrix[3, 3] = 1.0
-    matrix[:3, 3] = centre - matrix[:3, :3] @ ((np.array(shape) - 1.0) / 2.0)
-    return Grid(shape, matrix)
+    return Grid.upright(-(-longest // COARSEST_FACTOR) * COARSEST_FACTOR, SPACING, centre)
 
 
 def _next_mean(

@@ -109,10 +109,6 @@ def rendered_brain(heads: LabelMap) -> tuple[sitk.Image, sitk.Image]:
     table, kinds = classes(), heads.classes.cpu().numpy()
     brightness = typical_contrast("t1").brightness.numpy().copy()
     brightness[[LOOKS[name].group in ("outside", "background") for name in table.names]] = 0.0
-    matrix = np.zeros((4, 4))
-    # Array axes towards superior, posterior and left.
-    matrix[[2, 1, 0], [0, 1, 2]] = SPACING
-    matrix[3, 3] = 1.0
-    grid = Grid(kinds.shape, matrix)
+    grid = Grid.upright(kinds.shape, SPACING)
     image = image_from_array(brightness[kinds].astype(np.float32), grid)
     return sitk.SmoothingRecursiveGaussian(image, BLUR), image_from_array(table.channel[kinds], grid)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..affine import align
@@ -39,13 +38,9 @@ def render_images(
     maps: list[LabelMap], synthesis: Synthesis, spacing: float, generator: torch.Generator
 ) -> list[PreparedImage]:
     """Make one image from each label map, as though it had been read from a file."""
-    matrix = np.zeros((4, 4))
-    # Array axes towards superior, posterior and left, as those of a prepared image.
-    matrix[[2, 1, 0], [0, 1, 2]] = spacing
-    matrix[3, 3] = 1.0
     shape = tuple(round(length / spacing / 8) * 8 for length in RENDERED_MM)
     images = (draw_sample([heads], shape, synthesis, generator, spacing).image for heads in maps)
-    return [PreparedImage(image, Grid(shape, matrix)) for image in images]
+    return [PreparedImage(image, Grid.upright(shape, spacing)) for image in images]
 
 
 def aligned(images: list[PreparedImage], update: Callable[[float], None]) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Make the mean brain that ships: ``python Testing/training/average_brains.py DATA OUTPUT.pt``.
 
 From the label maps in DATA/brain_labels, rendered as T1 brains, and the images in DATA/oasis, on two CPU cores in a
-quarter of an hour. The checksum is written beside it.
+half an hour. The checksum is written beside it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def main() -> None:
 
 
 def brain_files(data: Path) -> list[Path]:
-    """The label maps, and the images that have no labels of their own."""
-    return sorted((data / "brain_labels").glob("*.nii.gz")) + sorted((data / "oasis").glob("oasis_[a-e].nii.gz"))
+    """The label maps and the images; not oasis_e, whose header has its axes in a wrong order."""
+    return sorted((data / "brain_labels").glob("*.nii.gz")) + sorted((data / "oasis").glob("oasis_[a-d].nii.gz"))
 
 
 def t1_brain(file: Path) -> sitk.Image:
