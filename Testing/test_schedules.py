@@ -17,19 +17,27 @@ def test_enough_or_unknown_memory_leaves_nothing_out():
 
 @pytest.mark.parametrize("mode", ["standard", "accurate"])
 def test_little_memory_leaves_out_the_steps_at_1_mm_and_says_so(mode):
-    levels, note = affordable_levels(mode, HEAD, 1_500_000_000)
+    levels, note = affordable_levels(mode, HEAD, 1_800_000_000)
     assert levels == SCHEDULES[mode][:-1]
-    assert "Worked at 2 mm in place of 1 mm: 1.5 GB of memory are free" in note
+    assert "Worked at 2 mm in place of 1 mm: 1.8 GB of memory are free" in note
 
 
 def test_one_level_is_always_left():
     assert affordable_levels("fast", HEAD, 0)[0] == SCHEDULES["fast"][:1]
 
 
-def test_needed_memory_is_what_was_measured():
-    # docs/measurements.md; heads differ in size.
-    for mode, measured in (("fast", 1.39), ("standard", 2.26), ("accurate", 2.43)):
-        assert needed_memory(SCHEDULES[mode], HEAD) / 1e9 == pytest.approx(measured, rel=0.05)
+@pytest.mark.parametrize(
+    ("shape", "peaks"),
+    [
+        # docs/measurements.md: 1000-1001, 1009-1010 and 1013-1014.
+        ((164, 208, 172), {"fast": 1.51, "standard": 2.53, "accurate": 2.74}),
+        ((156, 196, 160), {"fast": 1.40, "standard": 2.29, "accurate": 2.55}),
+        ((156, 204, 156), {"fast": 1.28, "standard": 2.03, "accurate": 2.47}),
+    ],
+)
+def test_needed_memory_is_at_least_what_was_measured_and_little_more(shape, peaks):
+    for mode, measured in peaks.items():
+        assert measured <= needed_memory(SCHEDULES[mode], Grid(shape, np.eye(4))) / 1e9 <= 1.2 * measured
 
 
 def test_half_the_size_needs_an_eighth_beyond_the_base():
