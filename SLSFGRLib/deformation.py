@@ -18,7 +18,7 @@ import torch
 from .coordinates import Grid
 from .fields import (
     central_differences,
-    compose,
+    compose_with_step,
     downsample,
     lengths,
     moving_average,
@@ -132,7 +132,7 @@ class _LevelOptimiser:
         force = smooth(self._force(field), STEP_BLUR)
         self.count += 1
         step = in_slabs(self._downhill, force, self.first, self.second, self.ramp)
-        return _with_still_border(smooth(compose(field, step), self.field_blur))
+        return _with_still_border(smooth(compose_with_step(field, step), self.field_blur))
 
     def _force(self, field: torch.Tensor) -> torch.Tensor:
         """The derivative of the dissimilarity with respect to each voxel's place, (1, 3, d, h, w)."""
@@ -168,7 +168,8 @@ class AffineWarper:
     """
 
     def __init__(self, moving: torch.Tensor, matrix: np.ndarray, shape: tuple[int, ...], factor: int) -> None:
-        self.moving = moving_average(moving, factor)
+        # Channels side by side are read together.
+        self.moving = moving_average(moving, factor).contiguous(memory_format=torch.channels_last_3d)
         # Voxel x of this level lies at factor x + middle of the full grid.
         middle = (factor - 1) / 2
         shift = matrix[:3, :3] @ np.full(3, middle) + matrix[:3, 3] - middle

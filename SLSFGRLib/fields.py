@@ -7,13 +7,14 @@ back: ``warped(x) = moving(x + u(x))``. Resizing keeps the faces of the volume w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch.nn import functional
 
-from .slabs import along_each_axis
+from .slabs import along_each_axis, in_slabs
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
@@ -39,16 +40,20 @@ def sample(
     :returns: (B, C, ...), the shape of the grid of ``positions``.
     """
     sizes = image.shape[2:]
-    # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first.
-    scaled = torch.stack([(2.0 * positions[:, axis] + 1.0) / sizes[axis] - 1.0 for axis in (2, 1, 0)], dim=-1)
+    # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first. One coordinate after
+    # the other, not interleaved: to write them so takes as long as reading the image.
+    scaled = torch.stack(
+        [positions[:, axis] * (2.0 / sizes[axis]) + (1.0 / sizes[axis] - 1.0) for axis in (2, 1, 0)], 1
+    )
     options = {"mode": mode, "padding_mode": padding, "align_corners": False}
     if image.device.type != "cpu" or len(image) > 1:
-        return functional.grid_sample(image, scaled, **options)
+        return functional.grid_sample(image, scaled.movedim(1, -1), **options)
     # On a CPU each image of a batch is read with one core; cut into a batch, a single one is read with all.
-    parts, points = torch.get_num_threads(), scaled[0, ..., 0].numel()
-    rows = functional.pad(scaled.view(points, 3), (0, 0, 0, -points % parts)).view(parts, 1, 1, -1, 3)
+    parts, points = torch.get_num_threads(), scaled[0, 0].numel()
+    rows = functional.pad(scaled.view(3, points), (0, -points % parts)) if points % parts else scaled
+    rows = rows.view(3, parts, 1, 1, -1).permute(1, 2, 3, 4, 0)
     found = functional.grid_sample(image.expand(parts, -1, -1, -1, -1), rows, **options)
-    return found.transpose(0, 1).reshape(1, image.shape[1], -1)[..., :points].reshape(1, -1, *scaled.shape[1:-1])
+    return found.transpose(0, 1).reshape(1, image.shape[1], -1)[..., :points].reshape(1, -1, *positions.shape[2:])
 
 
 def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border") -> torch.Tensor:
@@ -59,6 +64,30 @@ def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", paddi
 def compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
     """The field of ``x -> (id + outer)((id + inner)(x))``: ``inner(x) + outer(x + inner(x))``."""
     return warp(outer, inner) + inner
+
+
+def compose_with_step(field: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+    """:func:`compose` with a step of at most one voxel along each axis, in less than half the time.
+
+    The step is taken along one axis after the other, each a map that keeps the order of voxels, so that it folds
+    nothing; between voxels the field is interpolated with the neighbour to which the step points. That differs from
+    the step taken at once by products of the step and of its own change from voxel to voxel.
+    """
+    for axis in (2, 3, 4):
+        along = step[:, axis - 2 : axis - 1]
+        field = in_slabs(partial(_stepped, axis=axis), field, along, across=3 if axis == 2 else 2)
+    return field
+
+
+def _stepped(field: torch.Tensor, along: torch.Tensor, axis: int) -> torch.Tensor:
+    """The field composed with a step of -1 to 1 along an axis, edges continued."""
+    count = field.shape[axis] - 1
+    difference = field.narrow(axis, 1, count) - field.narrow(axis, 0, count)
+    found = field.clone()
+    found.narrow(axis, 0, count).addcmul_(difference, along.clamp(min=0).narrow(axis, 0, count))
+    found.narrow(axis, 1, count).addcmul_(difference, along.clamp(max=0).narrow(axis, 1, count))
+    found[:, axis - 2 : axis - 1].add_(along)
+    return found
 
 
 def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
@@ -170,7 +199,7 @@ def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
     """
     if sigma <= 0:
         return volume
-    radius = max(1, round(3 * sigma))
+    radius = max(1, math.ceil(3 * sigma - 0.5))
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()

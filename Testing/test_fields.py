@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,13 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from SLSFGRLib.fields import (
     central_differences,
     compose,
+    compose_with_step,
     determinant,
     downsample,
     integrate,
     invert,
     jacobian_determinant,
+    lengths,
     moving_average,
     resize_field,
     resize_image,
@@ -123,6 +127,32 @@ def test_composing_applies_the_inner_field_first():
     torch.testing.assert_close(inner(both, 2), inner(expected, 2), atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("step", [[0.3, -0.9, 0.0], [-0.5, 0.5, 1.0]])
+def test_composing_with_the_same_step_everywhere_interpolates(step):
+    field, inner_field = noise(1, 3, *SHAPE), constant_field(step)
+    before = field.clone()
+    torch.testing.assert_close(compose_with_step(field, inner_field), compose(field, inner_field), atol=1e-4, rtol=0)
+    assert torch.equal(field, before)
+
+
+def test_composing_with_a_smooth_step_is_nearly_composing():
+    field, step = smooth_field(2.0), smooth_field(0.5, seed=1)
+    both = compose(field, step)
+    assert lengths(both - field).max() > 0.4
+    difference = lengths(compose_with_step(field, step) - both)
+    assert difference.max() < 0.05
+    assert difference.mean() < 0.005
+
+
+def test_many_steps_fold_nothing():
+    step = smooth_field(0.5)
+    field, at_once = (torch.zeros_like(step) for _ in range(2))
+    for _ in range(12):
+        field, at_once = compose_with_step(field, step), at_once + step
+    assert jacobian_determinant(at_once).min() < 0.0
+    assert jacobian_determinant(field).min() > 0.0
+
+
 def test_constant_velocity_is_integrated_to_a_shift():
     velocity = constant_field([1.5, -2.0, 0.75])
     torch.testing.assert_close(integrate(velocity), velocity, atol=1e-4, rtol=0)
@@ -205,7 +235,7 @@ def test_smooth_is_a_gaussian(sigma):
     volume = noise(1, 2, 20, 22, 24)
     expected = np.stack(
         [
-            gaussian_filter(channel.double().numpy(), sigma, mode="nearest", radius=max(1, round(3 * sigma)))
+            gaussian_filter(channel.double().numpy(), sigma, mode="nearest", radius=max(1, math.ceil(3 * sigma - 0.5)))
             for channel in volume[0]
         ]
     )

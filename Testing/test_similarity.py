@@ -13,7 +13,7 @@ from SLSFGRLib.similarity import (
     MutualInformation,
     NormalisedGradients,
 )
-from SLSFGRLib.similarity.local_correlation import LocalCorrelationGradient, box_sum
+from SLSFGRLib.similarity.local_correlation import LocalCorrelationGradient, box_sum, local_correlation
 from SLSFGRLib.similarity.mind import EDGES, descriptor
 from SLSFGRLib.similarity.mutual_information import normalised_mutual_information, soft_bins
 
@@ -134,15 +134,34 @@ def test_lncc_ignores_a_gain_that_changes_from_place_to_place():
     assert float(local(gain * image, image)) < 0.4 * float(whole(gain * image, image))
 
 
-@pytest.mark.parametrize("radius", [1, 2])
-def test_written_out_lncc_gradient_equals_automatic_differentiation(radius):
-    fixed, start = random_image(9, 8, 10), random_image(9, 8, 10, seed=1)
+def lncc_in_every_second_cube(warped, fixed, noise=1e-3):
+    """The sum of the measure over the cubes of eight voxels that begin two voxels before every second one."""
+    kept = tuple(slice(-(-size // 2)) for size in fixed.shape[2:])
+
+    def mean(image):
+        whole = torch.nn.functional.avg_pool3d(torch.nn.functional.pad(image, [2, 6] * 3), 8, stride=2)
+        return whole[(..., *kept)]
+
+    variances = [mean(image * image) - mean(image) ** 2 + noise for image in (warped, fixed)]
+    covariance = (mean(warped * fixed) - mean(warped) * mean(fixed)).abs() + noise
+    return (covariance**2 / (variances[0] * variances[1])).sum()
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 10), (9, 8, 11)])
+def test_written_out_lncc_gradient_equals_automatic_differentiation(shape):
+    fixed, start = random_image(*shape), random_image(*shape, seed=1)
     warped = start.clone().requires_grad_()
-    value = LocalCorrelation(radius)(warped, fixed)
-    (expected,) = torch.autograd.grad(value * fixed.numel(), warped)
-    found = LocalCorrelationGradient(fixed, radius)(start)
-    assert expected[..., 0].abs().max() > 1e-3
+    # Each cube stands for eight voxels.
+    (expected,) = torch.autograd.grad(-8 * lncc_in_every_second_cube(warped, fixed), warped)
+    found = LocalCorrelationGradient(fixed)(start)
+    assert expected.abs().max() > 1e-3
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_lncc_of_every_second_cube_is_that_of_all():
+    first, second = blobs(0), blobs(1) + 0.5 * blobs(0)
+    share = float(lncc_in_every_second_cube(first, second)) / (first.numel() / 8)
+    assert share == pytest.approx(float(local_correlation(first, second).mean()), abs=0.05)
 
 
 def test_lncc_gradient_leaves_its_images_alone():
