@@ -197,9 +197,9 @@ def _expected_shares(mode: str, affine: bool, segmenting: bool) -> dict[str, flo
     if affine:
         shares["Aligning the heads"] = 0.7
     shares["Deforming"], shares["Inverting the transform"] = {
-        "fast": (1.2, 0.2),
-        "standard": (10.0, 1.2),
-        "accurate": (17.0, 1.2),
+        "fast": (0.8, 0.1),
+        "standard": (7.5, 1.2),
+        "accurate": (12.0, 1.2),
     }[mode]
     return shares | {"Writing into the images' space": 0.5}
 
