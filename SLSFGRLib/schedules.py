@@ -33,8 +33,8 @@ MODES = tuple(SCHEDULES)
 # libraries, for each voxel of the prepared fixed image, and for each voxel of the finest field, also for every map of
 # a tissue there.
 BASE_BYTES = 400_000_000
-IMAGE_BYTES = 180
-FIELD_BYTES, TISSUE_BYTES = 210, 50
+IMAGE_BYTES = 192
+FIELD_BYTES, TISSUE_BYTES = 200, 20
 
 
 def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:
