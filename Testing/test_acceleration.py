@@ -43,7 +43,9 @@ def test_a_gpu_works_with_half_the_digits_if_it_can(can, expected, monkeypatch):
         assert not can or torch.get_autocast_dtype("cuda") == expected
 
 
-def test_half_the_digits_give_nearly_the_same_losses_and_fields_with_all_of_theirs(network):
+def test_half_the_digits_give_nearly_the_same_losses_and_fields_with_all_of_theirs(network, monkeypatch):
+    # oneDNN's bfloat16 gradients of small convolutions on a CPU read memory that nothing wrote: now and then NaN.
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     moving, fixed = example(0), example(1)
     whole = pair_losses(network, moving, fixed, 1.0)
     with torch.autocast("cpu", torch.bfloat16):
