@@ -19,7 +19,7 @@ from SLSFGRLib.process_setup import set_up_process
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-BASE = ROOT / "Resources" / "Recipes" / "sl_sfgr.toml"
+BASE = ROOT / "Resources" / "Recipes" / "sl_sfgr_4_joint.toml"
 SPACING_MM = 4
 SHAPE = (40, 48, 40)
 FIGURES = ("registration_dice", "segmentation_dice", "folding_percent")

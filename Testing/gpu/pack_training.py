@@ -13,10 +13,10 @@ from pathlib import Path
 RECIPES = Path(__file__).resolve().parents[2] / "Resources" / "Recipes"
 # The stages in their order: the folder of each, which the next one's recipe names as its start, and its recipe.
 STAGES = {
-    "first": "sl_sfgr_segmentation.toml",
-    "second": "sl_sfgr_calibration.toml",
-    "third": "sl_sfgr_registration.toml",
-    "last": "sl_sfgr.toml",
+    "first": "sl_sfgr_1_segmentation.toml",
+    "second": "sl_sfgr_2_calibration.toml",
+    "third": "sl_sfgr_3_registration.toml",
+    "last": "sl_sfgr_4_joint.toml",
 }
 
 
