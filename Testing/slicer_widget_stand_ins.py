@@ -4,6 +4,7 @@
 import re
 from typing import ClassVar
 
+import vtk
 from PySide6.QtCore import Property, Qt, Signal
 from PySide6.QtGui import QPainter, QPalette, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
@@ -141,12 +142,17 @@ def _text(name):
     return Property(str, lambda self: self._texts[name], store)
 
 
+def scene_nodes(scene):
+    return [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
+
+
 class _NodeList(QComboBox):
     """What both node selectors share: the scene and the kinds of nodes to list."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
         self._scene, self._types, self._observers = None, [], []
+        self._listed, self._leaving, self._observed = [], None, {}
         self._flags = {"showChildNodeTypes": True, "noneEnabled": False, "addEnabled": True}
         self._flags |= {"removeEnabled": True, "renameEnabled": False}
         self._texts = {"noneDisplay": "None", "baseName": ""}
@@ -157,17 +163,30 @@ class _NodeList(QComboBox):
         self._scene = scene
         events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent)
         self._observers = [scene.AddObserver(event, self._on_scene) for event in events]
+        # qMRMLSceneModel lets go of a node before it is removed, after those who observe at the default priority.
+        self._observers.append(scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._on_removal, -10.0))
         self.refresh()
 
     def _on_scene(self, caller, event):
+        for node in scene_nodes(self._scene):
+            if id(node) not in self._observed:
+                self._observed[id(node)] = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_node)
         self.refresh()
+
+    def _on_node(self, node, event):
+        if node.GetHideFromEditors() and node in self._listed:
+            self.refresh()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removal(self, caller, event, node):
+        self._leaving = node
+        self.refresh()
+        self._leaving = None
 
     def listed(self):
         """The nodes of the scene that the selector offers."""
-        if self._scene is None:
-            return []
-        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
-        return [node for node in nodes if self.accepts(node)]
+        nodes = [] if self._scene is None else scene_nodes(self._scene)
+        return [node for node in nodes if node is not self._leaving and self.accepts(node)]
 
     def accepts(self, node):
         if node.GetHideFromEditors():
@@ -225,17 +244,25 @@ class qMRMLNodeComboBox(_NodeList):
         self.setCurrentNode(self._listed[index])
 
     def refresh(self):
-        nodes = self.listed()
+        before, nodes = self._listed, self.listed()
         self._listed = [None, *nodes] if self._flags["noneEnabled"] else nodes
         self.clear()
         self.addItems([node.GetName() if node else self._texts["noneDisplay"] for node in self._listed])
         gone = self._node is not None and self._node not in nodes
         if gone:
-            self._node = None
+            # As QComboBox does: to the row above, be it "None" or another node.
+            above = max(before.index(self._node) - 1, 0) if self._node in before else 0
+            self._node = self._listed[above] if above < len(self._listed) else None
         if self._node in self._listed:
             self.setCurrentIndex(self._listed.index(self._node))
         if gone:
-            self.currentNodeChanged.emit(None)
+            self.currentNodeChanged.emit(self._node)
+
+    def removeCurrentNode(self):
+        """What the entry "Delete current ..." does."""
+        if not self._flags["removeEnabled"]:
+            raise RuntimeError(f"{self.objectName()} does not delete nodes.")
+        self._scene.RemoveNode(self._node)
 
 
 class qMRMLCheckableNodeComboBox(_NodeList):
@@ -261,7 +288,7 @@ class qMRMLCheckableNodeComboBox(_NodeList):
         self.checkedNodesChanged.emit()
 
     def refresh(self):
-        nodes = self.listed()
+        nodes = self._listed = self.listed()
         self._checked = [node for node in self._checked if node in nodes]
         model = QStandardItemModel(self)
         for node in nodes:

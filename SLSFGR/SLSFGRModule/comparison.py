@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from .geometry import fillLike
 
 SQUARE_MM = 20.0
-CHECKERBOARD = _("SLSFGR checkerboard")
+CHECKERBOARD = "SLSFGR.Checkerboard"  # attribute of the volume that is made here
 
 
 def canCompare(fixedVolumeNode, warpedVolumeNode):
@@ -22,9 +22,9 @@ def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard):
     :param opacity: of the warped volume, 0 to 1.
     :param asCheckerboard: show squares of either instead.
     """
-    last = slicer.mrmlScene.GetFirstNodeByName(CHECKERBOARD)
-    if last:
-        slicer.mrmlScene.RemoveNode(last)
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(CHECKERBOARD):
+            slicer.mrmlScene.RemoveNode(node)
     layers = {"background": fixedVolumeNode, "foreground": warpedVolumeNode}
     if asCheckerboard:
         layers = {"background": makeCheckerboard(fixedVolumeNode, warpedVolumeNode), "foreground": None}
@@ -37,7 +37,8 @@ def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):
     steps = np.maximum(1, np.round(SQUARE_MM / np.array(fixedVolumeNode.GetSpacing()[::-1]))).astype(int)
     squares = sum(axis // step for axis, step in zip(np.ogrid[tuple(map(slice, fixed.shape))], steps, strict=True)) % 2
     node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetName(CHECKERBOARD)
+    node.SetName(_("SLSFGR checkerboard"))
+    node.SetAttribute(CHECKERBOARD, "true")
     node.SetSaveWithScene(False)
     node.HideFromEditorsOn()
     slicer.mrmlScene.AddNode(node)

@@ -19,7 +19,8 @@ from .reasons import reasonNotToCarry, reasonNotToOverwrite, reasonNotToRegister
 
 POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
-OUTPUTS = [name.removesuffix("Node") for name in vars(RegistrationNodes()) if name.endswith("Node")]
+INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
+OUTPUTS = tuple(name.removesuffix("Node") for name in vars(RegistrationNodes()) if name.endswith("Node"))
 
 
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -46,6 +47,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self._onSceneStartImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._onNodeRemoved)
         self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
         self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
@@ -80,13 +84,34 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _setParameterNode(self, parameterNode):
         if self._parameterNode:
             self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateButtons)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNodeModified)
             self.runner.stand_by(False)
         self._parameterNode = parameterNode
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._updateButtons)
+            self._lastSelection = self._selection()
+            self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNodeModified)
             self._updateButtons()
+
+    def _selection(self):
+        """Return the selected nodes by parameter; None where nothing is selected."""
+        return {name: getattr(self._parameterNode, name) for name in INPUTS + OUTPUTS}
+
+    def _deselect(self, names):
+        with slicer.util.NodeModify(self._parameterNode.parameterNode):
+            for name in names:
+                setattr(self._parameterNode, name, None)
+
+    def _onParameterNodeModified(self, caller, event):
+        """Undo what a selector selected by itself: it goes to the row above when its node is hidden from it."""
+        last, self._lastSelection = self._lastSelection, self._selection()
+        hidden = [
+            name
+            for name, node in self._lastSelection.items()
+            if node and last[name] and node is not last[name] and last[name].GetHideFromEditors()
+        ]
+        self._deselect(hidden)
+        self._updateButtons()
 
     def _onSceneStartClose(self, caller, event):
         self.exit()
@@ -96,10 +121,26 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.enter()
 
+    def _onSceneStartImport(self, caller, event):
+        """Look away while the choices of the added scene name nodes that are not there yet."""
+        self.exit()
+
+    def _onSceneEndImport(self, caller, event):
+        if self.parent.isEntered:
+            self.enter()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller, event, node):
+        """Deselect a node before the selectors notice that it goes: they would select the one in the row above."""
+        if self._parameterNode:
+            self._deselect([name for name, selected in self._selection().items() if selected is node])
+
     def _onNodeRemoved(self, caller, event):
         if self.runner.is_running and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
             self._abandonRun()
             self._say(_("A volume was removed from the scene, and the run with it."))
+        else:
+            self._updateButtons()
 
     def _abandonRun(self):
         """End a run, if there is one, and forget what was said of the last."""
@@ -113,7 +154,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not chosen or self.runner.is_running:
             return
         volumes = chosen.fixedVolume, chosen.movingVolume
-        clash = reasonNotToOverwrite([*volumes, *(getattr(chosen, name) for name in OUTPUTS)])
+        inputs, outputs = ([getattr(chosen, name) for name in names] for names in (INPUTS, OUTPUTS))
+        clash = reasonNotToOverwrite(inputs, outputs)
         reason = reasonNotToRegister(*volumes, chosen.initialTransform) or clash
         self.ui.registerButton.text = _("Register")
         self._enable("register", reason)
@@ -154,6 +196,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self._say(reason)
                 return
             self._volumes = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
+            self._outputs = RegistrationNodes(**{f"{name}Node": getattr(self._parameterNode, name) for name in OUTPUTS})
             job = prepare(self._parameterNode, *self._volumes)
             self.ui.logTextEdit.clear()
             self.runner.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
@@ -174,9 +217,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _publish(self, result):
         chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
-        into = RegistrationNodes(**{f"{name}Node": getattr(chosen, name) for name in OUTPUTS})
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
-            nodes = publish(result, *self._volumes, into)
+            nodes = publish(result, *self._volumes, self._outputs)
             with slicer.util.NodeModify(chosen.parameterNode):
                 for name in OUTPUTS:
                     setattr(chosen, name, getattr(nodes, f"{name}Node") or getattr(chosen, name))

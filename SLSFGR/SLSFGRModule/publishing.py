@@ -46,7 +46,8 @@ def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
 
     :param result: as :class:`SLSFGRLib.jobs.JobResult`.
     :param fixedVolumeNode, movingVolumeNode: None if it was not segmented.
-    :param into: :class:`RegistrationNodes` to fill; where it holds None, a node is made.
+    :param into: :class:`RegistrationNodes` to fill; where it holds None, or a node that has left the scene, one is
+        made. No other node is changed.
     :returns: :class:`RegistrationNodes`.
     """
     before = set(slicer.mrmlScene.GetNodes())
@@ -81,7 +82,8 @@ def _published(result, fixedVolumeNode, movingVolumeNode, into):
     nodes, texts = {}, {}
     for place, (part, fill, name, volumeNodes) in parts.items():
         if part is not None:
-            nodes[place] = node = getattr(into, place, None) or _newNode(place)
+            chosen = getattr(into, place, None)
+            nodes[place] = node = chosen if slicer.mrmlScene.IsNodePresent(chosen) else _newNode(place)
             fill(node, part, *volumeNodes)
             _placeBeside(volumeNodes[0], node)
             texts[node] = name.format(**names, first=next(iter(names.values())))

@@ -49,11 +49,21 @@ def _reasonNotToStartFrom(transformNode, movingVolumeNode):
     return ""
 
 
-def reasonNotToOverwrite(nodes):
-    """Why results cannot go into nodes, any of which may be None: one of the inputs and outputs is there twice."""
-    twice = next((node for number, node in enumerate(nodes) if node and node in nodes[:number]), None)
-    text = _("{name} would be overwritten. Select another output, or none.")
-    return text.format(name=twice.GetName()) if twice else ""
+def reasonNotToOverwrite(inputs, outputs):
+    """Why results cannot go into the outputs: one of them is needed as it is, or selected for two results.
+
+    :param inputs, outputs: nodes, any of which may be None.
+    """
+    taken = [node for node in inputs if node]
+    for node in taken:  # which grows
+        parent = node.GetParentTransformNode()
+        if parent and parent not in taken:
+            taken.append(parent)
+    for node in filter(None, outputs):
+        if node in taken:
+            return _("{name} would be overwritten. Select another output, or none.").format(name=node.GetName())
+        taken.append(node)
+    return ""
 
 
 def reasonNotToCarry(checkedNodes, *neededNodes):
