@@ -7,9 +7,9 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
-from SLSFGRModule.engine import torchInstalled
+from SLSFGRModule.library import torchInstalled
 from SLSFGRModule.logic import SLSFGRLogic
-from SLSFGRModule.panel import SLSFGRWidget
+from SLSFGRModule.widget import SLSFGRWidget
 
 __all__ = ["SLSFGR", "SLSFGRLogic", "SLSFGRTest", "SLSFGRWidget"]
 

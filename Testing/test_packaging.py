@@ -95,7 +95,7 @@ def without_build_files(files):
 
 def test_every_file_of_the_module_is_installed_and_no_other_lies_beside_it(installed):
     expected = without_build_files(files_in_git("SLSFGR"))
-    assert Path("SLSFGRModule/panel.py") in expected
+    assert Path("SLSFGRModule/widget.py") in expected
     assert {path for path in files_below(installed) if path.parts[0] != "SLSFGRLib"} == expected
 
 

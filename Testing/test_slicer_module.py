@@ -21,7 +21,7 @@ import slicer
 import slicer_stand_ins
 
 module = slicer_stand_ins.load("SLSFGR")
-engine = slicer_stand_ins.load("SLSFGRModule.engine")
+library = slicer_stand_ins.load("SLSFGRModule.library")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 UI = ElementTree.parse(REPOSITORY / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
@@ -156,16 +156,16 @@ def test_tests_for_inside_slicer_pass(widget, monkeypatch):
 
 
 def test_missing_torch_is_told_with_the_way_to_get_it(monkeypatch):
-    monkeypatch.setattr(engine, "find_spec", lambda name: None)
-    assert "Install the PyTorch extension" in engine.reasonWithoutTorch()
-    monkeypatch.setattr(engine, "find_spec", lambda name: name != "torch" or None)
-    assert "Press Register" in engine.reasonWithoutTorch()
+    monkeypatch.setattr(library, "find_spec", lambda name: None)
+    assert "Install the PyTorch extension" in library.reasonWithoutTorch()
+    monkeypatch.setattr(library, "find_spec", lambda name: name != "torch" or None)
+    assert "Press Register" in library.reasonWithoutTorch()
 
 
 def test_library_is_found_in_a_source_checkout_without_getting_before_others(tmp_path, monkeypatch):
-    path = tmp_path / "SLSFGR/SLSFGRModule/engine.py"
+    path = tmp_path / "SLSFGR/SLSFGRModule/library.py"
     path.parent.mkdir(parents=True)
-    shutil.copy(engine.__file__, path)
+    shutil.copy(library.__file__, path)
     (tmp_path / "SLSFGRLib").mkdir()
     (tmp_path / "SLSFGRLib/__init__.py").write_text("NAME = 'the one of this checkout'")
     for name in [name for name in sys.modules if name.partition(".")[0] == "SLSFGRLib"]:
@@ -173,7 +173,7 @@ def test_library_is_found_in_a_source_checkout_without_getting_before_others(tmp
     monkeypatch.setattr(sys, "meta_path", [importlib.machinery.PathFinder])
     monkeypatch.setattr(sys, "path", [place for place in sys.path if not (Path(place) / "SLSFGRLib").exists()])
     before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("engine_of_checkout", path)
+    spec = importlib.util.spec_from_file_location("library_of_checkout", path)
     checkout = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(checkout)
     try:

@@ -20,9 +20,9 @@ from SLSFGRLib.jobs import JobResult
 from SLSFGRLib.label_table import read_label_table
 
 SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
-carrying = slicer_stand_ins.load("SLSFGRModule.carrying")
+apply_transform = slicer_stand_ins.load("SLSFGRModule.apply_transform")
 comparison = slicer_stand_ins.load("SLSFGRModule.comparison")
-publishing = slicer_stand_ins.load("SLSFGRModule.publishing")
+output_nodes = slicer_stand_ins.load("SLSFGRModule.output_nodes")
 segmentations = slicer_stand_ins.load("SLSFGRModule.segmentations")
 
 # One column for each image axis, LPS.
@@ -92,7 +92,7 @@ def register(volumes, bend=0.0, **options):
 
 
 def image_of(volume_node):
-    return slicer_stand_ins.load("SLSFGRModule.geometry").imageFromVolumeNode(volume_node)
+    return slicer_stand_ins.load("SLSFGRModule.itk_conversion").imageFromVolumeNode(volume_node)
 
 
 def saved_and_read(scene, folder):
@@ -217,12 +217,12 @@ def test_every_structure_of_the_shipped_table_becomes_a_coded_segment(axial_pair
 def test_fluid_does_not_hide_the_brain_in_3d_unless_the_user_wants_it(axial_pair):
     labels = sitk.Cast(labelled(image_of(axial_pair[0])) == 2, sitk.sitkUInt16) * 24
     result = JobResult(fixed_labels=labels, report={})
-    node = publishing.publish(result, axial_pair[0], None).fixedSegmentationNode
+    node = output_nodes.publish(result, axial_pair[0], None).fixedSegmentationNode
     display = node.GetDisplayNode()
     assert not display.GetSegmentVisibility3D("Cerebrospinal fluid")
     assert display.GetSegmentOpacity2DFill("Cerebrospinal fluid") == pytest.approx(0.3)
     display.SetSegmentVisibility3D("Cerebrospinal fluid", True)
-    publishing.publish(result, axial_pair[0], None, publishing.RegistrationNodes(fixedSegmentationNode=node))
+    output_nodes.publish(result, axial_pair[0], None, output_nodes.RegistrationNodes(fixedSegmentationNode=node))
     assert display.GetSegmentVisibility3D("Cerebrospinal fluid")
 
 
@@ -240,7 +240,7 @@ def test_a_label_that_the_table_does_not_know_is_refused_and_nothing_is_added(ax
     before = scene.GetNumberOfNodes()
     labels = labelled(image_of(axial_pair[0])) + 9000
     with pytest.raises(ValueError, match="does not hold the labels 9000, 9002, 9017, 9053"):
-        publishing.publish(JobResult(fixed_labels=labels), axial_pair[0], None)
+        output_nodes.publish(JobResult(fixed_labels=labels), axial_pair[0], None)
     assert scene.GetNumberOfNodes() == before
 
 
@@ -416,7 +416,7 @@ def test_a_run_that_cannot_be_published_renames_nothing(axial_pair, other_volume
     first = register(axial_pair)
     labels = labelled(image_of(axial_pair[0])) + 9000
     with pytest.raises(ValueError, match="does not hold"):
-        publishing.publish(JobResult(fixed_labels=labels), other_volume, None, first)
+        output_nodes.publish(JobResult(fixed_labels=labels), other_volume, None, first)
     assert first.fixedSegmentationNode.GetName() == "before segmentation"
     assert first.fixedSegmentationNode.GetSegmentation().GetNumberOfSegments() == 3
 
@@ -484,7 +484,7 @@ def test_initial_transform_is_handed_on_as_fixed_to_moving_points(axial_pair):
 
 
 def carry(node, nodes, fixed):
-    return carrying.carry(node, nodes.transformNode, nodes.inverseTransformNode, fixed)
+    return apply_transform.carry(node, nodes.transformNode, nodes.inverseTransformNode, fixed)
 
 
 def test_a_carried_volume_has_the_values_of_simpleitk(pair):

@@ -24,7 +24,7 @@ from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model, ModelSettings
 
 module = slicer_stand_ins.load("SLSFGR")
-engine = slicer_stand_ins.load("SLSFGRModule.engine")
+library = slicer_stand_ins.load("SLSFGRModule.library")
 
 FOLDER = Path(__file__).resolve().parent
 UI = ElementTree.parse(FOLDER.parent / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
@@ -118,7 +118,7 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
         element.findtext("string") for element in UI.iter("property") if element.get("name") == "SlicerParameterName"
     ]
     assert len(bound) == len(set(bound))
-    kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
+    kinds = slicer_stand_ins.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
     assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "model"}
 
@@ -133,7 +133,7 @@ def test_the_model_chooser_offers_models_remembers_them_and_leaves_its_binding_t
 
 
 def test_every_selector_lists_the_class_of_its_parameter():
-    kinds = slicer_stand_ins.load("SLSFGRModule.parameters").SLSFGRParameterNode.allParameters
+    kinds = slicer_stand_ins.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     for element in UI.iter("widget"):
         if element.get("class") == "qMRMLNodeComboBox":
             values = {found.get("name"): found for found in element.findall("property")}
@@ -757,7 +757,7 @@ def without_torch(monkeypatch):
     def find_spec(name):
         return {"torch": state.installed, "PyTorchUtils": state.extension}.get(name, True) or None
 
-    monkeypatch.setattr(engine, "find_spec", find_spec)
+    monkeypatch.setattr(library, "find_spec", find_spec)
     monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
     return state
 

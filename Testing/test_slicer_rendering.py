@@ -15,7 +15,7 @@ from rendering import render_in_3d, render_slice
 
 from SLSFGRLib.jobs import JobResult
 
-publish = slicer_stand_ins.load("SLSFGRModule.publishing").publish
+publish = slicer_stand_ins.load("SLSFGRModule.output_nodes").publish
 
 if not vtk.vtkRenderWindow().SupportsOpenGL():
     pytest.skip("there is no OpenGL here", allow_module_level=True)

@@ -18,7 +18,7 @@ from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, invers
 from SLSFGRLib.fields import smooth
 
 SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
-geometry = slicer_stand_ins.load("SLSFGRModule.geometry")
+itk_conversion = slicer_stand_ins.load("SLSFGRModule.itk_conversion")
 
 TOLERANCE_MM = 0.05
 SIZE = (22, 26, 20)
@@ -102,7 +102,7 @@ def assert_both_map_alike(forward_node, inverse_node, forward, inverse, image):
 
 def node_from_itk(transform):
     node = slicer.vtkMRMLTransformNode()
-    node.SetAndObserveTransformFromParent(geometry.vtkTransformFromITK(transform))
+    node.SetAndObserveTransformFromParent(itk_conversion.vtkTransformFromITK(transform))
     return node
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from .geometry import fillLike
+from .itk_conversion import fillLike
 
 SQUARE_MM = 20.0
 CHECKERBOARD = "SLSFGR.Checkerboard"  # attribute of the volume that is made here

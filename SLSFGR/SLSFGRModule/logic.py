@@ -4,11 +4,11 @@ from pathlib import Path
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
-from .engine import importLibrary, reasonWithoutTorch
-from .geometry import imageFromVolumeNode, initialTransformFromNode
-from .parameters import SLSFGRParameterNode
-from .publishing import publish
-from .reasons import reasonNotToRegister, reasonNotToSegment, reasonNotToUse
+from .itk_conversion import imageFromVolumeNode, initialTransformFromNode
+from .library import importLibrary, reasonWithoutTorch
+from .output_nodes import publish
+from .parameter_node import SLSFGRParameterNode
+from .validation import reasonNotToRegister, reasonNotToSegment, reasonNotToUse
 
 
 class SLSFGRLogic(ScriptedLoadableModuleLogic):

@@ -5,7 +5,7 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-from .engine import importLibrary
+from .library import importLibrary
 
 VOXELS = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()  # not surfaces
 

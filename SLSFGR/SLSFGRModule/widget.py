@@ -10,12 +10,12 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from .carrying import carry
+from .apply_transform import carry
 from .comparison import canCompare, showComparison
-from .engine import importLibrary, jobRunner, reasonWithoutTorch, torchInstalled
+from .library import importLibrary, jobRunner, reasonWithoutTorch, torchInstalled
 from .logic import SLSFGRLogic
-from .publishing import RegistrationNodes, publish
-from .reasons import reasonNotToCarry, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
+from .output_nodes import RegistrationNodes, publish
+from .validation import reasonNotToCarry, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
 
 POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")

@@ -8,7 +8,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .geometry import fillLike, vtkTransformFromITK
+from .itk_conversion import fillLike, vtkTransformFromITK
 from .segmentations import segmentationFromLabels
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain

@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from .engine import importLibrary
+from .library import importLibrary
 
 
 def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=None):
