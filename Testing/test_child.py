@@ -12,7 +12,7 @@ from conftest import empty_image, head_image
 from SLSFGRLib.child import JobProcess, JobRunner
 from SLSFGRLib.jobs import SegmentationJob
 
-WORKERS = str(Path(__file__).with_name("panel_workers.py"))
+WORKERS = str(Path(__file__).parent / "slicer_extension" / "panel_workers.py")
 
 
 class Listener:

@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slicer_extension"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import SimpleITK as sitk
 import slicer
-import slicer_stand_ins
 from nodes import add_volume
+from stand_ins import slicer_module
 
-module = slicer_stand_ins.load("SLSFGR")
+module = slicer_module.load("SLSFGR")
 
 BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
 WORKER_LOADS = 20.0  # seconds in which the process that stands by has loaded torch, while a user still looks
@@ -33,7 +33,7 @@ def main() -> None:
         parser.add_argument(role, nargs="?", type=Path, default=BRAINS / default)
     parser.add_argument("--mode", default="fast", choices=("fast", "standard", "accurate"))
     arguments = parser.parse_args()
-    slicer_stand_ins.new_scene()
+    slicer_module.new_scene()
     widget = module.SLSFGRWidget()
     report("panel opens", *timed(widget.setup))
     volumes = [add_volume(sitk.ReadImage(str(path)), path.name) for path in (arguments.fixed, arguments.moving)]

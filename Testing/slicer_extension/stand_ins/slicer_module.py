@@ -15,17 +15,18 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 and the system's OpenGL", exc_type=ImportError)
 
 import slicer
-from parameter_node_stand_in import parameterNodeWrapper
 from PySide6.QtCore import QEventLoop
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
-from pythonqt_stand_ins import QtModule, ui_loader, wrap, wrapper_class
-from slicer_widget_stand_ins import CTK_WIDGETS, SLICER_WIDGETS
 
-MODULE_FOLDER = Path(__file__).resolve().parents[1] / "SLSFGR"
+from .parameter_node import parameterNodeWrapper
+from .pythonqt import QtModule, ui_loader, wrap, wrapper_class
+from .qmrml_widgets import CTK_WIDGETS, SLICER_WIDGETS
+
+MODULE_FOLDER = Path(__file__).resolve().parents[3] / "SLSFGR"
 PARENT_PROPERTIES = {
     "title",
     "categories",

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import slicer_stand_ins
 import vtk
 from conftest import empty_image, head_image
 from nodes import add_volume
 from panel_workers import labelled, volumes_ml
 from rendering import render_in_3d, render_slice
+from stand_ins import slicer_module
 
 from SLSFGRLib.jobs import JobResult
 
-publish = slicer_stand_ins.load("SLSFGRModule.output_nodes").publish
+publish = slicer_module.load("SLSFGRModule.output_nodes").publish
 
 if not vtk.vtkRenderWindow().SupportsOpenGL():
     pytest.skip("there is no OpenGL here", allow_module_level=True)
@@ -24,7 +24,7 @@ if not vtk.vtkRenderWindow().SupportsOpenGL():
 @pytest.fixture
 def segmented():
     """The segmentation node of a head, over its volume in the slice views."""
-    scene = slicer_stand_ins.new_scene()
+    scene = slicer_module.new_scene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
@@ -33,7 +33,7 @@ def segmented():
     slicer.util.setSliceViewerLayers(background=volume)
     result = JobResult(fixed_labels=labels, report={"volumes_ml": {"fixed": volumes_ml(labels)}})
     yield publish(result, volume, None).fixedSegmentationNode
-    slicer_stand_ins.new_scene()
+    slicer_module.new_scene()
 
 
 def coloured(pixels):
@@ -42,7 +42,7 @@ def coloured(pixels):
 
 
 def test_segments_lie_over_the_volume_in_a_slice_view(segmented):
-    view = slicer_stand_ins.slice_views()[0]
+    view = slicer_module.slice_views()[0]
     with_segments = render_slice(view, "Axial", (0.0, 0.0, 0.0), 8.0, 120)
     segmented.GetDisplayNode().SetVisibility(False)
     without = render_slice(view, "Axial", (0.0, 0.0, 0.0), 8.0, 120)

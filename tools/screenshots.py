@@ -1,30 +1,34 @@
-"""Pictures of the panel and of what it shows, for the docs: ``python Testing/screenshots.py``.
+"""Make the pictures of the panel and of the views for the documentation: ``python tools/screenshots.py``.
 
-The panel is the real one, driven as a user drives it, on the demo's pair of brains: the MNI152 template and the
-same brain deformed, with another contrast. What the views show is drawn by Slicer's own slice logic and displayable
-managers from the nodes that the module published. Nothing needs a screen. Takes some minutes.
+The script drives the real panel as a user does, on the demo's pair of brains: the MNI152 template and the same brain
+with a known deformation and another contrast. Slicer's own slice logic and displayable managers draw the views from
+the nodes that the module made. It needs no screen and takes some minutes.
 """
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Testing" / "slicer_extension"))
 
+import numpy as np
 import slicer
-import slicer_stand_ins
 from nodes import add_volume
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QImage, QPainter
 from rendering import render_in_3d, render_slice
+from stand_ins import slicer_module
 
 from SLSFGRLib.demonstration import make_pair
 from SLSFGRLib.resources import can_segment
 
-module = slicer_stand_ins.load("SLSFGR")
+SLSFGRWidget = slicer_module.load("SLSFGR").SLSFGRWidget
 
-FOLDER = Path(__file__).resolve().parents[1] / "Resources" / "Screenshots"
-WORKERS = [sys.executable, str(Path(__file__).with_name("panel_workers.py"))]
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDER = REPOSITORY / "Resources" / "Screenshots"
+WORKERS = [sys.executable, str(REPOSITORY / "Testing" / "slicer_extension" / "panel_workers.py")]
 PANEL = (400, 690)
 SLICE = 222
 FIELD_OF_VIEW = 205.0  # mm
@@ -34,14 +38,14 @@ CENTER = (0.0, -18.0, 12.0)
 ORIENTATIONS = {"Axial": 10.0, "Coronal": -20.0, "Sagittal": 12.0}  # offset of each slice in mm, RAS
 
 
-def main():
-    """Drive the panel through its states, and save what is seen."""
+def main() -> None:
+    """Drive the panel through its states and save the pictures."""
     FOLDER.mkdir(exist_ok=True)
-    scene = slicer_stand_ins.new_scene()
+    scene = slicer_module.new_scene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-    widget = module.SLSFGRWidget()
+    widget = SLSFGRWidget()
     widget.setup()
     widget.parent.window.resize(*PANEL)
     widget.parent.window.show()
@@ -49,14 +53,14 @@ def main():
     add_volumes(widget)
     states["Ready"] = picture_of(widget)
     states["Advanced"] = advanced(widget)
-    before = slices(slicer_stand_ins.slice_views()[0])
+    before = slices(slicer_module.slice_views()[0])
     states |= run_and_cancel(widget)
     states["A problem"] = run_with_a_problem(widget)
     press_register_and_wait(widget)
     states["Finished"] = picture_of(widget)
     save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
     save(comparison(widget, before), "compare.png")
-    save(beside([picture_of(widget), above(slices(slicer_stand_ins.slice_views()[0]))]), "SLSFGR.png")
+    save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), "SLSFGR.png")
     others = {name: states[name] for name in ("Advanced", "Cancelled", "A problem")}
     if can_segment():
         others["Segmented only"] = segment_only(widget)
@@ -65,8 +69,8 @@ def main():
     widget.cleanup()
 
 
-def add_volumes(widget):
-    """Put the demo's pair into the scene, choose it, and show both."""
+def add_volumes(widget: SLSFGRWidget) -> None:
+    """Add the demo's pair to the scene, select it, and show both volumes."""
     pair = make_pair()
     fixed, moving = add_volume(pair.fixed, "T1 template"), add_volume(pair.moving, "T2-like, deformed")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
@@ -74,8 +78,8 @@ def add_volumes(widget):
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
 
 
-def advanced(widget):
-    """The panel with the section Advanced open and a trained model chosen."""
+def advanced(widget: SLSFGRWidget) -> QImage:
+    """Return the panel with the section Advanced open and a trained model selected."""
     sections = widget.ui.outputsCollapsibleButton, widget.ui.advancedCollapsibleButton
     for section in sections:
         section.collapsed = not section.collapsed
@@ -87,8 +91,8 @@ def advanced(widget):
     return picture
 
 
-def run_and_cancel(widget):
-    """The panel in the middle of a run, and after it was cancelled."""
+def run_and_cancel(widget: SLSFGRWidget) -> dict[str, QImage]:
+    """Return the panel in the middle of a run, and after the run was cancelled."""
     widget.ui.registerButton._object.click()
     wait_until(lambda: widget.ui.progressBar.format.startswith("Deforming") and widget.ui.progressBar.value >= 50)
     running = picture_of(widget)
@@ -97,8 +101,8 @@ def run_and_cancel(widget):
     return {"Running": running, "Cancelled": picture_of(widget)}
 
 
-def run_with_a_problem(widget):
-    """The panel after the engine refused an image."""
+def run_with_a_problem(widget: SLSFGRWidget) -> QImage:
+    """Return the panel after the library refused an image."""
     true_one = widget.runner.command
     use_worker(widget, [*WORKERS, "refuse"])
     press_register_and_wait(widget)
@@ -107,45 +111,45 @@ def run_with_a_problem(widget):
     return picture
 
 
-def use_worker(widget, command):
-    """Have another program do the jobs to come."""
-    widget.exit()  # lets the one that stands by go
+def use_worker(widget: SLSFGRWidget, command: list[str]) -> None:
+    """Run the next jobs with another program."""
+    widget.exit()  # ends the standby process
     widget.runner.command = command
     widget.enter()
 
 
-def press_register_and_wait(widget):
-    """Register, and say how it went."""
+def press_register_and_wait(widget: SLSFGRWidget) -> None:
+    """Register, and print the outcome."""
     widget.ui.registerButton._object.click()
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     print(widget.ui.resultLabel.text or widget.ui.statusLabel.text)
 
 
-def comparison(widget, before):
-    """What the slider and the switch show, after what was seen before the registration."""
+def comparison(widget: SLSFGRWidget, before: list[QImage]) -> QImage:
+    """Return the views before registration, and as the slider and the check box show them after it."""
     show_segmentations(widget, False)
-    view, columns = slicer_stand_ins.slice_views()[0], {"Before": before}
+    view, columns = slicer_module.slice_views()[0], {"Before": before}
     for title, faded in (("Fixed", 0), ("Warped", 100)):
         widget.ui.fadeSlider.value = faded
         columns[title] = slices(view)
     widget.ui.checkerboardCheckBox.checked = True
     columns["Checkerboard"] = slices(view)
-    return titled({title: above(column) for title, column in columns.items()})
+    return titled({title: in_a_column(column) for title, column in columns.items()})
 
 
-def segment_only(widget):
-    """The panel after Segment only."""
+def segment_only(widget: SLSFGRWidget) -> QImage:
+    """Return the panel after Segment only."""
     widget.ui.segmentButton._object.click()
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     return picture_of(widget)
 
 
-def segmentation(widget, scene):
-    """The fixed brain's segments in slices and in 3-D."""
+def segmentation(widget: SLSFGRWidget, scene: slicer.vtkMRMLScene) -> QImage:
+    """Return the fixed brain's segments in slices and in 3-D."""
     widget.ui.checkerboardCheckBox.checked = False
     widget.ui.fadeSlider.value = 0
     node = show_segmentations(widget, True)
-    shown = slices(slicer_stand_ins.slice_views()[0])
+    shown = slices(slicer_module.slice_views()[0])
     node.CreateClosedSurfaceRepresentation()
     size = 2 * SLICE + GAP
     outside = image_of(render_in_3d(scene, 50.0, 15.0, size))
@@ -153,51 +157,51 @@ def segmentation(widget, scene):
         for tissue in ("cerebral cortex", "cerebral white matter"):
             node.GetDisplayNode().SetSegmentVisibility3D(f"{side} {tissue}", False)
     inside = image_of(render_in_3d(scene, 50.0, 15.0, size))
-    return beside([above(shown[:2]), outside, inside])
+    return in_a_row([in_a_column(shown[:2]), outside, inside])
 
 
-def show_segmentations(widget, visible):
-    """Show the fixed brain's segmentation, or none; return it."""
+def show_segmentations(widget: SLSFGRWidget, visible: bool) -> slicer.vtkMRMLSegmentationNode | None:
+    """Show or hide the fixed brain's segmentation, and return it."""
     node = widget.logic.getParameterNode().fixedSegmentation
     if node:
         node.GetDisplayNode().SetVisibility(visible)
     return node
 
 
-def wait_until(condition):
-    """Let the panel live until something is so."""
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Process events until a condition holds."""
     while not condition():
         slicer.app.processEvents()
         time.sleep(0.01)
 
 
-def picture_of(widget):
-    """What the user sees of the panel now."""
+def picture_of(widget: SLSFGRWidget) -> QImage:
+    """Return the panel as the user sees it now."""
     slicer.app.processEvents()
     return widget.parent.window.grab().toImage()
 
 
-def slices(view):
-    """What a slice view shows now, in three orientations."""
+def slices(view: slicer.vtkMRMLSliceCompositeNode) -> list[QImage]:
+    """Return what a slice view shows now, in three orientations."""
     return [
         image_of(render_slice(view, orientation, CENTER, offset, SLICE, FIELD_OF_VIEW))
         for orientation, offset in ORIENTATIONS.items()
     ]
 
 
-def image_of(pixels):
-    """An image of (height, width, 3) bytes."""
+def image_of(pixels: np.ndarray) -> QImage:
+    """Convert (height, width, 3) bytes to an image."""
     height, width, _ = pixels.shape
     return QImage(pixels.data, width, height, 3 * width, QImage.Format.Format_RGB888).copy()
 
 
-def titled(images):
-    """Images in a row, each under its title."""
-    return beside([above([title_bar(title, image.width()), image], gap=0) for title, image in images.items()])
+def titled(images: dict[str, QImage]) -> QImage:
+    """Put images in a row, each under its title."""
+    return in_a_row([in_a_column([title_bar(title, image.width()), image], gap=0) for title, image in images.items()])
 
 
-def title_bar(text, width):
-    """A title as wide as its image."""
+def title_bar(text: str, width: int) -> QImage:
+    """Draw a title as wide as its image."""
     canvas = QImage(width, TITLE_HEIGHT, QImage.Format.Format_RGB888)
     canvas.fill(QColor("white"))
     painter = QPainter(canvas)
@@ -206,22 +210,22 @@ def title_bar(text, width):
     return canvas
 
 
-def beside(images):
-    """Images in a row."""
+def in_a_row(images: list[QImage]) -> QImage:
+    """Put images in a row."""
     width = sum(image.width() for image in images) + GAP * (len(images) - 1)
     canvas = QImage(width, max(image.height() for image in images), QImage.Format.Format_RGB888)
-    return painted(canvas, images, lambda image: (image.width() + GAP, 0))
+    return paint(canvas, images, lambda image: (image.width() + GAP, 0))
 
 
-def above(images, gap=GAP):
-    """Images in a column."""
+def in_a_column(images: list[QImage], gap: int = GAP) -> QImage:
+    """Put images in a column."""
     height = sum(image.height() for image in images) + gap * (len(images) - 1)
     canvas = QImage(max(image.width() for image in images), height, QImage.Format.Format_RGB888)
-    return painted(canvas, images, lambda image: (0, image.height() + gap))
+    return paint(canvas, images, lambda image: (0, image.height() + gap))
 
 
-def painted(canvas, images, step):
-    """Paint images onto a white canvas, one after the other."""
+def paint(canvas: QImage, images: list[QImage], step: Callable[[QImage], tuple[int, int]]) -> QImage:
+    """Paint images onto a white canvas, each one step after the last."""
     canvas.fill(QColor("white"))
     painter = QPainter(canvas)
     x = y = 0
@@ -233,8 +237,8 @@ def painted(canvas, images, step):
     return canvas
 
 
-def save(image, name):
-    """Save a picture, compressed as much as can be, so that the repository stays small."""
+def save(image: QImage, name: str) -> None:
+    """Save a picture with the strongest compression, so that the repository stays small."""
     image.save(str(FOLDER / name), "PNG", 0)
     print(FOLDER / name)
 

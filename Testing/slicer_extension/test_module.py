@@ -15,15 +15,15 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import slicer_stand_ins
+from stand_ins import slicer_module
 
-module = slicer_stand_ins.load("SLSFGR")
-library = slicer_stand_ins.load("SLSFGRModule.library")
+module = slicer_module.load("SLSFGR")
+library = slicer_module.load("SLSFGRModule.library")
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 UI = ElementTree.parse(REPOSITORY / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
 # Names that others gave.
 NOT_FOR_USERS = {
@@ -35,7 +35,7 @@ DISPLAY_ONLY = {"QLabel", "qMRMLWidget"}
 
 @pytest.fixture
 def scene():
-    return slicer_stand_ins.new_scene()
+    return slicer_module.new_scene()
 
 
 @pytest.fixture
@@ -49,13 +49,17 @@ def widget(scene):
 def test_panel_opens_at_once_where_torch_cannot_be_imported():
     program = (
         "import sys, time; sys.modules['torch'] = None\n"
-        "import slicer_stand_ins; module = slicer_stand_ins.load('SLSFGR')\n"
+        "from stand_ins import slicer_module; module = slicer_module.load('SLSFGR')\n"
         # Of the processor, so that other programs on this machine do not count.
         "start = time.process_time(); module.SLSFGRWidget().setup(); print(time.process_time() - start)"
     )
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY / "Testing", env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY / "Testing/slicer_extension",
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     # 0.1 to 0.4 by the processor; loading torch alone would be 2.
@@ -63,7 +67,7 @@ def test_panel_opens_at_once_where_torch_cannot_be_imported():
 
 
 def test_module_says_what_it_is_in_the_registration_category():
-    parent = slicer_stand_ins.ModuleParent()
+    parent = slicer_module.ModuleParent()
     module.SLSFGR(parent)
     assert parent.title == "Brain Registration (SLSFGR)"
     assert parent.categories == ["Registration"]

@@ -11,29 +11,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import slicer_stand_ins
 from conftest import affine_matrix, empty_image, head_image
 from nodes import add_volume
 from PySide6.QtCore import Qt
-from slicer_widget_stand_ins import ctkPathLineEdit
+from stand_ins import slicer_module
+from stand_ins.qmrml_widgets import ctkPathLineEdit
 
 from SLSFGRLib.label_table import read_label_table
 from SLSFGRLib.models import Model, ModelSettings
 
-module = slicer_stand_ins.load("SLSFGR")
-library = slicer_stand_ins.load("SLSFGRModule.library")
+module = slicer_module.load("SLSFGR")
+library = slicer_module.load("SLSFGRModule.library")
 
 FOLDER = Path(__file__).resolve().parent
-UI = ElementTree.parse(FOLDER.parent / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
+UI = ElementTree.parse(FOLDER.parents[1] / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
 
 
 @pytest.fixture
 def scene(tmp_path, monkeypatch):
     monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
-    return slicer_stand_ins.new_scene()
+    return slicer_module.new_scene()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
         element.findtext("string") for element in UI.iter("property") if element.get("name") == "SlicerParameterName"
     ]
     assert len(bound) == len(set(bound))
-    kinds = slicer_stand_ins.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
+    kinds = slicer_module.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
     assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "model"}
 
@@ -133,7 +133,7 @@ def test_the_model_chooser_offers_models_remembers_them_and_leaves_its_binding_t
 
 
 def test_every_selector_lists_the_class_of_its_parameter():
-    kinds = slicer_stand_ins.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
+    kinds = slicer_module.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     for element in UI.iter("widget"):
         if element.get("class") == "qMRMLNodeComboBox":
             values = {found.get("name"): found for found in element.findall("property")}
@@ -376,7 +376,7 @@ def test_register_shows_progress_then_the_result_over_the_fixed_volume(widget):
     assert label.fontMetrics().horizontalAdvance(label.text()) < label.width()
     assert "a warning of some library" in widget.ui.logTextEdit.plainText
     warped = widget.logic.getParameterNode().warpedVolume
-    for view in slicer_stand_ins.slice_views():
+    for view in slicer_module.slice_views():
         assert view.GetBackgroundVolumeID() == fixed.GetID()
         assert view.GetForegroundVolumeID() == warped.GetID()
         assert view.GetForegroundOpacity() == 0.5
@@ -386,7 +386,7 @@ def test_slider_fades_and_switch_shows_a_checkerboard_that_is_not_saved(widget):
     fixed, _ = choose_volumes(widget)
     run_to_the_end(widget)
     widget.ui.fadeSlider.value = 80
-    red = slicer_stand_ins.slice_views()[0]
+    red = slicer_module.slice_views()[0]
     assert red.GetForegroundOpacity() == pytest.approx(0.8)
     widget.ui.checkerboardCheckBox.checked = True
     board = slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID())
@@ -686,7 +686,7 @@ def earlier_scene(tmp_path_factory):
     path = tmp_path_factory.mktemp("scene") / "scene.mrml"
     widget.cleanup()
     assert slicer.mrmlScene.Commit(str(path))
-    slicer_stand_ins.new_scene()
+    slicer_module.new_scene()
     return path
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
-import slicer_stand_ins
 import vtk
 from nodes import add_volume
-from test_slicer_transforms import read_with_slicer
+from stand_ins import slicer_module
+from test_itk_conversion import read_with_slicer
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 
@@ -60,7 +60,7 @@ def applied_by_command(registered, folder):
 
 def applied_by_slicer(fixed, moving, file):
     """Resample as Slicer's slice views do, by the field as it was read and with linear interpolation of it."""
-    slicer_stand_ins.new_scene()
+    slicer_module.new_scene()
     from_parent = read_with_slicer(file).GetTransformFromParent()
     as_read = resliced(fixed, moving, from_parent)
     for number in range(from_parent.GetNumberOfConcatenatedTransforms()):

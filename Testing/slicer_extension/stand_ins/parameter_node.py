@@ -7,7 +7,8 @@ import typing
 import slicer
 import vtk
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit
-from slicer_widget_stand_ins import qMRMLNodeComboBox
+
+from .qmrml_widgets import qMRMLNodeComboBox
 
 PROPERTY = "SlicerParameterName"
 

@@ -7,23 +7,23 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import slicer_stand_ins
 import vtk
 from conftest import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
 from nodes import LPS_TO_RAS, add_volume, with_engine
 from panel_workers import REPORT, labelled
+from stand_ins import slicer_module
 
 from SLSFGRLib.jobs import JobResult
 from SLSFGRLib.label_table import read_label_table
 
-SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
-apply_transform = slicer_stand_ins.load("SLSFGRModule.apply_transform")
-comparison = slicer_stand_ins.load("SLSFGRModule.comparison")
-output_nodes = slicer_stand_ins.load("SLSFGRModule.output_nodes")
-segmentations = slicer_stand_ins.load("SLSFGRModule.segmentations")
+SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
+apply_transform = slicer_module.load("SLSFGRModule.apply_transform")
+comparison = slicer_module.load("SLSFGRModule.comparison")
+output_nodes = slicer_module.load("SLSFGRModule.output_nodes")
+segmentations = slicer_module.load("SLSFGRModule.segmentations")
 
 # One column for each image axis, LPS.
 DIRECTIONS = {
@@ -39,7 +39,7 @@ SHIFT_LPS = np.array([6.0, -9.0, 4.0])
 
 @pytest.fixture(autouse=True)
 def scene():
-    return slicer_stand_ins.new_scene()
+    return slicer_module.new_scene()
 
 
 @pytest.fixture(params=DIRECTIONS.values(), ids=DIRECTIONS)
@@ -92,7 +92,7 @@ def register(volumes, bend=0.0, **options):
 
 
 def image_of(volume_node):
-    return slicer_stand_ins.load("SLSFGRModule.itk_conversion").imageFromVolumeNode(volume_node)
+    return slicer_module.load("SLSFGRModule.itk_conversion").imageFromVolumeNode(volume_node)
 
 
 def saved_and_read(scene, folder):
@@ -110,7 +110,7 @@ def saved_and_read(scene, folder):
     scene.SetURL(str(folder / "scene.mrml"))
     scene.SetRootDirectory(str(folder))
     assert scene.Commit()
-    read = slicer_stand_ins.new_scene()
+    read = slicer_module.new_scene()
     read.SetURL(str(folder / "scene.mrml"))
     assert read.Connect()
     return read

@@ -7,18 +7,18 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-pytest.importorskip("slicer", reason="needs the slicer-core wheel")
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import slicer_stand_ins
 import vtk
 from nodes import LPS_TO_RAS, add_volume, with_engine
+from stand_ins import slicer_module
 
 from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
 from SLSFGRLib.fields import smooth
 
-SLSFGRLogic = slicer_stand_ins.load("SLSFGR").SLSFGRLogic
-itk_conversion = slicer_stand_ins.load("SLSFGRModule.itk_conversion")
+SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
+itk_conversion = slicer_module.load("SLSFGRModule.itk_conversion")
 
 TOLERANCE_MM = 0.05
 SIZE = (22, 26, 20)
@@ -50,7 +50,7 @@ def fixed(request):
 
 @pytest.fixture(autouse=True)
 def scene():
-    return slicer_stand_ins.new_scene()
+    return slicer_module.new_scene()
 
 
 def image_with(direction, size=SIZE, seed=0):
