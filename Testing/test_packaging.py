@@ -144,7 +144,8 @@ def test_catalog_entry_agrees_with_the_metadata_and_the_schema():
 
 
 def test_pictures_of_the_store_and_the_docs_are_there_and_small():
-    text = "".join((REPOSITORY / name).read_text(encoding="utf-8") for name in ("CMakeLists.txt", "docs/slicer.md"))
+    pages = (REPOSITORY / "CMakeLists.txt", REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     names = set(re.findall(r"Resources/Screenshots/([\w.-]+\.png)", text))
     assert "SLSFGR.png" in names
     for name in names:
