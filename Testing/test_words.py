@@ -59,7 +59,7 @@ def old_words(text):
     A phrase may go on in the next line, also behind the sign of a comment.
     """
     plain = text.lower().replace("_", " ")
-    joined = re.sub(r"\s*\n[\s#|>*]*", lambda match: "\n" + " " * (len(match.group()) - 1), plain)
+    joined = re.sub(r"\s*\n[\s#|>*]*", lambda match: "\n" * match.group().count("\n"), plain)
     for pattern, instead in OLD.items():
         for match in re.finditer(pattern.replace(" ", r"\s+"), joined):
             yield joined.count("\n", 0, match.start()) + 1, " ".join(match.group().split()), instead
@@ -88,7 +88,7 @@ def test_terms_of_the_field_are_found(term):
     ("text", "expected"),
     [
         ("The bias\nfield is modelled. Membership is told.", []),
-        ("one\ntwo # of\n# its brightness", [(3, "brightness")]),
+        ("one\n\n    two # of\n# its brightness", [(4, "brightness")]),
         ("LEAST_LIKENESS = 0.9", [(1, "likeness")]),
         ("The labels are carried\n    # over.", [(1, "carried over")]),
         ("class StructureBrightness:", [(1, "structurebrightness")]),
