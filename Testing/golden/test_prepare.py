@@ -1,0 +1,56 @@
+"""The MNI152 template as the network and the registration see it."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from golden.measures import block_means, brighter_on_the_left
+from golden.store import stored
+from SLSFGRLib.preparation import prepare
+
+ORDERS_AND_FLIPS = (
+    ((0, 1, 2), (True, False, False)),
+    ((0, 1, 2), (False, True, False)),
+    ((0, 1, 2), (False, False, True)),
+    ((1, 0, 2), (False, False, False)),
+    ((2, 0, 1), (True, True, False)),
+    ((1, 2, 0), (False, True, True)),
+    ((2, 1, 0), (True, True, True)),
+)
+
+
+@pytest.fixture(scope="module")
+def brain(pair):
+    return brighter_on_the_left(pair.fixed)
+
+
+@pytest.fixture(scope="module")
+def prepared(brain):
+    return prepare(brain)
+
+
+def test_shape_and_grid(prepared):
+    assert tuple(prepared.tensor.shape) == (1, 1, 180, 208, 172)
+    assert prepared.tensor.dtype == torch.float32
+    # Array axes run to superior, posterior and left; points are (x, y, z) in LPS mm.
+    expected = [[0, 0, 1, -86], [0, 1, 0, -86], [1, 0, 0, -84], [0, 0, 0, 1]]
+    np.testing.assert_allclose(prepared.grid.matrix, expected, atol=1e-6)
+
+
+def test_intensities_are_the_stored_ones(prepared):
+    means = block_means(prepared.tensor[0, 0].numpy())
+    np.testing.assert_allclose(means, stored("prepared"), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_stored_intensities_tell_an_axis_from_its_flip(axis):
+    means = stored("prepared")
+    assert np.abs(means - np.flip(means, axis)).max() > 0.02
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS_AND_FLIPS)
+def test_how_the_axes_are_stored_makes_no_difference(brain, prepared, order, flips):
+    other = prepare(sitk.Flip(sitk.PermuteAxes(brain, order), flips))
+    assert torch.equal(other.tensor, prepared.tensor)
+    np.testing.assert_allclose(other.grid.matrix, prepared.grid.matrix, atol=1e-9)
