@@ -17,21 +17,24 @@ from .errors import Cancelled, InputError
 from .version import VERSION
 
 if TYPE_CHECKING:
-    from .evaluation import evaluate
-    from .labels import warp_labels
-    from .model_files import load_model
-    from .registration import RegistrationResult, register, resample_image
-    from .segmentation import segment, volumes
+    from .evaluation.metrics import evaluate
+    from .models.loading import load_model
+    from .registration.pipeline import register
+    from .registration.result import RegistrationResult
+    from .segmentation.pipeline import segment
+    from .segmentation.volumes import volumes
+    from .spatial.label_resampling import warp_labels
+    from .spatial.resampling import resample_image
 
 _LAZY = {
-    "RegistrationResult": "registration",
-    "evaluate": "evaluation",
-    "load_model": "model_files",
-    "register": "registration",
-    "resample_image": "registration",
-    "segment": "segmentation",
-    "volumes": "segmentation",
-    "warp_labels": "labels",
+    "RegistrationResult": "registration.result",
+    "evaluate": "evaluation.metrics",
+    "load_model": "models.loading",
+    "register": "registration.pipeline",
+    "resample_image": "spatial.resampling",
+    "segment": "segmentation.pipeline",
+    "volumes": "segmentation.volumes",
+    "warp_labels": "spatial.label_resampling",
 }
 
 __version__ = VERSION

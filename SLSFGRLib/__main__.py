@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .commands import main
+from .cli import main
 
 
 def run() -> None:

@@ -14,10 +14,10 @@ import SimpleITK as sitk
 import torch
 from ablation import VARIANTS as ABLATION
 from bench import Run, finished, planned
-from conftest import DIRECTIONS, affine_matrix, empty_image, positions, rotation_about, transformed
 from forward_pass import timed_passes
 from measuring import Cost, RunError, table_row, timed
 from peers.conversion import read_result
+from phantoms import DIRECTIONS, affine_matrix, empty_image, positions, rotation_about, transformed
 from recontrast import t2_like
 from resampling import resampled
 from scaling import markdown_table as scaling_table
@@ -26,7 +26,7 @@ from segmentation import CONDITIONS
 from summary import markdown_table, on_common_pairs, summarise
 from systems import SYSTEMS, T2, chosen
 
-from SLSFGRLib.coordinates import affine_transform, grid_of_image
+from SLSFGRLib.spatial.grid import affine_transform, grid_of_image
 
 POINTS = np.random.default_rng(3).uniform(-12, 12, (20, 3))
 LINEAR = rotation_about((1, 2, -1), 9) @ np.diag([1.1, 0.95, 1.02])

@@ -9,13 +9,14 @@ import pack_training
 import pytest
 import SimpleITK as sitk
 import train_stages
-from conftest import affine_matrix, rotation_about
 from pack_training import STAGES, pack, with_compact_maps
+from phantoms import affine_matrix, rotation_about
 from test_semi_supervised import RECIPE, numbers_image
 from train_stages import TimeIsSpentError, train_stage
 
-from SLSFGRLib.model_files import load_model
-from SLSFGRLib.training import read_recipe, semi_supervised
+from SLSFGRLib.models.loading import load_model
+from SLSFGRLib.training import read_recipe
+from SLSFGRLib.training.methods import semi_supervised
 
 
 @pytest.fixture(scope="module")

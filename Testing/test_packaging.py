@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_every_file_of_the_module_is_installed_and_no_other_lies_beside_it(insta
 
 def test_every_file_of_the_library_is_installed_in_a_folder_of_its_own(installed):
     expected = without_build_files(files_in_git("SLSFGRLib"))
-    assert Path("coordinates.py") in expected
+    assert Path("spatial/grid.py") in expected
     library = installed / "SLSFGRLib"
     assert {path for path in files_below(library) if path.parts[0] != "Resources"} == expected
 
@@ -112,6 +113,13 @@ def test_every_resource_that_the_library_reads_is_installed_inside_it(installed)
     assert files_below(resources) == expected
     for path in expected:
         assert (resources / path).read_bytes() == (REPOSITORY / "Resources" / path).read_bytes()
+
+
+def test_the_python_package_names_every_folder_of_the_library():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {path.parent for path in files_in_git("SLSFGRLib") if path.name == "__init__.py"}
+    expected = {".".join(("SLSFGRLib", *folder.parts)) for folder in folders} | {"SLSFGRLib.Resources"}
+    assert set(settings["tool"]["setuptools"]["packages"]) == expected
 
 
 def test_metadata_is_what_the_extensions_index_looks_for():

@@ -21,8 +21,8 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from rendering import render_in_3d, render_slice
 from stand_ins import slicer_module
 
-from SLSFGRLib.demonstration import make_pair
-from SLSFGRLib.resources import can_segment
+from SLSFGRLib.cli.demo_pair import make_pair
+from SLSFGRLib.io.resources import can_segment
 
 SLSFGRWidget = slicer_module.load("SLSFGR").SLSFGRWidget
 

@@ -13,7 +13,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
 def imageFromVolumeNode(volumeNode):
     """Copy a volume into an image that lies where Slicer shows it, its linear parent transforms included."""
-    coordinates, array = importLibrary("SLSFGRLib.coordinates"), slicer.util.arrayFromVolume(volumeNode)
+    coordinates, array = importLibrary("SLSFGRLib.spatial.grid"), slicer.util.arrayFromVolume(volumeNode)
     ijkToLocal = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToLocal)
     ijkToRAS = toWorld(volumeNode.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
@@ -50,7 +50,7 @@ def initialTransformFromNode(transformNode):
     :param transformNode: linear; brings the moving volume near the fixed one when it is put under it.
     """
     fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
-    return importLibrary("SLSFGRLib.coordinates").affine_transform(fixedToMoving_LPS)
+    return importLibrary("SLSFGRLib.spatial.grid").affine_transform(fixedToMoving_LPS)
 
 
 def vtkTransformFromITK(transform):
@@ -61,7 +61,7 @@ def vtkTransformFromITK(transform):
 
     :raises TypeError: the transform is neither linear nor a displacement field nor composed of such.
     """
-    parts = importLibrary("SLSFGRLib.exchange").transform_parts(transform)
+    parts = importLibrary("SLSFGRLib.jobs.exchange").transform_parts(transform)
     converted = [_grid(part) if isinstance(part, sitk.Image) else _linear(part) for part in parts]
     if len(converted) == 1:
         return converted[0]

@@ -20,9 +20,9 @@ def importLibrary(name="SLSFGRLib"):
 
 
 def jobRunner():
-    """Return a :class:`SLSFGRLib.child.JobRunner` that runs the library's worker under Slicer's Python."""
-    command = [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.worker"]
-    return importLibrary("SLSFGRLib.child").JobRunner(slicer.app.temporaryPath, command)
+    """Return a :class:`SLSFGRLib.jobs.process.JobRunner` that runs the library's worker under Slicer's Python."""
+    command = [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.jobs.worker"]
+    return importLibrary("SLSFGRLib.jobs.process").JobRunner(slicer.app.temporaryPath, command)
 
 
 def torchInstalled():

@@ -53,35 +53,35 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         """Register every image file of a folder to one volume, from file to file.
 
         :param options: ``mode`` and ``device`` as :meth:`prepareRegistration`.
-        :returns: list of :class:`SLSFGRLib.folders.FolderCase`, bad files with the reason.
+        :returns: list of :class:`SLSFGRLib.jobs.batch.FolderCase`, bad files with the reason.
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
         _refuse(reasonNotToUse(fixedVolumeNode))
         _refuse(reasonWithoutTorch(), RuntimeError)
-        folders, image = importLibrary("SLSFGRLib.folders"), imageFromVolumeNode(fixedVolumeNode)
+        folders, image = importLibrary("SLSFGRLib.jobs.batch"), imageFromVolumeNode(fixedVolumeNode)
         return folders.register_folder(image, Path(inputFolder), Path(outputFolder), progress, **options)
 
     def prepareRegistration(self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, **options):
-        """Copy the volumes out of the scene, as a job of :mod:`SLSFGRLib.jobs`.
+        """Copy the volumes out of the scene, as a job of :mod:`SLSFGRLib.jobs.job`.
 
         :param initialTransformNode: linear; brings the moving volume near the fixed one when it is put under it.
         :param options: ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``, as described for
-            :class:`SLSFGRLib.jobs.RegistrationJob`.
+            :class:`SLSFGRLib.jobs.job.RegistrationJob`.
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
         _refuse(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
         images = imageFromVolumeNode(fixedVolumeNode), imageFromVolumeNode(movingVolumeNode)
-        return importLibrary("SLSFGRLib.jobs").RegistrationJob(*images, initial_transform=start, **options)
+        return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(*images, initial_transform=start, **options)
 
     def prepareSegmentation(self, fixedVolumeNode, movingVolumeNode, device="auto"):
-        """Copy one volume or both out of the scene, as a job of :mod:`SLSFGRLib.jobs`.
+        """Copy one volume or both out of the scene, as a job of :mod:`SLSFGRLib.jobs.job`.
 
         :raises ValueError: there is none, or one cannot be used; the message says why.
         """
         _refuse(reasonNotToSegment(fixedVolumeNode, movingVolumeNode))
         images = [node and imageFromVolumeNode(node) for node in (fixedVolumeNode, movingVolumeNode)]
-        return importLibrary("SLSFGRLib.jobs").SegmentationJob(*images, device=device)
+        return importLibrary("SLSFGRLib.jobs.job").SegmentationJob(*images, device=device)
 
 
 def _refuse(reason, error=ValueError):

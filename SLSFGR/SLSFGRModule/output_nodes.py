@@ -44,7 +44,7 @@ class RegistrationNodes:
 def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
     """Put the result of a registration, or of segmentations alone, into the scene.
 
-    :param result: as :class:`SLSFGRLib.jobs.JobResult`.
+    :param result: as :class:`SLSFGRLib.jobs.job.JobResult`.
     :param fixedVolumeNode, movingVolumeNode: None if it was not segmented.
     :param into: :class:`RegistrationNodes` to fill; where it holds None, or a node that has left the scene, one is
         made. No other node is changed.

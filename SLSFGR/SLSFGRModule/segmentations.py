@@ -20,7 +20,7 @@ def segmentationFromLabels(labels, volumeNode):
     labelmap.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
     segmentation = slicer.vtkSegmentation()
     segmentation.SetSourceRepresentationName(VOXELS)
-    for structure in importLibrary("SLSFGRLib.label_table").present_structures(labels):
+    for structure in importLibrary("SLSFGRLib.io.label_table").present_structures(labels):
         segment = slicer.vtkSegment()
         segment.SetName(structure.name)
         segment.SetColor([channel / 255.0 for channel in structure.color])

@@ -19,7 +19,7 @@ def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=
 
 def reasonNotToSegment(*volumeNodes):
     """Why volumes, of which some may be None, cannot be segmented."""
-    if not importLibrary("SLSFGRLib.resources").can_segment():
+    if not importLibrary("SLSFGRLib.io.resources").can_segment():
         return _("This version registers only: the network that segments is not installed.")
     chosen = [node for node in volumeNodes if node]
     return next(filter(None, map(reasonNotToUse, chosen)), "" if chosen else _("Select a volume to segment."))

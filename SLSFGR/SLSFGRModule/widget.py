@@ -223,7 +223,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 for name in OUTPUTS:
                     setattr(chosen, name, getattr(nodes, f"{name}Node") or getattr(chosen, name))
             self._showComparison()
-            self._say(result=importLibrary("SLSFGRLib.summary").summary(nodes.report))
+            self._say(result=importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report))
             self.ui.resultLabel.toolTip = nodes.report["device"]
 
     def _showRunning(self, running):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..fields import integrate, smooth
+from ..spatial.fields import integrate, smooth
 from .li_fan import VELOCITY_BLUR
 
 

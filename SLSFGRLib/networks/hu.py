@@ -34,10 +34,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..fields import integrate, resize_field, smooth, voxel_grid, warp
+from ..spatial.fields import integrate, resize_field, smooth, voxel_grid, warp
 from .blocks import convolution
-from .flow_step import SCALE, FlowStep
-from .siamese import FeaturePyramid, self_similarity
+from .feature_pyramid import FeaturePyramid, self_similarity
+from .lucas_kanade import SCALE, FlowStep
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..fields import integrate, smooth
+from ..spatial.fields import integrate, smooth
 from .blocks import instance_norm, zero_convolution
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..fields import compose, integrate, resize_field, resize_image, smooth, warp
+from ..spatial.fields import compose, integrate, resize_field, resize_image, smooth, warp
 from .blocks import convolution, instance_norm, zero_convolution
-from .frequency import DualDomainBlock
-from .matching import SHIFTS, local_matches
+from .cost_volume import SHIFTS, local_matches
+from .dual_domain import DualDomainBlock
 
 # In voxels: integrating is safe only for velocities that are smooth on their grid.
 VELOCITY_BLUR = 1.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ..coordinates import Grid, grid_of_image, mapped_points, nearest_axes
+from ..spatial.grid import Grid, grid_of_image, mapped_points, nearest_axes
 from .canvas import between_colours, blend, grey, png_bytes, resized, text_width, write_text
 
 WIDTH = 960

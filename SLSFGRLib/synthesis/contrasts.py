@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from .draws import chance, signed, uniform
+from .rng import chance, signed, uniform
 from .settings import Synthesis
-from .tissues import LOOKS, classes
+from .tissue_contrasts import LOOKS, classes
 
 # Part of the jitter that a kind of tissue has in common: grey matter as a whole is brighter or darker.
 SHARED_JITTER = 0.7

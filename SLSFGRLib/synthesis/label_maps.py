@@ -13,13 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..anatomy import fit_affine
-from ..coordinates import canonical_image
 from ..errors import InputError
-from ..images import read_labels
-from ..label_table import unsided_numbers
+from ..io.images import read_labels
+from ..io.label_table import unsided_numbers
+from ..spatial.affine_fit import fit_affine
+from ..spatial.grid import canonical_image
 from .poses import Pose
-from .tissues import LOOKS, classes
+from .tissue_contrasts import LOOKS, classes
 
 SPACING = 1.0
 # Kept about the head, in voxels, so that what lies outside the map reads as air.

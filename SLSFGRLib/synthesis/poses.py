@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .draws import chance, signed
+from .rng import chance, signed
 from .settings import Synthesis
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
-from ..fields import smooth
-from ..label_table import read_label_table
-from .appearance import acquired, brain_mask, cut, scaled
+from ..io.label_table import read_label_table
+from ..spatial.fields import smooth
+from .acquisition import acquired, brain_mask, cut, scaled
 from .contrasts import Contrast, draw_contrast, typical_contrast
-from .draws import chance, signed, uniform, whole_number
+from .deformations import random_positions, sample_classes
 from .label_maps import LabelMap
 from .poses import Pose, random_pose, residual_pose
+from .rng import chance, signed, uniform, whole_number
 from .settings import Synthesis
-from .shapes import random_positions, sample_classes
-from .tissues import LOOKS, classes
+from .tissue_contrasts import LOOKS, classes
 from .ultrasound import insonified
 
 CHANNELS = len(read_label_table()) + 1

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from ..fields import central_differences, smooth, voxel_grid
-from .draws import fork, signed, uniform, whole_number
+from ..spatial.fields import central_differences, smooth, voxel_grid
+from .rng import fork, signed, uniform, whole_number
 
 # Of the speckle's grains, in mm.
 GRAIN_MM = (1.5, 3.5)

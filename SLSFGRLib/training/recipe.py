@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from ..errors import InputError
-from ..label_similarity import SCALES
-from ..models import ModelSettings
+from ..losses.label_overlap import SCALES
+from ..models.model import ModelSettings
 from ..synthesis import Synthesis
 
 Section = TypeVar("Section")
@@ -27,7 +27,7 @@ class Data:
     :param training_maps: label maps, from which images are made; for methods that learn from labels.
     :param validation_maps: likewise, for choosing the best weights.
     :param training_cases: pairs of images with corresponding labels: tables (.csv) or folders, see
-        :mod:`SLSFGRLib.training.labelled_cases`.
+        :mod:`SLSFGRLib.training.data.case_files`.
     :param validation_cases: likewise, for choosing the best weights.
     :param align_cases: bring each case's moving image to the fixed one by an affine alignment first; false where the
         two lie in space as they should, as tracked ultrasound does.
@@ -93,11 +93,11 @@ class Supervision:
 class WeakSupervision:
     """What a weakly supervised method learns from; images made from label maps have the shape of ``supervision``.
 
-    :param label_measure: a name in :data:`SLSFGRLib.label_similarity.LABEL_MEASURES`.
+    :param label_measure: a name in :data:`SLSFGRLib.losses.label_overlap.LABEL_MEASURES`.
     :param scales: of the Gaussians by which labels are blurred before they are compared, in voxels.
     :param label_weight: what the labels' unlikeness counts; 0 learns from intensities alone.
     :param feature_weight: what it counts that features tell labels by the other image's, see
-        :mod:`SLSFGRLib.feature_correspondence`.
+        :mod:`SLSFGRLib.losses.prototypes`.
     :param feature_steps: so many steps at the start learn the features alone, which takes a third of the time.
     :param labels_per_step: how many pairs of labels are drawn at each step; the paper has one for each case.
     :param images: so many are made from label maps, to be paired over and over.

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import torch
 
-from ..devices import choose_device
 from ..errors import InputError
-from ..model_files import load_model
-from ..models import Model
+from ..models.loading import load_model
+from ..models.model import Model
+from ..runtime.devices import choose_device
 from .acceleration import compile_parts, mixed_precision
-from .averaging import AveragedWeights
-from .balance import DynamicWeightAverage, FixedWeights
-from .curves import draw_curve
+from .loss_weighting import DynamicWeightAverage, FixedWeights
+from .methods.self_supervised import SelfSupervised
+from .methods.semi_supervised import SemiSupervised
+from .methods.weakly_supervised import WeaklySupervised
+from .monitoring.curves import draw_curve
+from .monitoring.samples import draw_samples
 from .recipe import Recipe
-from .sample_pictures import draw_samples
-from .self_supervised import SelfSupervised
-from .semi_supervised import SemiSupervised
-from .weakly_supervised import WeaklySupervised
+from .weight_averaging import AveragedWeights
 
 CHECKPOINT, MODEL, CURVE, PICTURE = "checkpoint.pt", "model.pt", "curve.csv", "curve.png"
 SAMPLES = "samples.png"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SLSFGRLib.process_setup import set_up_process
+from SLSFGRLib.runtime.process import set_up_process
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -12,7 +12,7 @@ import time
 
 import torch
 
-from SLSFGRLib.model_files import default_model
+from SLSFGRLib.models.loading import default_model
 
 SHAPE = (96, 112, 96)
 BYTES_OF_GIB = 2**30

@@ -19,13 +19,13 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, image_from_array
-from SLSFGRLib.fields import integrate, resize_image
-from SLSFGRLib.images import read_image, read_labels
-from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.labels import warp_labels
-from SLSFGRLib.registration import resample_image
-from SLSFGRLib.resources import resource_path
+from SLSFGRLib.io.images import read_image, read_labels
+from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.io.resources import resource_path
+from SLSFGRLib.spatial.fields import integrate, resize_image
+from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, image_from_array
+from SLSFGRLib.spatial.label_resampling import warp_labels
+from SLSFGRLib.spatial.resampling import resample_image
 from SLSFGRLib.synthesis import draw_pair, in_one_frame, load_label_maps
 from SLSFGRLib.training import read_recipe
 

@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from peers.conversion import read_result
 
-from SLSFGRLib.coordinates import grid_of_image, mapped_points
-from SLSFGRLib.evaluation import evaluate
+from SLSFGRLib.evaluation.metrics import evaluate
+from SLSFGRLib.spatial.grid import grid_of_image, mapped_points
 
 AFFINE = "affine"
 # Of the brightest voxel: what is brighter is brain, in images without a skull.

@@ -31,7 +31,7 @@ def main() -> None:
     import SimpleITK as sitk
     from peers.conversion import read_result
 
-    from SLSFGRLib.evaluation import evaluate
+    from SLSFGRLib.evaluation.metrics import evaluate
 
     kind, folder, brains, fixed, moving = sys.argv[1:]
     labels = [sitk.ReadImage(str(Path(brains) / f"{name}_labels.nii.gz")) for name in (fixed, moving)]

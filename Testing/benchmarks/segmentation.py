@@ -18,8 +18,8 @@ import SimpleITK as sitk
 from recontrast import t2_like
 
 from SLSFGRLib import segment
-from SLSFGRLib.images import read_image, read_labels
-from SLSFGRLib.model_files import default_model, load_model
+from SLSFGRLib.io.images import read_image, read_labels
+from SLSFGRLib.models.loading import default_model, load_model
 
 BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
 # Even numbers are right and odd ones left, as the white matter beside them shows.

@@ -3,7 +3,7 @@
 import pytest
 
 from SLSFGRLib import register
-from SLSFGRLib.demonstration import make_pair
+from SLSFGRLib.cli.demo_pair import make_pair
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import numpy as np
 
 from golden.measures import block_means, brain_points, brighter_on_the_left, mapped
 from SLSFGRLib import register
-from SLSFGRLib.demonstration import make_pair
-from SLSFGRLib.preparation import prepare
+from SLSFGRLib.cli.demo_pair import make_pair
+from SLSFGRLib.preprocessing import prepare
 
 STORED = Path(__file__).with_name("stored")
 

@@ -14,15 +14,15 @@ import torch
 
 from golden.measures import brain_points, mapped
 from SLSFGRLib import register, volumes
-from SLSFGRLib.child import JobProcess
-from SLSFGRLib.jobs import RegistrationJob
+from SLSFGRLib.jobs.job import RegistrationJob
+from SLSFGRLib.jobs.process import JobProcess
 
 pytestmark = pytest.mark.slow
 
 MODE = "fast"
 # Of a report: what differs from run to run, and what only the command or only Slicer adds.
 SECONDS, FILE_NAMES, VOLUMES = {"seconds"}, {"fixed", "moving"}, {"volumes_ml"}
-WORKER = [sys.executable, "-m", "SLSFGRLib.worker"]
+WORKER = [sys.executable, "-m", "SLSFGRLib.jobs.worker"]
 PATIENCE_SECONDS = 120
 
 

@@ -7,7 +7,7 @@ import torch
 
 from golden.measures import block_means, brighter_on_the_left
 from golden.store import stored
-from SLSFGRLib.preparation import prepare
+from SLSFGRLib.preprocessing import prepare
 
 ORDERS_AND_FLIPS = (
     ((0, 1, 2), (True, False, False)),

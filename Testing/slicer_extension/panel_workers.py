@@ -1,4 +1,4 @@
-"""Stands for ``SLSFGRLib.worker`` where a test needs a result at once, or a run that goes wrong in a known way.
+"""A stand-in for ``SLSFGRLib.jobs.worker`` where a test needs a result at once, or a run that fails in a known way.
 
 ``python panel_workers.py HOW FOLDER`` behaves as HOW says, and speaks as the worker does.
 """
@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import SimpleITK as sitk
 
-from SLSFGRLib import resources, worker
-from SLSFGRLib.jobs import JobResult, RegistrationJob, load_job
-from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.worker import _end_with_standard_input, _sole_writer_to_standard_output
+from SLSFGRLib.io import resources
+from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.jobs import worker
+from SLSFGRLib.jobs.job import JobResult, RegistrationJob, load_job
+from SLSFGRLib.jobs.worker import _end_with_standard_input, _sole_writer_to_standard_output
 
 REPORT = {
     "mode": "standard",
@@ -69,7 +70,7 @@ def install_models(folder, with_network):
     if with_network:
         import torch
 
-        from SLSFGRLib.models import Model, ModelSettings
+        from SLSFGRLib.models.model import Model, ModelSettings
 
         torch.manual_seed(0)
         settings = ModelSettings(

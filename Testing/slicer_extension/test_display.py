@@ -7,13 +7,13 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 import vtk
-from conftest import empty_image, head_image
 from nodes import add_volume
 from panel_workers import labelled, volumes_ml
+from phantoms import empty_image, head_image
 from rendering import render_in_3d, render_slice
 from stand_ins import slicer_module
 
-from SLSFGRLib.jobs import JobResult
+from SLSFGRLib.jobs.job import JobResult
 
 publish = slicer_module.load("SLSFGRModule.output_nodes").publish
 

@@ -14,8 +14,8 @@ import vtk
 from nodes import LPS_TO_RAS, add_volume, with_engine
 from stand_ins import slicer_module
 
-from SLSFGRLib.coordinates import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
-from SLSFGRLib.fields import smooth
+from SLSFGRLib.spatial.fields import smooth
+from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
 itk_conversion = slicer_module.load("SLSFGRModule.itk_conversion")

@@ -11,13 +11,13 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 import vtk
-from conftest import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
 from nodes import LPS_TO_RAS, add_volume, with_engine
 from panel_workers import REPORT, labelled
+from phantoms import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
 from stand_ins import slicer_module
 
-from SLSFGRLib.jobs import JobResult
-from SLSFGRLib.label_table import read_label_table
+from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.jobs.job import JobResult
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
 apply_transform = slicer_module.load("SLSFGRModule.apply_transform")

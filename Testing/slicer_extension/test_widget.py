@@ -14,14 +14,14 @@ import pytest
 pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-from conftest import affine_matrix, empty_image, head_image
 from nodes import add_volume
+from phantoms import affine_matrix, empty_image, head_image
 from PySide6.QtCore import Qt
 from stand_ins import slicer_module
 from stand_ins.qmrml_widgets import ctkPathLineEdit
 
-from SLSFGRLib.label_table import read_label_table
-from SLSFGRLib.models import Model, ModelSettings
+from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.models.model import Model, ModelSettings
 
 module = slicer_module.load("SLSFGR")
 library = slicer_module.load("SLSFGRModule.library")
@@ -205,12 +205,12 @@ def test_choices_are_kept_in_the_scene_and_come_back(widget, tmp_path):
 
 
 def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, monkeypatch):
-    monkeypatch.setattr("SLSFGRLib.resources.can_segment", lambda: False)
+    monkeypatch.setattr("SLSFGRLib.io.resources.can_segment", lambda: False)
     choose_volumes(widget)
     assert not widget.ui.segmentButton.enabled
     assert "registers only" in widget.ui.segmentButton.toolTip
     assert widget.ui.registerButton.enabled
-    monkeypatch.setattr("SLSFGRLib.resources.can_segment", lambda: True)
+    monkeypatch.setattr("SLSFGRLib.io.resources.can_segment", lambda: True)
     widget._updateButtons()
     assert widget.ui.segmentButton.enabled
 
@@ -576,7 +576,7 @@ def test_leaving_the_panel_lets_the_run_go_on_but_no_idle_process_stand_by(widge
 def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(widget, monkeypatch):
     choose_volumes(widget)
     before = nodes_of_scene()
-    monkeypatch.setattr("SLSFGRLib.label_table.read_label_table", lambda: read_label_table()[:1])  # another version's
+    monkeypatch.setattr("SLSFGRLib.io.label_table.read_label_table", lambda: read_label_table()[:1])
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     assert nodes_of_scene() == before

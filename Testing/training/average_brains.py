@@ -13,11 +13,11 @@ from pathlib import Path
 import SimpleITK as sitk
 import torch
 
-from SLSFGRLib.images import read_image, read_labels
-from SLSFGRLib.model_files import default_model
+from SLSFGRLib.io.images import read_image, read_labels
+from SLSFGRLib.models.loading import default_model
 from SLSFGRLib.synthesis.label_maps import label_map
-from SLSFGRLib.training.averaging_brains import SeenBrain, mean_of
-from SLSFGRLib.training.carried_labels import rendered_brain
+from SLSFGRLib.training.data.label_propagation import rendered_brain
+from SLSFGRLib.training.template_building import SeenBrain, mean_of
 
 
 def main() -> None:

@@ -1,0 +1,70 @@
+"""Apply a transform to an image, a label map or a list of points.
+
+Images and label maps are brought from the moving image's space to the grid of --reference, which for
+transform.h5 is the fixed image. With inverse_transform.h5 they go the other way.
+
+Points (.csv, .fcsv, .mrk.json) go the opposite way, as in every ITK-based program: transform.h5 takes
+points of the fixed image to the moving image, inverse_transform.h5 points of the moving image to the fixed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..errors import InputError
+from ..io.staging import staged_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``slsfgr apply``."""
+    parser.add_argument("transform", type=Path, metavar="TRANSFORM", help="ITK transform file")
+    parser.add_argument("input", type=Path, metavar="INPUT", help="image, label map or point list")
+    parser.add_argument("output", type=Path, metavar="OUTPUT", help="file to write")
+    parser.add_argument("--reference", type=Path, metavar="IMAGE", help="image whose grid the output gets")
+    parser.add_argument("--labels", action="store_true", help="INPUT is a label map: keep its exact values")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run ``slsfgr apply``."""
+    from ..io.points import is_point_list
+    from ..io.transforms import read_transform
+
+    transform = read_transform(arguments.transform)
+    if is_point_list(arguments.input):
+        _apply_to_points(arguments, transform)
+    elif arguments.reference is None:
+        raise InputError(f"{arguments.input}: an image needs --reference; give the image whose grid it shall get.")
+    else:
+        _apply_to_image(arguments, transform)
+    print(arguments.output)
+
+
+def _apply_to_points(arguments: argparse.Namespace, transform: object) -> None:
+    import numpy as np
+
+    from ..io.points import read_points
+
+    points = read_points(arguments.input)
+    moved = [transform.TransformPoint(point) for point in points.positions.tolist()]
+    with staged_file(arguments.output) as path:
+        points.with_positions(np.array(moved, dtype=float).reshape(-1, 3)).write(path)
+
+
+def _apply_to_image(arguments: argparse.Namespace, transform: object) -> None:
+    import SimpleITK as sitk
+
+    from ..io.images import read_image, read_labels, smallest_label_type
+    from ..spatial.label_resampling import warp_labels
+    from ..spatial.resampling import resample_image
+
+    reference = read_image(arguments.reference)
+    if arguments.labels:
+        result = smallest_label_type(warp_labels(read_labels(arguments.input), transform, reference))
+    else:
+        result = resample_image(read_image(arguments.input), reference, transform)
+    with staged_file(arguments.output) as path:
+        try:
+            sitk.WriteImage(result, str(path), useCompression=True)
+        except RuntimeError as error:
+            raise InputError(f"{arguments.output}: cannot be written; use .nii.gz, .nrrd or .mha.") from error

@@ -1,0 +1,1 @@
+"""Read, check and write images, label maps, points, transforms and bundled files."""

@@ -1,0 +1,144 @@
+"""Reading, checking and writing of images and label maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+
+SMALLEST_SIZE = 8
+
+
+def read_image(path: str | Path) -> sitk.Image:
+    """Read a three-dimensional scalar image of any kind that SimpleITK knows.
+
+    :raises InputError: the file is missing, unreadable, or not a three-dimensional scalar image.
+    """
+    path = Path(path)
+    return checked_image(_read_dicom_series(path) if path.is_dir() else _read_file(path), str(path))
+
+
+def read_channels(path: str | Path) -> list[sitk.Image]:
+    """Read the channels of every voxel, or the volumes along a fourth axis, each as an image of its own.
+
+    :raises InputError: the file is missing, unreadable, or not three-dimensional otherwise.
+    """
+    image = _read_file(Path(path))
+    count = image.GetNumberOfComponentsPerPixel()
+    if count > 1:
+        channels = [sitk.VectorIndexSelectionCast(image, number) for number in range(count)]
+    elif image.GetDimension() == 4:
+        size = [*image.GetSize()[:3], 0]
+        channels = [sitk.Extract(image, size, [0, 0, 0, number]) for number in range(image.GetSize()[3])]
+    else:
+        channels = [image]
+    return [checked_image(channel, str(path)) for channel in channels]
+
+
+def _read_file(path: Path) -> sitk.Image:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file; check the name.")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read as an image; NIfTI, NRRD, MHA or DICOM is needed.") from error
+
+
+def _read_dicom_series(folder: Path) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise InputError(f"{folder}: the folder holds no DICOM series; give an image file or a DICOM folder.")
+    if len(series) > 1:
+        raise InputError(f"{folder}: the folder holds {len(series)} DICOM series; give a folder with one.")
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    return reader.Execute()
+
+
+def checked_image(image: sitk.Image, name: str) -> sitk.Image:
+    """Return the image as a three-dimensional scalar one, without axes of length one beyond the third.
+
+    :param name: what to call the image in an error.
+    :raises InputError: the image has several channels or time points, is not three-dimensional or too small.
+    """
+    image = _without_trailing_axes(image, name)
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        count = image.GetNumberOfComponentsPerPixel()
+        raise InputError(f"{name}: has {count} values in each voxel; give an image with one.")
+    if image.GetPixelID() in (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64):
+        raise InputError(f"{name}: holds complex numbers; give the magnitude image.")
+    if min(image.GetSize()) < SMALLEST_SIZE:
+        size = "x".join(str(count) for count in image.GetSize())
+        raise InputError(f"{name}: is only {size} voxels; at least {SMALLEST_SIZE} along each axis are needed.")
+    if abs(np.linalg.det(np.asarray(image.GetDirection()).reshape(3, 3))) < 0.5:
+        raise InputError(f"{name}: its header gives axes that are not perpendicular; resample or fix the header.")
+    return image
+
+
+def _without_trailing_axes(image: sitk.Image, name: str) -> sitk.Image:
+    """Drop axes of length one after the third: many a NIfTI file has them."""
+    if image.GetDimension() == 3:
+        return image
+    if image.GetDimension() < 3:
+        raise InputError(f"{name}: has {image.GetDimension()} axes; a three-dimensional image is needed.")
+    size = list(image.GetSize())
+    if any(count != 1 for count in size[3:]):
+        raise InputError(f"{name}: holds {int(np.prod(size[3:]))} volumes; extract one of them first.")
+    return sitk.Extract(image, size[:3] + [0] * (len(size) - 3), [0] * len(size))
+
+
+def checked_intensities(image: sitk.Image, name: str) -> sitk.Image:
+    """Return the image as 32-bit floats with every value finite.
+
+    Voxels that are not numbers become the smallest value of the others: background in brain MRI.
+
+    :raises InputError: all voxels have the same value, or none is a number.
+    """
+    image = sitk.Cast(image, sitk.sitkFloat32)
+    values = sitk.GetArrayViewFromImage(image)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise InputError(f"{name}: holds no numbers at all; check how it was made.")
+    low, high = float(values[finite].min()), float(values[finite].max())
+    if low == high:
+        raise InputError(f"{name}: every voxel has the value {low:g}; there is nothing to register.")
+    if finite.all():
+        return image
+    repaired = sitk.GetImageFromArray(np.where(finite, values, low))
+    repaired.CopyInformation(image)
+    return repaired
+
+
+def checked_labels(image: sitk.Image, name: str) -> sitk.Image:
+    """Return a label map as 32-bit integers.
+
+    :raises InputError: the image holds values that are not whole numbers, or negative ones, or only zeros.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    if not np.all(np.isfinite(values)) or np.any(values != np.round(values)):
+        raise InputError(f"{name}: holds values that are not whole numbers; it is not a label map.")
+    if values.min() < 0:
+        raise InputError(f"{name}: holds negative label numbers; labels start at 1, background is 0.")
+    if values.max() == 0:
+        raise InputError(f"{name}: holds no label, only background.")
+    return sitk.Cast(image, sitk.sitkInt32)
+
+
+def read_labels(path: str | Path) -> sitk.Image:
+    """Read a label map.
+
+    :raises InputError: as :func:`read_image` and :func:`checked_labels`.
+    """
+    return checked_labels(read_image(path), str(path))
+
+
+def smallest_label_type(labels: sitk.Image) -> sitk.Image:
+    """Store a label map in the smallest unsigned integers that hold it."""
+    highest = int(sitk.GetArrayViewFromImage(labels).max())
+    for limit, pixel in ((255, sitk.sitkUInt8), (65535, sitk.sitkUInt16)):
+        if highest <= limit:
+            return sitk.Cast(labels, pixel)
+    return sitk.Cast(labels, sitk.sitkInt32)

@@ -1,0 +1,1 @@
+"""Run registrations and segmentations here, in a child process, or for a folder of images."""

@@ -1,0 +1,73 @@
+"""Registering every image of a folder to one image, from file to file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+import SimpleITK as sitk
+
+from ..cli.register import write_results
+from ..errors import InputError
+from ..io.images import read_image
+from ..io.staging import staged_folder
+from ..runtime.progress import ProgressCallback
+from .job import RegistrationJob
+
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+@dataclass(frozen=True)
+class FolderCase:
+    """What became of one image of a folder.
+
+    :param path: the moving image.
+    :param output: the folder with its results; None if it could not be registered.
+    :param report: figures, as in ``report.json``.
+    :param problem: why it could not be registered, in one sentence.
+    """
+
+    path: Path
+    output: Path | None = None
+    report: dict = field(default_factory=dict)
+    problem: str = ""
+
+
+def register_folder(
+    fixed: sitk.Image,
+    folder: Path,
+    output: Path,
+    progress: ProgressCallback | None = None,
+    library: ModuleType | None = None,
+    **options: object,
+) -> list[FolderCase]:
+    """Register each image file of a folder to one image, into a folder of its own below ``output``.
+
+    An image that cannot be registered does not stop the others.
+
+    :param library: what has ``register``; by default this library.
+    :param options: fields of :class:`SLSFGRLib.jobs.job.RegistrationJob`.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(IMAGE_ENDINGS))
+    return [
+        _register_file(fixed, path, output / path.name.partition(".")[0], progress, library, options) for path in paths
+    ]
+
+
+def _register_file(
+    fixed: sitk.Image,
+    path: Path,
+    output: Path,
+    progress: ProgressCallback | None,
+    library: ModuleType | None,
+    options: dict,
+) -> FolderCase:
+    try:
+        moving = read_image(path)
+        result = RegistrationJob(fixed, moving, **options).run(progress, library)
+        with staged_folder(output) as scratch:
+            write_results(result, fixed, moving, scratch)
+    except InputError as error:
+        return FolderCase(path, problem=str(error))
+    return FolderCase(path, output, result.report)

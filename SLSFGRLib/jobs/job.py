@@ -1,0 +1,228 @@
+"""Work that can be done here or handed to another process: a registration, or segmentations.
+
+Making, saving and loading a job needs no torch; running it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar, TypeVar
+
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..io.resources import can_segment
+from ..runtime.progress import ProgressCallback
+from ..version import VERSION
+from .exchange import load_values, save_values
+
+# What a result's provenance is made of, and where its report has it.
+PROVENANCE = {
+    "Version": ("versions", "slsfgr"),
+    "Model": ("model", "name"),
+    "ModelSHA256": ("model", "sha256"),
+    "Mode": ("mode",),
+    "Device": ("device",),
+    "DiceBefore": ("dice_before",),
+    "DiceAfter": ("dice_after",),
+    "FoldingPercent": ("folding_percent",),
+}
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job gives; None stands for what it was not asked for or could not give.
+
+    :param warped: the moving image on the fixed image's grid.
+    :param transform: points of the fixed image to points of the moving image, LPS mm.
+    :param inverse_transform: the way back.
+    :param fixed_labels: label map on the fixed image's grid.
+    :param moving_labels: label map on the moving image's grid.
+    :param jacobian: determinant of the transform's Jacobian at each fixed voxel.
+    :param report: figures, as in ``report.json``, and ``volumes_ml``: by image and structure.
+    """
+
+    warped: sitk.Image | None = None
+    transform: sitk.Transform | None = None
+    inverse_transform: sitk.Transform | None = None
+    fixed_labels: sitk.Image | None = None
+    moving_labels: sitk.Image | None = None
+    jacobian: sitk.Image | None = None
+    report: dict = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, str]:
+        """How the result came about, as texts to note beside it; ``none`` where the report does not tell."""
+        notes = {}
+        for name, keys in PROVENANCE.items():
+            value = self.report
+            for key in keys:
+                value = (value or {}).get(key)
+            notes[name] = "none" if value is None else str(value)
+        return notes
+
+    def save(self, folder: Path) -> None:
+        """Write the result into a folder, which is made."""
+        save_values(vars(self), folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> JobResult:
+        """Read what :meth:`save` wrote."""
+        return cls(**load_values(folder))
+
+
+@dataclass(frozen=True)
+class RegistrationJob:
+    """Register a pair; the fields are arguments of :func:`SLSFGRLib.register`.
+
+    :param mode: ``fast``, ``standard`` or ``accurate``.
+    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param initial_transform: fixed to moving points; linear.
+    :param start_from_segmentation: begin at the structures of both images, where they can be segmented.
+    :param model: as for :func:`SLSFGRLib.load_model`, by name; empty for none.
+    :param jacobian: also make an image of the Jacobian determinant.
+    """
+
+    TASK: ClassVar[str] = "register"
+    fixed: sitk.Image
+    moving: sitk.Image
+    mode: str = "standard"
+    device: str = "auto"
+    initial_transform: sitk.Transform | None = None
+    start_from_segmentation: bool = True
+    model: str = ""
+    jacobian: bool = False
+
+    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+        """Register.
+
+        :param library: what has ``register``; by default this library.
+        :raises InputError: as :func:`SLSFGRLib.register`.
+        """
+        register = (library or import_module("SLSFGRLib")).register
+        options = {
+            "mode": self.mode,
+            "initial_transform": self.initial_transform,
+            "start_from_segmentation": self.start_from_segmentation,
+            "progress": progress,
+        }
+        if self.model:
+            options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
+        result = _where_memory_lasts(
+            self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
+        )
+        return JobResult(
+            result.warped,
+            result.transform,
+            result.inverse_transform,
+            result.fixed_labels,
+            result.moving_labels,
+            self._jacobian_image(result.transform) if self.jacobian else None,
+            result.report | {"volumes_ml": _volumes_ml(fixed=result.fixed_labels, moving=result.moving_labels)},
+        )
+
+    def _jacobian_image(self, transform: sitk.Transform) -> sitk.Image:
+        from ..evaluation.metrics import jacobian_determinants
+        from ..spatial.grid import grid_of_image, image_from_array
+
+        grid = grid_of_image(self.fixed)
+        return image_from_array(jacobian_determinants(transform, grid).astype("float32"), grid)
+
+
+@dataclass(frozen=True)
+class SegmentationJob:
+    """Segment one image or both of a pair."""
+
+    TASK: ClassVar[str] = "segment"
+    fixed: sitk.Image | None = None
+    moving: sitk.Image | None = None
+    device: str = "auto"
+
+    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+        """Segment what is there.
+
+        :param library: what has ``segment``; by default this library.
+        :raises InputError: as :func:`SLSFGRLib.segment`.
+        """
+        segment = (library or import_module("SLSFGRLib")).segment
+        images = {name: image for name, image in (("fixed", self.fixed), ("moving", self.moving)) if image is not None}
+        labels, where = {}, self.device
+        begin = time.perf_counter()
+        for number, (name, image) in enumerate(images.items()):
+            work = partial(segment, image, progress=_part_of(progress, number, len(images)))
+            labels[name], where = _where_memory_lasts(where, lambda device, work=work: (work(device=device), device))
+        return JobResult(
+            fixed_labels=labels.get("fixed"),
+            moving_labels=labels.get("moving"),
+            report=_segmentation_report(where, time.perf_counter() - begin) | {"volumes_ml": _volumes_ml(**labels)},
+        )
+
+
+def _segmentation_report(device: str, seconds: float) -> dict:
+    """What :func:`SLSFGRLib.register` tells of its work, as far as it goes for segmentations."""
+    from ..models.loading import default_model
+    from ..runtime.devices import choose_device, describe_device
+
+    return {
+        "device": describe_device(choose_device(device)),
+        "seconds": {"total": seconds},
+        "model": default_model().description() if can_segment() else None,
+        "versions": {"slsfgr": VERSION},
+    }
+
+
+def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
+    """Volume by structure for each label map that there is."""
+    from ..segmentation.volumes import volumes
+
+    return {
+        image: {structure.name: structure.volume_mm3 / 1000.0 for structure in volumes(label_map)}
+        for image, label_map in labels.items()
+        if label_map is not None
+    }
+
+
+T = TypeVar("T")
+Job = RegistrationJob | SegmentationJob
+
+
+def save_job(job: Job, folder: Path) -> None:
+    """Write a job into a folder, which is made."""
+    save_values(vars(job) | {"task": job.TASK}, folder)
+
+
+def load_job(folder: Path) -> Job:
+    """Read what :func:`save_job` wrote."""
+    values = load_values(folder)
+    kinds = {kind.TASK: kind for kind in (RegistrationJob, SegmentationJob)}
+    return kinds[values.pop("task")](**values)
+
+
+def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
+    """Progress of one of several equal parts."""
+    if progress is None:
+        return None
+    return lambda fraction, message: progress((number + fraction) / count, message)
+
+
+def _where_memory_lasts(device: str, work: Callable[[str], T]) -> T:
+    """Work on a device; ``auto`` goes on to the CPU when the graphics card's memory is not enough.
+
+    :raises InputError: it is not enough on a card that was asked for by name.
+    """
+    import torch
+
+    try:
+        return work(device)
+    except torch.cuda.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        if device != "auto":
+            raise InputError(f"device {device!r}: its memory is not enough; use auto or cpu.") from error
+    logging.getLogger(__name__).warning("The graphics card's memory is not enough; going on with the CPU.")
+    return work("cpu")

@@ -1,0 +1,210 @@
+"""A job in a process of its own, on the side of whoever starts it; on the other side is :mod:`SLSFGRLib.jobs.worker`.
+
+Nothing here waits and no thread is needed: what the process tells goes into files, which :meth:`JobProcess.poll`
+reads. Whoever starts it stays responsive, and a cancel or a crash takes nothing else down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..runtime.progress import ProgressCallback
+from .job import Job, JobResult, save_job
+
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way to end a process
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console
+PATIENCE_SECONDS = 2.0
+
+
+class JobProcess:
+    """Does one job. The process starts, and loads torch, before the job is given.
+
+    :param temporary: where a folder for the job is made; it is removed when the process has ended.
+    :param command: program and arguments that run the worker, to which that folder is added.
+    """
+
+    def __init__(self, temporary: Path | str, command: Sequence[str]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="SLSFGR-", dir=temporary))
+        self._messages, self._log = _Tail(self._folder / "messages"), _Tail(self._folder / "log")
+        self._unfinished_line = b""
+        self._process: subprocess.Popen | None = None
+        self._pid: int | None = None
+        self._problem: str | None = None
+        try:
+            self._process = self._started([*command, str(self._folder)])
+        except OSError as error:
+            self._problem = f"Python could not be started: {error}."
+
+    def _started(self, command: list[str]) -> subprocess.Popen:
+        with self._messages.path.open("wb") as messages, self._log.path.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # closed when we end, in whatever way; the worker then ends, too
+                stdout=messages,
+                stderr=log,
+                cwd=Path(__file__).resolve().parents[2],
+                creationflags=NO_WINDOW,
+            )
+
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(
+        self,
+        job: Job,
+        on_progress: ProgressCallback,
+        on_log: Callable[[str], object],
+        on_end: Callable[[JobResult | None, str], object],
+    ) -> None:
+        """Do a job. The callbacks are called by :meth:`poll`.
+
+        :param on_progress: called with the fraction done and a sentence.
+        :param on_log: called with what the process writes to its log.
+        :param on_end: called once, with the result or None, and with what went wrong, in one sentence; empty
+            after a cancel.
+        """
+        self._on_progress, self._on_log, self._on_end = on_progress, on_log, on_end
+        save_job(job, self._folder / "unfinished")
+        (self._folder / "unfinished").rename(self._folder / "job")
+
+    def poll(self) -> None:
+        """Call the callbacks with what is new; to be done some times a second until the end was told."""
+        has_ended = not self.is_alive()
+        for message in self._new_messages():
+            if "fraction" in message and self._problem is None:
+                self._on_progress(message["fraction"], message["message"])
+        log = self._log.new_bytes().decode(errors="replace").rstrip()
+        if log:
+            self._on_log(log)
+        if has_ended:
+            self._end()
+
+    def cancel(self) -> None:
+        """End the process; the next :meth:`poll` that finds it gone tells so."""
+        self._new_messages()
+        self._problem = ""
+        if self._process is None:
+            return
+        if self._pid is not None and self.is_alive():
+            with contextlib.suppress(OSError):  # it may have ended by itself
+                os.kill(self._pid, KILL)
+        self._process.stdin.close()  # ends it if it has not told its number yet, for which a launcher stands
+        self._process.kill()
+
+    def abandon(self) -> None:
+        """End the process, wait until it is gone, and call nobody any more."""
+        self.cancel()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE_SECONDS)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _new_messages(self) -> list[dict]:
+        *lines, self._unfinished_line = (self._unfinished_line + self._messages.new_bytes()).split(b"\n")
+        messages = [json.loads(line) for line in lines]
+        for message in messages:
+            self._pid = message.get("pid", self._pid)
+            if "error" in message and self._problem is None:
+                self._problem = message["error"]
+        return messages
+
+    def _end(self) -> None:
+        result = None
+        try:
+            if self._problem is None and self._process.returncode == 0:
+                result = JobResult.load(self._folder / "result")
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if result is None and self._problem is None:
+                self._problem = "The computation ended unexpectedly. The log tells more."
+            self._on_end(result, self._problem or "")
+
+
+class JobRunner:
+    """Does one job after the other, each in a process of its own. The next one stands by, with torch loaded.
+
+    :param temporary, command: as for :class:`JobProcess`; both may be changed between jobs.
+    """
+
+    def __init__(self, temporary: Path | str, command: Sequence[str]) -> None:
+        self.temporary, self.command = temporary, command
+        self._running: JobProcess | None = None
+        self._standby: JobProcess | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a job was started whose end was not told yet."""
+        return self._running is not None
+
+    def stand_by(self, ready: bool) -> None:
+        """Have a process ready for the next job, or none."""
+        if self._standby and not (ready and self._standby.is_alive()):
+            self._standby.abandon()
+            self._standby = None
+        if ready and not self._standby:
+            self._standby = JobProcess(self.temporary, self.command)
+
+    def start(
+        self,
+        job: Job,
+        on_progress: ProgressCallback,
+        on_log: Callable[[str], object],
+        on_end: Callable[[JobResult | None, str], object],
+    ) -> None:
+        """Do a job, as :meth:`JobProcess.start`. While one is done there is no other."""
+
+        def end(result: JobResult | None, problem: str) -> None:
+            self._running = None
+            on_end(result, problem)
+
+        self.stand_by(True)
+        process, self._standby = self._standby, None
+        try:
+            process.start(job, on_progress, on_log, end)
+        except Exception:  # the disk may be full
+            process.abandon()
+            raise
+        self._running = process
+
+    def poll(self) -> None:
+        """Call the callbacks with what is new; to be done some times a second while a job is running."""
+        if self._running:
+            self._running.poll()
+
+    def cancel(self) -> None:
+        """End the job that is running; a :meth:`poll` tells when it is gone."""
+        if self._running:
+            self._running.cancel()
+
+    def abandon(self) -> None:
+        """End the job that is running, wait until it is gone, and tell nobody."""
+        if self._running:
+            self._running.abandon()
+            self._running = None
+
+
+class _Tail:
+    """A file that another process is writing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._place = 0
+
+    def new_bytes(self) -> bytes:
+        """What was written since the last call."""
+        if not self.path.exists():
+            return b""
+        with self.path.open("rb") as file:
+            file.seek(self._place)
+            found = file.read()
+        self._place += len(found)
+        return found

@@ -1,0 +1,144 @@
+"""Squared normalised correlation in a small cube about every voxel (LNCC; Avants et al. 2008).
+
+Box sums are separable sums of shifted copies: on a CPU some ten times faster than a dense convolution or
+an average pooling, and without the cancellation of running sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.nn import functional
+
+from ..spatial.blockwise import along_each_axis, in_slabs
+from ..spatial.fields import extended, running_sum
+
+# A cube of the written-out measure: so many pairs of voxels a side, of which so many lie before and after its own.
+PAIRS = 4
+BEFORE, AFTER = 1, 2
+# Each cube stands for the voxels of one pair along every axis.
+PAIR_VOXELS = 8
+
+
+def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
+    """Sum over a cube of ``2 radius + 1`` voxels about each voxel of (B, C, D, H, W), zeros outside."""
+    return _cube_sum(volume, radius, radius)
+
+
+def _cube_sum(volume: torch.Tensor, before: int, after: int) -> torch.Tensor:
+    """Sum over the cube that begins and ends so many voxels before and after each voxel, zeros outside."""
+    return along_each_axis(partial(_line_sum, before=before, after=after), volume)
+
+
+def _line_sum(volume: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
+    """Sum along one axis only."""
+    widths = [0, 0, 0, 0, 0, 0]
+    widths[2 * (4 - axis)], widths[2 * (4 - axis) + 1] = before, after
+    return running_sum(functional.pad(volume, widths), axis, before + after + 1)
+
+
+def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3, noise: float = 1e-3) -> torch.Tensor:
+    """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
+
+    ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as though both images carried the
+    same faint noise: 1 for equal or inverted images however flat, near 0 for a flat and a structured one. With
+    noise below the line alone, as is usual, faint regions are pulled towards whatever has more contrast.
+    """
+    count = (2 * radius + 1) ** 3
+    moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)
+    mean_w, mean_f, square_w, square_f, product = (box_sum(moments, radius) / count).split(1, dim=1)
+    variance_w = (square_w - mean_w * mean_w).clamp(min=0) + noise
+    variance_f = (square_f - mean_f * mean_f).clamp(min=0) + noise
+    covariance = (product - mean_w * mean_f).abs() + noise
+    return covariance * covariance / (variance_w * variance_f)
+
+
+class LocalCorrelation:
+    """``1 - LNCC``: 0 where every neighbourhood is a linear image of the other's, 1 where none is related.
+
+    :param radius: half the side of the cube, in voxels.
+    :param noise: variance below which a neighbourhood counts as flat, for images in [0, 1].
+    """
+
+    def __init__(self, radius: int = 3, noise: float = 1e-3) -> None:
+        self.radius = radius
+        self.noise = noise
+
+    def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        """Compare (B, 1, D, H, W) images; the mean over voxels and batch."""
+        return 1.0 - local_correlation(warped.float(), fixed.float(), self.radius, self.noise).mean()
+
+
+class LocalCorrelationGradient:
+    """The same measure for one fixed image, with its derivative written out instead of recorded.
+
+    The cubes are of eight voxels a side, one at every second voxel along each axis, so that they are worked out on a
+    grid with an eighth of the voxels: five times as fast as a cube about every voxel (docs/measurements.md). Sums over
+    the cubes of three volumes give what the derivative with respect to every warped voxel is made of, and sums over
+    the cubes that a voxel is in of three more the derivative (tested to agree with automatic differentiation).
+
+    :param fixed: (1, 1, D, H, W).
+    :param noise: as in :class:`LocalCorrelation`.
+    """
+
+    def __init__(self, fixed: torch.Tensor, noise: float = 1e-3) -> None:
+        self.noise = noise
+        self.fixed = _paired(fixed)
+        mean, square = self._means(lambda image: torch.cat([image, image * image], dim=1), self.fixed).split(1, dim=1)
+        self.mean, self.variance = mean, self._variance(square, mean)
+
+    def __call__(self, warped: torch.Tensor) -> torch.Tensor:
+        """The derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W)."""
+        paired = _paired(warped)
+        moments = self._means(self._products, paired, self.fixed)
+        factors = in_slabs(self._factors, moments, self.mean, self.variance)
+        found = in_slabs(self._derivative, paired, self.fixed, _cube_sum(factors, AFTER, BEFORE)).flatten(2, 3)
+        return found[..., : warped.shape[2], : warped.shape[3], : warped.shape[4]]
+
+    @staticmethod
+    def _means(function: Callable[..., torch.Tensor], *paired: torch.Tensor) -> torch.Tensor:
+        """Of what a function gives for each voxel, the mean in every cube, (1, C, D / 2, H / 2, W / 2)."""
+        sums = in_slabs(lambda *parts: _sum_of_pairs(function(*parts)), *paired)
+        return _cube_sum(sums, BEFORE, AFTER).div_(PAIR_VOXELS * PAIRS**3)
+
+    @staticmethod
+    def _products(warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        return torch.cat([warped, warped * warped, warped * fixed], dim=1)
+
+    def _factors(self, moments: torch.Tensor, mean_f: torch.Tensor, variance_f: torch.Tensor) -> torch.Tensor:
+        """What the warped voxels, the fixed ones and 1 are multiplied by, for each cube that they are in."""
+        mean, square, product = moments.split(1, dim=1)
+        variance = self._variance(square, mean)
+        covariance = product - mean * mean_f
+        covariance.add_(covariance.sign().mul_(self.noise))
+        slope = covariance / (variance_f * variance)
+        decay = covariance.mul_(slope).div_(variance)
+        return torch.cat([decay, slope, decay * mean - slope * mean_f], dim=1)
+
+    @staticmethod
+    def _derivative(warped: torch.Tensor, fixed: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+        """From the sums of the factors of all cubes that a pair of voxels is in.
+
+        A cube stands for as many voxels as a pair has along the three axes.
+        """
+        whole = functional.interpolate(sums, scale_factor=2).unflatten(2, (-1, 2))
+        decay, slope, rest = whole.split(1, dim=1)
+        return (decay * warped).sub_(slope * fixed).sub_(rest).mul_(2.0 / PAIRS**3)
+
+    def _variance(self, square: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+        """From the means of the square and of the values themselves."""
+        return (square - mean * mean).clamp_(min=0).add_(self.noise)
+
+
+def _paired(volume: torch.Tensor) -> torch.Tensor:
+    """Every two slices side by side, zeros beyond odd sizes: (1, 1, D, H, W) to (1, 1, D / 2, 2, H, W)."""
+    return extended(volume, 2, mode="constant").unflatten(2, (-1, 2))
+
+
+def _sum_of_pairs(paired: torch.Tensor) -> torch.Tensor:
+    """Sum of every two voxels along each axis: (1, C, D / 2, 2, H, W) to (1, C, D / 2, H / 2, W / 2)."""
+    lines = paired[:, :, :, 0] + paired[:, :, :, 1]
+    rows = lines[..., ::2, :] + lines[..., 1::2, :]
+    return rows[..., ::2] + rows[..., 1::2]

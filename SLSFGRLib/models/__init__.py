@@ -1,0 +1,1 @@
+"""Trained networks with all that is needed to use them."""

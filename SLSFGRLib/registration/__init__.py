@@ -1,0 +1,1 @@
+"""Register two brains, stage by stage."""

@@ -1,0 +1,1 @@
+"""Devices, memory, process settings and progress."""

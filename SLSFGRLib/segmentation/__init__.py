@@ -1,0 +1,1 @@
+"""Segment a brain image and estimate its tissue probability maps."""

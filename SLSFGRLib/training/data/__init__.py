@@ -1,0 +1,1 @@
+"""Images, labels and pairs to train on."""

@@ -1,0 +1,137 @@
+"""Label files of any kind as labels on the grid of a prepared image.
+
+- An image whose voxels are from 0 to 1, such as a mask, is one label; of several channels (or volumes) each is one.
+- An image with larger whole numbers is a label map: every number above 0 is a label. The same number in the same
+  channel of both files of a pair corresponds.
+- A list of landmarks (.csv, .fcsv, .mrk.json): every point is a label, drawn as a small ball. Points with the same
+  name correspond; where no name is in both lists, points do in their order.
+
+What only one of two files has is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ...errors import InputError
+from ...io.images import checked_labels, read_channels
+from ...io.points import is_point_list, read_points
+from ...spatial.fields import downsample
+from ...spatial.grid import Grid, affine_transform, image_from_array, voxel_positions
+
+BALL_RADIUS_MM = 4.0
+# Regions are looked at in so many places along each axis of a voxel: a border need not fall between voxels.
+FINER = 2
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label on a grid, kept as the block outside of which it is empty.
+
+    :param start: array index of the block's first voxel.
+    :param block: (d, h, w) uint8, the part of each voxel that it fills, times 255.
+    """
+
+    start: tuple[int, ...]
+    block: torch.Tensor
+
+    @classmethod
+    def of(cls, shares: torch.Tensor) -> Label | None:
+        """The label with these shares of each voxel, (D, H, W) in [0, 1]; None if it is empty."""
+        values = (shares * 255.0).round().to(torch.uint8)
+        inside = torch.nonzero(values)
+        if len(inside) == 0:
+            return None
+        lower, upper = inside.amin(0).tolist(), (inside.amax(0) + 1).tolist()
+        return cls(tuple(lower), values[_box(lower, upper)].clone())
+
+    def on_grid(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The shares on the whole grid, (D, H, W) in [0, 1]."""
+        volume = torch.zeros(shape)
+        upper = [low + size for low, size in zip(self.start, self.block.shape, strict=True)]
+        volume[_box(self.start, upper)] = self.block / 255.0
+        return volume
+
+
+def corresponding_labels(
+    moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid
+) -> list[tuple[Label, Label]]:
+    """The labels that both files of a pair have, on the fixed image's grid.
+
+    :param matrix: 4x4, LPS mm, fixed points to moving points: the alignment of the two images.
+    :returns: pairs of the moving and the fixed image's.
+    :raises InputError: a file cannot be read, or the two are of different kinds.
+    """
+    are_points = [is_point_list(file) for file in (moving_file, fixed_file)]
+    if are_points[0] != are_points[1]:
+        raise InputError(f"{moving_file}: is of another kind than {fixed_file}; give two of one kind.")
+    if are_points[0]:
+        return _balls(moving_file, fixed_file, matrix, grid)
+    moving, fixed = _regions(moving_file, matrix, grid), _regions(fixed_file, np.eye(4), grid)
+    return [(moving[name], fixed[name]) for name in moving if name in fixed]
+
+
+def _regions(path: Path, matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int], Label]:
+    """The labels of an image file, by channel and number.
+
+    :param matrix: 4x4, LPS mm, points of the grid to points of the image.
+    """
+    found = {}
+    for channel, image in enumerate(read_channels(path)):
+        values = sitk.GetArrayViewFromImage(image)
+        is_share = values.min() >= 0 and values.max() <= 1
+        image = sitk.Cast(image, sitk.sitkFloat32) if is_share else checked_labels(image, str(path))
+        sampled = _sampled(image, matrix, grid, sitk.sitkLinear if is_share else sitk.sitkNearestNeighbor)
+        numbers = [1] if is_share else [int(number) for number in sampled.unique() if number > 0]
+        for number in numbers:
+            finer = sampled if is_share else (sampled == number).float()
+            label = Label.of(downsample(finer[None, None], FINER)[0, 0])
+            if label is not None:
+                found[channel, number] = label
+    return found
+
+
+def _sampled(image: sitk.Image, matrix: np.ndarray, grid: Grid, interpolation: int) -> torch.Tensor:
+    """An image read in several places of each voxel of a grid, 0 outside: (2 D, 2 H, 2 W)."""
+    finer = grid.resized([size * FINER for size in grid.shape])
+    reference = image_from_array(np.zeros(finer.shape, np.uint8), finer)
+    return torch.from_numpy(
+        sitk.GetArrayFromImage(sitk.Resample(image, reference, affine_transform(matrix), interpolation, 0.0))
+    )
+
+
+def _balls(moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid) -> list[tuple[Label, Label]]:
+    """A ball for every landmark that both lists have, about where the alignment takes it."""
+    moving, fixed = read_points(moving_file), read_points(fixed_file)
+    back = np.linalg.inv(matrix)
+    drawn = [
+        [_ball(position, grid) for position in positions]
+        for positions in (moving.positions @ back[:3, :3].T + back[:3, 3], fixed.positions)
+    ]
+    common = [name for name in moving.labels if name in fixed.labels]
+    if common and len(set(moving.labels)) == len(moving.labels) and len(set(fixed.labels)) == len(fixed.labels):
+        numbers = [(moving.labels.index(name), fixed.labels.index(name)) for name in common]
+    elif len(moving.labels) == len(fixed.labels):
+        numbers = [(number, number) for number in range(len(moving.labels))]
+    else:
+        counts = f"has {len(moving.labels)} points and {fixed_file} {len(fixed.labels)}"
+        raise InputError(f"{moving_file}: {counts}; give corresponding points the same name, each name once.")
+    pairs = [(drawn[0][one], drawn[1][other]) for one, other in numbers]
+    return [(one, other) for one, other in pairs if one is not None and other is not None]
+
+
+def _ball(position: np.ndarray, grid: Grid) -> Label | None:
+    """A ball about an LPS point; None if none of it lies on the grid."""
+    distance = np.linalg.norm(voxel_positions(grid) - position, axis=-1)
+    # A border about one voxel wide.
+    shares = (BALL_RADIUS_MM - distance) / float(grid.spacing.mean()) + 0.5
+    return Label.of(torch.from_numpy(shares.clip(0.0, 1.0)))
+
+
+def _box(lower: tuple[int, ...] | list[int], upper: list[int]) -> tuple[slice, ...]:
+    return tuple(slice(low, high) for low, high in zip(lower, upper, strict=True))

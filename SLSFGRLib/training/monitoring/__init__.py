@@ -1,0 +1,1 @@
+"""Curves and sample pictures of a training run."""

@@ -1,0 +1,203 @@
+"""The command as a shell user sees it: files, words, exit codes, and nothing left behind on failure."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+COMMAND = (sys.executable, "-m", "SLSFGRLib")
+RESULTS = {"warped.nii.gz", "transform.h5", "inverse_transform.h5", "report.json", "report.html"}
+
+
+def slsfgr(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, encoding="utf-8", cwd=folder, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def files(head, tmp_path_factory) -> Path:
+    """A folder with a fixed image, the same turned and shifted, and label maps of both."""
+    folder = tmp_path_factory.mktemp("images")
+    image, labels = head
+    move = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.05, 0.15, (6.0, -4.0, 3.0))
+    for name, volume, interpolator in (("image", image, sitk.sitkLinear), ("labels", labels, sitk.sitkNearestNeighbor)):
+        sitk.WriteImage(volume, str(folder / f"fixed_{name}.nii.gz"))
+        sitk.WriteImage(sitk.Resample(volume, volume, move, interpolator), str(folder / f"moving_{name}.nii.gz"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def registered(files) -> tuple[Path, subprocess.CompletedProcess]:
+    output = files / "new" / "results"
+    labels = files / "moving_labels.nii.gz"
+    run = slsfgr(
+        "register", files / "fixed_image.nii.gz", files / "moving_image.nii.gz", "--output", output,
+        "--mode", "fast", "--moving-labels", labels,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return output, run
+
+
+def test_register_writes_all_results_and_names_them(registered):
+    output, run = registered
+    expected = RESULTS | {"fixed_labels.nii.gz", "moving_labels.nii.gz"}
+    assert {path.name for path in output.iterdir()} == expected
+    assert {Path(line).name for line in run.stdout.splitlines()} == expected
+
+
+def test_progress_goes_to_standard_error_as_plain_lines(registered):
+    _, run = registered
+    assert "Aligning the heads" in run.stderr
+    assert re.search(r"^Similarity 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU$|^Dice 0", run.stderr, re.MULTILINE)
+    assert "\r" not in run.stderr
+
+
+def test_report_holds_the_agreed_figures(registered):
+    report = json.loads((registered[0] / "report.json").read_text(encoding="utf-8"))
+    assert report["mode"] == "fast"
+    assert report["device"].startswith("cpu") or report["device"].startswith("cuda")
+    assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"]["stages"].values()), rel=0.05)
+    assert 0 <= report["folding_percent"] < 1
+    assert {"slsfgr", "torch", "SimpleITK"} <= report["versions"].keys()
+    assert {"dice_before", "dice_after", "model"} <= report.keys()
+
+
+def test_written_transform_gives_the_written_image(registered, files):
+    output, _ = registered
+    fixed, moving = (sitk.ReadImage(str(files / f"{name}_image.nii.gz")) for name in ("fixed", "moving"))
+    transform = sitk.ReadTransform(str(output / "transform.h5"))
+    again = sitk.Resample(moving, fixed, transform, sitk.sitkLinear)
+    difference = sitk.GetArrayFromImage(again) - sitk.GetArrayFromImage(sitk.ReadImage(str(output / "warped.nii.gz")))
+    assert np.abs(difference).max() < 1e-3 * sitk.GetArrayViewFromImage(moving).max()
+
+
+def test_apply_repeats_the_warped_image_and_keeps_label_values(registered, files, tmp_path):
+    output, _ = registered
+    for source, options, same in (("moving_image", [], "warped"), ("moving_labels", ["--labels"], "fixed_labels")):
+        target = tmp_path / f"{source}.nii.gz"
+        run = slsfgr(
+            "apply", output / "transform.h5", files / f"{source}.nii.gz", target,
+            "--reference", files / "fixed_image.nii.gz", *options,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        found, expected = (sitk.GetArrayFromImage(sitk.ReadImage(str(p))) for p in (target, output / f"{same}.nii.gz"))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_apply_takes_fixed_points_to_the_moving_image_and_back(registered, tmp_path):
+    output, _ = registered
+    points = np.array([[10.0, -20.0, 15.0], [-25.0, 5.0, -10.0]])
+    start = tmp_path / "points.csv"
+    start.write_text("x,y,z,name\n" + "".join(f"{x},{y},{z},p\n" for x, y, z in points))
+    there, back = tmp_path / "there.csv", tmp_path / "back.csv"
+    assert slsfgr("apply", output / "transform.h5", start, there).returncode == 0
+    assert slsfgr("apply", output / "inverse_transform.h5", there, back).returncode == 0
+    transform = sitk.ReadTransform(str(output / "transform.h5"))
+    expected = [transform.TransformPoint(point.tolist()) for point in points]
+    np.testing.assert_allclose(np.loadtxt(there, delimiter=",", skiprows=1, usecols=(0, 1, 2)), expected, atol=1e-3)
+    np.testing.assert_allclose(np.loadtxt(back, delimiter=",", skiprows=1, usecols=(0, 1, 2)), points, atol=0.2)
+
+
+def test_evaluate_prints_a_table_and_the_same_as_json(registered, files):
+    arguments = (
+        "evaluate", files / "fixed_labels.nii.gz", files / "moving_labels.nii.gz",
+        "--transform", registered[0] / "transform.h5",
+    )  # fmt: skip
+    figures = json.loads(slsfgr(*arguments, "--json").stdout)
+    table = slsfgr(*arguments).stdout
+    assert figures["mean_dice"] > 0.9
+    assert figures["folding_percent"] == 0
+    assert f"{figures['mean_dice']:.4f}" in table
+    assert len(figures["labels"]) == 6
+
+
+def test_info_tells_the_versions():
+    run = slsfgr("info")
+    assert run.returncode == 0
+    assert "PyTorch" in run.stdout
+    assert "li_fan.toml" in run.stdout
+
+
+def bad_calls(folder: Path) -> list[tuple[list[object], str]]:
+    fixed, labels = folder / "fixed_image.nii.gz", folder / "fixed_labels.nii.gz"
+    return [
+        (["register", folder / "absent.nii.gz", fixed, "--output", "out"], "absent.nii.gz: there is no such file"),
+        (["register", fixed, fixed, "--output", "out", "--mode", "best"], "best"),
+        (["register", fixed, fixed, "--output", "out", "--device", "tpu"], "tpu"),
+        (["register", fixed, fixed, "--output", "out", "--model", "absent.pt"], "absent.pt: there is no such model"),
+        (["register", fixed, fixed, "--output", "out", "--mode", "fast", "--model", "li_fan"], "untrained"),
+        (["register", fixed, fixed], "--output"),
+        (["register", fixed, fixed, "--output", fixed], "is a file"),
+        (["apply", fixed, fixed, "out.nii.gz", "--reference", fixed], "without displacements"),
+        (
+            ["apply", folder / "absent.h5", fixed, "out.nii.gz", "--reference", fixed],
+            "absent.h5: there is no such file",
+        ),
+        (["evaluate", fixed, labels, "--transform", fixed], "not whole numbers"),
+        (["train", folder / "absent.toml"], "absent.toml: there is no such recipe"),
+        ([], "COMMAND"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
+    arguments, words = bad_calls(files)[number]
+    run = slsfgr(*arguments, folder=tmp_path)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].startswith("slsfgr: error: ")
+    assert words in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr
+    assert run.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def _listen_to_interrupts() -> None:
+    # What a shell starts in the background ignores them, and so does all that it starts in turn.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_interrupting_leaves_what_was_there(files, tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    arguments = ["register", files / "fixed_image.nii.gz", files / "moving_image.nii.gz", "--output", tmp_path]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, preexec_fn=_listen_to_interrupts
+    )
+    for line in process.stderr:
+        if "Deforming" in line or "Aligning" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    process.stderr.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_slicer_uses_in_its_own_process_needs_no_torch():
+    modules = ("jobs.process", "jobs.batch", "spatial.grid", "io.label_table", "io.resources", "evaluation.summary")
+    program = f"import sys; sys.modules['torch'] = None; import {', '.join(f'SLSFGRLib.{name}' for name in modules)}"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_help_answers_at_once_without_torch():
+    code = """
+import sys
+from SLSFGRLib.cli import main
+try:
+    main(["--help"])
+finally:
+    assert "torch" not in sys.modules
+"""
+    start = time.perf_counter()
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "register" in run.stdout
+    assert time.perf_counter() - start < 2.0

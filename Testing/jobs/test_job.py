@@ -1,0 +1,212 @@
+"""Jobs: handed over through a folder without loss, and done by a process that ends when it is no longer wanted."""
+
+import json
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from phantoms import affine_matrix, empty_image, filled, head_image, transformed
+
+from SLSFGRLib import InputError
+from SLSFGRLib.jobs.exchange import load_values, save_values
+from SLSFGRLib.jobs.job import JobResult, RegistrationJob, SegmentationJob, load_job, save_job
+from SLSFGRLib.models.model import Model, ModelSettings
+from SLSFGRLib.registration.result import RegistrationResult
+from SLSFGRLib.runtime.devices import describe_device
+from SLSFGRLib.spatial.grid import affine_then_field, grid_of_image
+
+COMMAND = (sys.executable, "-m", "SLSFGRLib.jobs.worker")
+
+
+@pytest.fixture
+def pair():
+    image = lambda: empty_image((24, 28, 26), spacing=(7.0, 7.0, 7.0), centre=(3, -4, 5))  # noqa: E731
+    return head_image(image())[0], head_image(image(), affine_matrix(shift=(9.0, 4.0, -6.0)))[0]
+
+
+def composite_on(image):
+    grid = grid_of_image(image)
+    field = torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(0))
+    return affine_then_field(affine_matrix(np.diag([1.1, 0.9, 1.0]), (3.0, 4.0, 5.0)), field, grid)
+
+
+def same_place(first, second):
+    return all(getattr(first, get)() == getattr(second, get)() for get in ("GetSize", "GetOrigin", "GetDirection"))
+
+
+def test_images_transforms_and_values_come_through_a_folder_unchanged(tmp_path):
+    image = empty_image(direction=np.diag([1.0, -1.0, 1.0]), origin=(-3.25, 7.5, 11.0))
+    values = np.random.default_rng(0).integers(-500, 3000, image.GetSize()[::-1]).astype(np.int16)
+    image = filled(image, values)
+    transform = composite_on(image)
+    save_values({"image": image, "transform": transform, "mode": "fast", "none": None}, tmp_path / "values")
+    loaded = load_values(tmp_path / "values")
+    assert (loaded["mode"], loaded["none"]) == ("fast", None)
+    assert same_place(loaded["image"], image)
+    assert loaded["image"].GetPixelID() == sitk.sitkInt16
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(loaded["image"]), values)
+    points = np.random.default_rng(1).uniform(0, 30, (50, 3))
+    np.testing.assert_allclose(transformed(loaded["transform"], points), transformed(transform, points), atol=1e-4)
+
+
+def test_a_transform_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(TypeError, match="BSpline"):
+        save_values({"transform": sitk.BSplineTransform(3)}, tmp_path / "values")
+
+
+def test_a_job_is_the_same_after_it_was_saved(tmp_path, pair):
+    start = sitk.TranslationTransform(3, (1.0, 2.0, 3.0))
+    save_job(
+        RegistrationJob(*pair, "fast", "cpu", start, start_from_segmentation=False, model="a.pt", jacobian=True),
+        tmp_path / "register",
+    )
+    job = load_job(tmp_path / "register")
+    assert isinstance(job, RegistrationJob)
+    assert (job.mode, job.device, job.start_from_segmentation, job.jacobian) == ("fast", "cpu", False, True)
+    assert job.model == "a.pt"
+    assert job.initial_transform.TransformPoint((0.0, 0.0, 0.0)) == (1.0, 2.0, 3.0)
+    save_job(SegmentationJob(moving=pair[1]), tmp_path / "segment")
+    job = load_job(tmp_path / "segment")
+    assert job.fixed is None
+    assert same_place(job.moving, pair[1])
+
+
+def test_a_job_with_a_model_registers_with_it_or_names_the_file(tmp_path, pair):
+    given = {}
+
+    def register(fixed, moving, **options):
+        given.update(options)
+        return RegistrationResult(fixed, None, None)
+
+    library = SimpleNamespace(register=register)
+    settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
+    Model("multimodal", settings, settings.build()).save(tmp_path / "model.pt")
+    RegistrationJob(*pair, model=str(tmp_path / "model.pt")).run(library=library)
+    assert given["model"].name == "multimodal"
+    given.clear()
+    RegistrationJob(*pair).run(library=library)
+    assert "model" not in given
+    with pytest.raises(InputError, match=r"none\.pt: there is no such model file"):
+        RegistrationJob(*pair, model=str(tmp_path / "none.pt")).run(library=library)
+
+
+def test_jacobian_is_the_change_of_volume_in_mm_whatever_the_direction():
+    image = empty_image((12, 10, 11), direction=np.diag([-1.0, 1.0, 1.0]))
+    linear = sitk.AffineTransform(3)
+    linear.SetMatrix(np.diag([1.2, 0.9, 1.1]).flatten().tolist())
+    found = SimpleNamespace(
+        warped=image, transform=linear, inverse_transform=linear, fixed_labels=None, moving_labels=None, report={}
+    )
+    library = SimpleNamespace(register=lambda *images, **options: found)
+    result = RegistrationJob(image, image, jacobian=True).run(library=library)
+    assert same_place(result.jacobian, image)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(result.jacobian), 1.2 * 0.9 * 1.1, rtol=1e-5)
+
+
+def test_segmentation_job_segments_what_is_there_and_counts_on_through_both(pair):
+    told = []
+
+    def segment(image, device, progress):
+        progress(0.5, "Segmenting")
+        return sitk.Cast(image > 50, sitk.sitkUInt16)
+
+    library = SimpleNamespace(segment=segment)
+    result = SegmentationJob(*pair, device="cpu").run(lambda *step: told.append(step), library)
+    assert told == [(0.25, "Segmenting"), (0.75, "Segmenting")]
+    assert same_place(result.fixed_labels, pair[0])
+    assert same_place(result.moving_labels, pair[1])
+    assert SegmentationJob(moving=pair[1]).run(library=SimpleNamespace(segment=lambda image, **_: image)).warped is None
+
+
+def test_segmentation_job_tells_volumes_by_structure_and_how_they_came_about(pair):
+    def segment(image, device, progress):
+        return sitk.Cast(image > 50, sitk.sitkUInt16) * 16
+
+    report = SegmentationJob(moving=pair[1], device="cpu").run(library=SimpleNamespace(segment=segment)).report
+    voxels = int((sitk.GetArrayFromImage(pair[1]) > 50).sum())
+    assert report["volumes_ml"]["moving"]["Brain stem"] == pytest.approx(voxels * 7.0**3 / 1000.0)
+    assert report["volumes_ml"]["moving"]["Left thalamus"] == 0.0
+    assert "fixed" not in report["volumes_ml"]
+    assert report["device"].startswith("cpu (")
+    assert report["seconds"]["total"] > 0.0
+    assert {"slsfgr"} <= report["versions"].keys()
+
+
+def test_provenance_is_flat_text_with_none_for_what_is_not_told():
+    report = {"mode": "fast", "model": {"name": "sl_sfgr", "sha256": "abc"}, "dice_after": 0.5, "folding_percent": 0.0}
+    notes = JobResult(report=report).provenance()
+    assert (notes["Mode"], notes["Model"], notes["ModelSHA256"]) == ("fast", "sl_sfgr", "abc")
+    assert (notes["DiceAfter"], notes["FoldingPercent"]) == ("0.5", "0.0")
+    assert notes["DiceBefore"] == notes["Device"] == notes["Version"] == "none"
+    assert JobResult(report={"model": None}).provenance()["Model"] == "none"
+
+
+def test_one_thread_is_not_told_in_the_plural(monkeypatch):
+    for count, text in ((1, "cpu (1 thread)"), (2, "cpu (2 threads)")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
+        assert describe_device(torch.device("cpu")) == text
+
+
+def test_a_card_with_too_little_memory_leads_to_the_cpu_or_is_named(pair):
+    tried = []
+
+    def segment(image, device, progress):
+        tried.append(device)
+        if device != "cpu":
+            raise torch.cuda.OutOfMemoryError
+        return image
+
+    library = SimpleNamespace(segment=segment)
+    assert SegmentationJob(pair[0]).run(library=library).fixed_labels is pair[0]
+    assert tried == ["auto", "cpu"]
+    with pytest.raises(InputError, match="'cuda': its memory is not enough"):
+        SegmentationJob(pair[0], device="cuda").run(library=library)
+
+
+def start(folder):
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_worker_tells_its_number_first_then_its_progress_and_writes_the_result(tmp_path, pair):
+    process = start(tmp_path)
+    assert json.loads(process.stdout.readline()) == {"pid": process.pid}
+    save_job(RegistrationJob(*pair, "fast", "cpu"), tmp_path / "unfinished")
+    (tmp_path / "unfinished").rename(tmp_path / "job")
+    messages = [json.loads(line) for line in process.stdout]
+    assert process.wait(10) == 0
+    assert messages[-1] == {"done": True}
+    fractions = [message["fraction"] for message in messages[:-1]]
+    assert fractions == sorted(fractions)
+    assert "Deforming" in {message["message"] for message in messages[:-1]}
+    result = JobResult.load(tmp_path / "result")
+    assert same_place(result.warped, pair[0])
+    assert result.report["mode"] == "fast"
+    moved = transformed(result.transform, [[3.0, -4.0, 5.0]])[0]
+    np.testing.assert_allclose(moved, (-6.0, -8.0, 11.0), atol=1.5)
+
+
+def test_worker_tells_bad_input_in_one_sentence(tmp_path, pair):
+    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "job")
+    process = start(tmp_path)
+    last = process.stdout.readlines()[-1]
+    assert process.wait(10) == 1
+    assert "there is no such mode" in json.loads(last)["error"]
+    assert not (tmp_path / "result").exists()
+
+
+def test_worker_ends_when_nobody_listens_any_more(tmp_path):
+    folder = tmp_path / "SLSFGR-1"
+    folder.mkdir()
+    process = start(folder)
+    process.stdout.readline()
+    process.stdin.close()
+    begin = time.perf_counter()
+    process.wait(5)
+    assert time.perf_counter() - begin < 1.0
+    assert not folder.exists()

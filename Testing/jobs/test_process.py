@@ -1,0 +1,165 @@
+"""A job in a process of its own, as whoever starts it sees it: no Qt and no Slicer."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from phantoms import empty_image, head_image
+
+from SLSFGRLib.jobs.job import SegmentationJob
+from SLSFGRLib.jobs.process import JobProcess, JobRunner
+
+WORKERS = str(Path(__file__).resolve().parents[1] / "slicer_extension" / "panel_workers.py")
+
+
+class Listener:
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.steps, self.log, self.ends = [], [], []
+
+    def start(self, process, job):
+        process.start(job, lambda *step: self.steps.append(step), self.log.append, lambda *end: self.ends.append(end))
+
+    def wait_for(self, process, told, seconds=60):
+        end = time.perf_counter() + seconds
+        while not told():
+            assert time.perf_counter() < end, "waited in vain"
+            process.poll()
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def job():
+    return SegmentationJob(head_image(empty_image((24, 28, 26), spacing=(7.0,) * 3, centre=(3, -4, 5)))[0])
+
+
+def process_that(folder, how):
+    return JobProcess(folder, [sys.executable, WORKERS, how])
+
+
+def test_a_job_tells_its_progress_and_log_and_ends_once_with_the_result(tmp_path, job):
+    process, listener = process_that(tmp_path, "finish"), Listener()
+    listener.start(process, job)
+    listener.wait_for(process, lambda: listener.ends)
+    assert listener.steps == [(0.42, "Deforming")]
+    assert "a warning of some library" in "".join(listener.log)
+    ((result, problem),) = listener.ends
+    assert problem == ""
+    assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 2, 17, 53}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_is_told_in_the_words_of_the_worker(tmp_path, job):
+    process, listener = process_that(tmp_path, "refuse"), Listener()
+    listener.start(process, job)
+    listener.wait_for(process, lambda: listener.ends)
+    ((result, problem),) = listener.ends
+    assert result is None
+    assert problem.startswith("the moving image: every voxel has the value 0")
+
+
+def test_a_cancelled_job_ends_within_a_second_with_no_problem_and_no_file(tmp_path, job):
+    process, listener = process_that(tmp_path, "endless"), Listener()
+    listener.start(process, job)
+    listener.wait_for(process, lambda: listener.steps)
+    begin = time.perf_counter()
+    process.cancel()
+    listener.wait_for(process, lambda: listener.ends)
+    assert time.perf_counter() - begin < 1.0
+    assert listener.ends == [(None, "")]
+    assert not process.is_alive()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_abandoned_process_is_gone_and_tells_nobody(tmp_path, job):
+    process, listener = process_that(tmp_path, "endless"), Listener()
+    listener.start(process, job)
+    process.abandon()
+    assert not process.is_alive()
+    assert listener.ends == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path, job):
+    process, listener = JobProcess(tmp_path, ["/no/such/python"]), Listener()
+    assert not process.is_alive()
+    listener.start(process, job)
+    process.poll()
+    assert listener.ends[0][0] is None
+    assert listener.ends[0][1].startswith("Python could not be started")
+    assert list(tmp_path.iterdir()) == []
+
+
+# One job after the other --------------------------------------------------------------------------------------------
+
+
+def runner_that(folder, how):
+    return JobRunner(folder, [sys.executable, WORKERS, how])
+
+
+def standing_by(folder):
+    """The folders of processes that wait for a job, or do one."""
+    return {path.name for path in folder.glob("SLSFGR-*")}
+
+
+def test_the_process_that_stands_by_does_the_next_job(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "finish"), Listener()
+    runner.stand_by(True)
+    waiting = standing_by(tmp_path)
+    assert len(waiting) == 1
+    runner.stand_by(True)
+    assert standing_by(tmp_path) == waiting
+    listener.start(runner, job)
+    assert runner.is_running
+    assert standing_by(tmp_path) == waiting
+    listener.wait_for(runner, lambda: listener.ends)
+    assert not runner.is_running
+    assert listener.ends[0][0] is not None
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_runner_starts_a_process_where_none_stands_by_and_does_several_jobs(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "finish"), Listener()
+    for count in (1, 2):
+        listener.start(runner, job)
+        listener.wait_for(runner, lambda count=count: len(listener.ends) == count)
+    assert [problem for _result, problem in listener.ends] == ["", ""]
+    runner.poll()
+    runner.cancel()
+    assert len(listener.ends) == 2
+
+
+def test_who_is_not_needed_any_more_does_not_stand_by(tmp_path):
+    runner = runner_that(tmp_path, "endless")
+    runner.stand_by(True)
+    runner.stand_by(False)
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_cancelled_run_is_told_and_an_abandoned_one_is_not(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "endless"), Listener()
+    listener.start(runner, job)
+    listener.wait_for(runner, lambda: listener.steps)
+    runner.cancel()
+    listener.wait_for(runner, lambda: listener.ends)
+    assert listener.ends == [(None, "")]
+    listener.start(runner, job)
+    runner.abandon()
+    assert not runner.is_running
+    assert listener.ends == [(None, "")]
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_job_that_cannot_be_handed_over_leaves_no_process(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "endless"), Listener()
+    with pytest.raises(TypeError):
+        listener.start(runner, SegmentationJob(fixed=object()))
+    assert not runner.is_running
+    assert standing_by(tmp_path) == set()
+    listener.start(runner, job)
+    assert runner.is_running
+    runner.abandon()

@@ -1,0 +1,232 @@
+from itertools import combinations
+
+import pytest
+import torch
+
+from SLSFGRLib.networks import SLSFGRNetwork
+from SLSFGRLib.networks.sl_sfgr import INTEGRATION_STEPS, VELOCITY_BLUR, VELOCITY_SCALE
+from SLSFGRLib.spatial.fields import compose, integrate, jacobian_determinant, resize_field, smooth, warp
+from SLSFGRLib.training.methods.semi_supervised_losses import Example, pair_losses
+
+SHAPE = (16, 24, 16)
+STRUCTURES = 3
+
+
+def images(count=2, shape=SHAPE):
+    noise = torch.rand(count, 1, *shape, generator=torch.Generator().manual_seed(0))
+    return (4.0 * smooth(noise, 1.5) - 1.5).clamp(0, 1)
+
+
+def small_network(heads=None, strengths=None, **options):
+    """A network of few channels; with ``heads`` its fields are no longer zero, with ``strengths`` nor its gates."""
+    torch.manual_seed(0)
+    network = SLSFGRNetwork(STRUCTURES, (4, 6, 8, 8), 4, **options)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if heads is not None and name.startswith("refinements") and "layers.3" in name:
+                parameter.normal_(std=heads / VELOCITY_SCALE)
+            if strengths is not None and name.endswith("strength"):
+                parameter.normal_(std=strengths)
+    return network
+
+
+def labels(seed):
+    noise = torch.rand(1, STRUCTURES + 1, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    return (40.0 * smooth(noise, 2.0)).softmax(dim=1)
+
+
+def parameters_of(network, part=""):
+    return {name for name, _ in network.named_parameters() if part in name}
+
+
+def test_fresh_network_moves_nothing():
+    for field in small_network()(*images().split(1)):
+        assert float(field.detach().abs().max()) == 0.0
+
+
+def test_fields_are_at_an_eighth_a_quarter_and_a_half_of_the_resolution():
+    shapes = [field.shape for field in small_network()(*images().split(1))]
+    assert shapes == [(1, 3, 2, 3, 2), (1, 3, 4, 6, 4), (1, 3, 8, 12, 8)]
+
+
+def test_every_parameter_learns_from_the_whole_objective():
+    moving, fixed = images().split(1)
+    network = small_network()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    # Three layers that start at nothing lie one behind the other: fields, strengths, gains. Each waits for the next.
+    for _ in range(4):
+        optimiser.zero_grad()
+        losses = pair_losses(network, Example(moving, moving, labels(0)), Example(fixed, fixed, None), 1.0)
+        sum(losses.values()).backward()
+        optimiser.step()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 1e-9, name
+
+
+def test_pairs_in_a_batch_do_not_touch_one_another():
+    network = small_network(heads=0.3, strengths=0.5)
+    moving, fixed = images(4).split(2)
+    with torch.no_grad():
+        together, logits = network(moving, fixed), network.describe(moving).logits
+        for number in range(2):
+            one = slice(number, number + 1)
+            alone = network(moving[one], fixed[one])
+            for first, second in zip(together, alone, strict=True):
+                assert second.abs().max() > 0.1
+                torch.testing.assert_close(first[one], second, atol=1e-4, rtol=0)
+            torch.testing.assert_close(logits[one], network.describe(moving[one]).logits, atol=1e-4, rtol=0)
+    assert (together[-1][0] - together[-1][1]).abs().max() > 0.1
+    assert (logits[0] - logits[1]).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_field_depends_on_both_images_and_on_which_is_fixed():
+    network = small_network(heads=0.3)
+    first, second, third = images(3).split(1)
+    field = network(first, second)[-1]
+    for moving, fixed in ((third, second), (first, third), (second, first)):
+        assert (network(moving, fixed)[-1] - field).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_forward_matches_what_it_describes():
+    network = small_network(heads=0.3, strengths=0.5)
+    moving, fixed = images().split(1)
+    described = network.describe(moving), network.describe(fixed)
+    for first, second in zip(network(moving, fixed), network.match(*described), strict=True):
+        assert torch.equal(first, second)
+    assert torch.equal(network.segment(moving), described[0].logits)
+    assert described[0].logits.shape == (1, STRUCTURES + 1, *SHAPE)
+    assert [features.shape for features in described[0].features] == [
+        (1, 4, 2, 3, 2),
+        (1, 4, 4, 6, 4),
+        (1, 4, 8, 12, 8),
+    ]
+
+
+@torch.no_grad()
+def test_each_resolution_refines_the_field_of_the_coarser_one():
+    network = small_network(heads=0.3)
+    moving, fixed = (network.describe(image) for image in images().split(1))
+    fields = network.match(moving, fixed)
+    expected = resize_field(fields[0], fields[1].shape[2:])
+    for _ in range(2):
+        velocity = network.refinements[1](warp(moving.features[1], expected), fixed.features[1])
+        expected = compose(expected, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
+    torch.testing.assert_close(fields[1], expected)
+    assert (fields[1] - resize_field(fields[0], fields[1].shape[2:])).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_output_is_the_same_in_training_and_in_use():
+    network = small_network(heads=0.3)
+    pair = images().split(1)
+    training = network.train()(*pair)[-1]
+    assert torch.equal(network.eval()(*pair)[-1], training)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(3))
+def test_large_fields_do_not_fold(seed):
+    network = small_network(heads=0.2)
+    torch.manual_seed(seed)
+    for refinement in network.refinements:
+        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.1 / VELOCITY_SCALE)
+    for field in network(*images(shape=(32, 32, 40)).split(1)):
+        assert field.abs().max() > 0.5
+        assert float(jacobian_determinant(field).min()) > 0
+
+
+@pytest.mark.parametrize("size", [17, 20, 23])
+def test_sizes_that_are_no_multiples_of_eight_are_refused(size):
+    network, image = small_network(), torch.zeros(1, 1, 16, size, 16)
+    for use in (network.describe, network.segment, lambda odd: network(odd, odd)):
+        with pytest.raises(ValueError, match=rf"\(16, {size}, 16\), must be multiples of 8"):
+            use(image)
+
+
+# --- switches -----------------------------------------------------------------------------------------------
+
+
+def test_switches_remove_their_part_and_nothing_else():
+    whole = parameters_of(small_network())
+    guidance = {name for part in ("gate", "value") for name in parameters_of(small_network(), part)}
+    guidance = {name for name in guidance if name.startswith("adapters")}
+    guidance |= {f"adapters.{level}.strength" for level in range(3)}
+    frequency = parameters_of(small_network(), "enhance")
+    segmenter = parameters_of(small_network(), "segmenter")
+    assert all((guidance, frequency, segmenter))
+    assert not any(first & second for first, second in combinations((guidance, frequency, segmenter), 2))
+    assert parameters_of(small_network(guidance=False)) == whole - guidance
+    assert parameters_of(small_network(frequency=False)) == whole - frequency
+    assert parameters_of(small_network(segmentation=False)) == whole - guidance - segmenter
+    nothing = small_network(segmentation=False, guidance=False, frequency=False)
+    assert parameters_of(nothing) == whole - guidance - segmenter - frequency
+
+
+@torch.no_grad()
+def test_segmentation_guides_the_registration_only_where_it_is_to():
+    moving, fixed = images().split(1)
+    for options, moves in (({}, True), ({"guidance": False}, False)):
+        network = small_network(heads=0.3, strengths=1.0, **options)
+        before = network(moving, fixed)[-1]
+        for parameter in network.segmenter.parameters():
+            parameter.mul_(2.0).add_(0.3)
+        change = float((network(moving, fixed)[-1] - before).abs().max())
+        assert change > 0.01 if moves else change == 0.0
+
+
+@torch.no_grad()
+def test_without_strength_guidance_and_frequency_change_nothing():
+    moving, fixed = images().split(1)
+    whole, bare = small_network(heads=0.3), small_network(guidance=False, frequency=False)
+    bare.load_state_dict(whole.state_dict(), strict=False)
+    for first, second in zip(whole(moving, fixed), bare(moving, fixed), strict=True):
+        assert torch.equal(first, second)
+    stronger = small_network(heads=0.3, strengths=1.0)
+    assert (stronger(moving, fixed)[-1] - whole(moving, fixed)[-1]).abs().max() > 0.01
+
+
+def test_without_a_segmentation_there_are_no_logits():
+    network = small_network(segmentation=False)
+    moving, fixed = images().split(1)
+    assert network.describe(moving).logits is None
+    losses = pair_losses(network, Example(moving, moving, None), Example(fixed, fixed, labels(0)), 1.0)
+    assert set(losses) == {"similarity", "roughness"}
+
+
+# --- precision and layout -----------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_layout_in_memory_changes_nothing():
+    pair = images().split(1)
+    network = small_network(heads=0.3, strengths=0.5)
+    expected = network(*pair)[-1]
+    network = network.to(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(network(*pair)[-1], expected, atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_mixed_precision_gives_nearly_the_same_fields_in_full_precision():
+    pair = images().split(1)
+    network = small_network(heads=0.1, strengths=0.5)
+    expected = network(*pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = network(*pair)
+    for first, second in zip(found, expected, strict=True):
+        assert first.dtype == torch.float32
+        assert second.abs().max() > 0.1
+        assert (first - second).abs().max() < 0.1 * second.abs().max()
+
+
+@torch.no_grad()
+def test_saved_and_loaded_weights_give_equal_results(tmp_path):
+    network, other = small_network(heads=0.3, strengths=0.5), small_network()
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    pair = images().split(1)
+    assert torch.equal(network.segment(pair[0]), other.segment(pair[0]))
+    for first, second in zip(network(*pair), other(*pair), strict=True):
+        assert torch.equal(first, second)

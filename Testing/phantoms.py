@@ -1,0 +1,150 @@
+"""Synthetic heads that are known at every point of space, and other ways to store the same image."""
+
+from itertools import permutations, product
+
+import numpy as np
+import SimpleITK as sitk
+
+# Ellipsoids, the later ones inside or over the earlier: label, centre and semi-axes in mm (LPS), brightness.
+HEAD_PARTS = (
+    (0, (0, 0, 0), (68, 84, 74), 45),
+    (0, (0, 0, 2), (61, 77, 66), 100),
+    (1, (26, 4, 8), (22, 52, 34), 160),
+    (2, (-27, 8, 8), (20, 46, 32), 160),
+    (3, (9, -6, 12), (6, 25, 12), 25),
+    (4, (-10, -10, 12), (5, 19, 10), 25),
+    (5, (0, 46, -36), (36, 20, 17), 135),
+    (6, (33, -32, 18), (9, 11, 9), 220),
+)
+SOFTNESS = 2.0  # mm over which one tissue turns into the next
+
+# The same for a head with FreeSurfer's numbers.
+NUMBERED_PARTS = (
+    (511, (0, 0, 0), (58, 74, 56)),
+    (515, (0, 0, 0), (54, 70, 52)),
+    (24, (0, 0, 0), (48, 64, 46)),
+    (3, (23, 0, 0), (22, 58, 42)),
+    (42, (-23, 0, 0), (22, 58, 42)),
+    (2, (23, 0, 0), (18, 50, 36)),
+    (41, (-23, 0, 0), (18, 50, 36)),
+    (4, (14, 0, 0), (6, 24, 10)),
+    (43, (-14, 0, 0), (6, 24, 10)),
+    (251, (3, 20, 0), (8, 8, 6)),
+    (17, (28, 12, -16), (7, 14, 6)),
+    (53, (-28, 12, -16), (7, 14, 6)),
+)
+
+
+def rotation_about(axis, degrees):
+    """3x3 rotation about an axis (Rodrigues)."""
+    x, y, z = np.asarray(axis, dtype=float) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+# Axis directions (one column for each image axis) of every awkward kind.
+TURN = rotation_about((0.2, -1.0, 1.5), 28)
+DIRECTIONS = {
+    "LPS": np.eye(3),
+    "LAS": np.diag([1.0, -1.0, 1.0]),
+    "permuted": np.eye(3)[:, [2, 0, 1]],
+    "oblique": TURN,
+    "oblique left-handed": TURN @ np.diag([-1.0, 1.0, 1.0]),
+}
+STORAGES = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
+
+
+def empty_image(size=(20, 24, 18), spacing=(2.0, 2.0, 2.0), direction=None, origin=None, centre=None):
+    """An image of zeros with this header; ``centre`` puts its middle at a point, LPS mm."""
+    image = sitk.Image([int(count) for count in size], sitk.sitkFloat32)
+    image.SetSpacing([float(step) for step in spacing])
+    image.SetDirection((np.eye(3) if direction is None else np.asarray(direction)).flatten().tolist())
+    image.SetOrigin((0.0, 0.0, 0.0) if origin is None else [float(value) for value in origin])
+    if centre is not None:
+        middle = np.array(image.TransformContinuousIndexToPhysicalPoint([(count - 1) / 2 for count in size]))
+        image.SetOrigin((np.asarray(centre) - middle).tolist())
+    return image
+
+
+def filled(image, array, vector=False):
+    """An array with the header of an image."""
+    result = sitk.GetImageFromArray(array, isVector=vector)
+    result.CopyInformation(image)
+    return result
+
+
+def positions(image):
+    """LPS points in mm of all voxels, (D, H, W, 3), by SimpleITK's own account of each axis."""
+    origin = np.array(image.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, 0.0)))
+    steps = np.array([image.TransformContinuousIndexToPhysicalPoint(row) for row in np.eye(3).tolist()]) - origin
+    counts = [np.arange(count) for count in image.GetSize()[::-1]]
+    k, j, i = np.meshgrid(*counts, indexing="ij")
+    return origin + i[..., None] * steps[0] + j[..., None] * steps[1] + k[..., None] * steps[2]
+
+
+def head_at(points):
+    """Brightness and label of the synthetic head at LPS points in mm."""
+    brightness, labels = np.zeros(points.shape[:-1]), np.zeros(points.shape[:-1], np.uint8)
+    for label, centre, semi_axes, value in HEAD_PARTS:
+        radius = np.sqrt((((points - centre) / semi_axes) ** 2).sum(-1))
+        depth = (1.0 - radius) * min(semi_axes)
+        share = 1.0 / (1.0 + np.exp(np.clip(-4.0 * depth / SOFTNESS, -50, 50)))
+        brightness += share * (value - brightness)
+        labels[depth > 0] = label
+    return brightness, labels
+
+
+def head_image(image=None, matrix=None):
+    """The head and its labels on the grid of an image.
+
+    :param matrix: 4x4 on LPS points: the head as seen at ``matrix @ point``.
+    """
+    image = empty_image((80, 96, 84), centre=(3.0, -4.0, 5.0)) if image is None else image
+    points = positions(image)
+    if matrix is not None:
+        points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    brightness, labels = head_at(points)
+    return filled(image, brightness.astype(np.float32)), filled(image, labels)
+
+
+def numbers_image(size=(124, 156, 120), spacing=1.0, matrix=None):
+    """A head of nested ellipsoids with FreeSurfer's numbers, LPS, with a speck in the air beside it.
+
+    :param matrix: 4x4 on LPS points: the head as seen at ``matrix @ point``.
+    """
+    image = empty_image(size, [spacing] * 3, centre=(0.0, 0.0, 0.0))
+    points = positions(image)
+    if matrix is not None:
+        points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    array = np.zeros(points.shape[:-1], np.int32)
+    for number, centre, semi_axes in NUMBERED_PARTS:
+        array[(((points - centre) / semi_axes) ** 2).sum(-1) < 1] = number
+    array[2:4, 2:4, 2:4] = 24
+    return filled(image, array)
+
+
+def stored(image, order=(0, 1, 2), flips=(False, False, False)):
+    """The same image in space with its axes permuted and flipped in the file."""
+    return sitk.Flip(sitk.PermuteAxes(image, order), flips)
+
+
+def moved_header(image, rotation, shift=(0.0, 0.0, 0.0)):
+    """The same voxels somewhere else in space."""
+    moved = sitk.Image(image)
+    moved.SetDirection((rotation @ np.reshape(image.GetDirection(), (3, 3))).flatten().tolist())
+    moved.SetOrigin((rotation @ image.GetOrigin() + np.asarray(shift)).tolist())
+    return moved
+
+
+def affine_matrix(linear=None, shift=(0.0, 0.0, 0.0)):
+    """A 4x4 matrix on LPS points."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) if linear is None else linear
+    matrix[:3, 3] = shift
+    return matrix
+
+
+def transformed(transform, points):
+    """A SimpleITK transform applied point by point, (N, 3)."""
+    return np.array([transform.TransformPoint(point.tolist()) for point in np.atleast_2d(points)])

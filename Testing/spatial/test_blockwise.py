@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from SLSFGRLib.losses.lncc import LocalCorrelationGradient, box_sum
+from SLSFGRLib.spatial import blockwise as slabs
+from SLSFGRLib.spatial.blockwise import in_slabs
+from SLSFGRLib.spatial.fields import smooth
+
+SHAPE = (11, 13, 9)
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def thin_slabs(monkeypatch):
+    """Slabs of a few voxels, so that a small volume is cut into many."""
+    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+
+
+@pytest.mark.parametrize("across", [2, 3, 4])
+def test_slabs_are_put_together_in_order_even_if_the_last_is_thinner(thin_slabs, across):
+    first, second = noise(1, 2, *SHAPE), noise(1, 1, *SHAPE, seed=1)
+    thicknesses = []
+
+    def function(volume, other):
+        thicknesses.append(volume.shape[across])
+        return torch.cat([volume * other, other], dim=1)
+
+    found = in_slabs(function, first, second, across=across)
+    assert len(thicknesses) > 2
+    assert sum(thicknesses) == SHAPE[across - 2]
+    assert torch.equal(found, torch.cat([first * second, second], dim=1))
+
+
+def test_what_is_changed_in_place_is_changed_everywhere(thin_slabs):
+    state = torch.zeros(1, 1, *SHAPE)
+    added = noise(1, 1, *SHAPE)
+    in_slabs(lambda volume, total: total.add_(volume), added, state)
+    assert torch.equal(state, added)
+
+
+def test_small_volume_is_taken_whole():
+    shapes = []
+    in_slabs(lambda volume: shapes.append(volume.shape) or volume, noise(1, 1, *SHAPE))
+    assert shapes == [(1, 1, *SHAPE)]
+
+
+def test_recorded_volume_is_taken_whole_and_has_its_gradient(thin_slabs):
+    volume = noise(1, 1, *SHAPE).requires_grad_()
+    in_slabs(torch.square, volume).sum().backward()
+    torch.testing.assert_close(volume.grad, 2 * volume.detach())
+
+
+@pytest.mark.parametrize("function", [lambda volume: smooth(volume, 1.0), lambda volume: box_sum(volume, 3)])
+def test_filters_do_not_depend_on_how_thick_slabs_are(function, monkeypatch):
+    volume = noise(1, 3, *SHAPE)
+    whole = function(volume)
+    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+    assert torch.equal(function(volume), whole)
+
+
+def test_correlation_gradient_does_not_depend_on_how_thick_slabs_are(monkeypatch):
+    fixed, warped = noise(1, 1, *SHAPE), noise(1, 1, *SHAPE, seed=1)
+    whole = LocalCorrelationGradient(fixed)(warped)
+    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+    torch.testing.assert_close(LocalCorrelationGradient(fixed)(warped), whole)

@@ -1,0 +1,286 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import expm
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from SLSFGRLib.spatial.fields import (
+    central_differences,
+    compose,
+    compose_with_step,
+    determinant,
+    downsample,
+    integrate,
+    invert,
+    jacobian_determinant,
+    lengths,
+    moving_average,
+    resize_field,
+    resize_image,
+    sample,
+    smooth,
+    voxel_grid,
+    warp,
+)
+
+SHAPE = (9, 12, 10)
+# Rows give the displacement along each array axis; not symmetric, so that a transposed matrix is found out.
+MATRIX = torch.tensor([[0.10, 0.04, -0.03], [-0.05, 0.06, 0.02], [0.01, -0.07, -0.08]])
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def constant_field(vector, shape=SHAPE):
+    return torch.tensor(vector).view(1, 3, 1, 1, 1).expand(1, 3, *shape).clone()
+
+
+def linear_field(matrix, shape=SHAPE, offset=(0.0, 0.0, 0.0)):
+    """``u(x) = matrix (x - centre) + offset``."""
+    centre = torch.tensor([(size - 1) / 2 for size in shape]).view(1, 3, 1, 1, 1)
+    return torch.einsum("rc,bcdhw->brdhw", matrix, voxel_grid(shape) - centre) + constant_field(offset, shape)
+
+
+def smooth_field(amount, shape=(24, 28, 26), seed=0):
+    """A random smooth field whose longest displacement is ``amount`` voxels, fading out to the border."""
+    field = smooth(noise(1, 3, *shape, seed=seed), 3.0)
+    for axis, size in enumerate(shape):
+        window = torch.sin(torch.pi * torch.arange(size) / (size - 1)).square()
+        field = field * window.view([-1 if axis == other else 1 for other in range(3)])
+    return field * amount / field.norm(dim=1).max()
+
+
+def inner(volume, width):
+    return volume[..., width:-width, width:-width, width:-width]
+
+
+def test_channel_of_voxel_grid_is_the_index_along_that_axis():
+    assert voxel_grid((3, 4, 5))[0, :, 2, 1, 4].tolist() == [2.0, 1.0, 4.0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_sample_does_not_depend_on_the_number_of_threads(threads, monkeypatch):
+    image, field = noise(1, 2, *SHAPE), smooth_field(2.0, SHAPE)
+    positions = (voxel_grid(SHAPE) + field)[..., :7]
+    axes = [positions[0, axis].numpy() for axis in range(3)]
+    expected = np.stack([map_coordinates(channel.numpy(), axes, order=1, mode="nearest") for channel in image[0]])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    found = sample(image, positions)
+    assert found.shape == (1, 2, 9, 12, 7)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+
+
+def test_identity_warps_nothing():
+    image = noise(2, 3, *SHAPE)
+    torch.testing.assert_close(warp(image, torch.zeros(2, 3, *SHAPE)), image, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shift", [(1, 0, 0), (0, -2, 0), (0, 0, 3), (2, 1, -1)])
+def test_integer_shift_moves_voxels_exactly(shift):
+    image = noise(1, 1, *SHAPE)
+    warped = warp(image, constant_field([float(step) for step in shift]))
+    # Pull-back: the voxel at x gets what lies at x + u.
+    expected = torch.roll(image, [-step for step in shift], (2, 3, 4))
+    torch.testing.assert_close(inner(warped, 3), inner(expected, 3), atol=1e-5, rtol=0)
+
+
+def test_sampling_between_voxels_is_trilinear():
+    image = noise(1, 2, *SHAPE)
+    points = torch.rand(1, 3, 50, 1, 1, generator=torch.Generator().manual_seed(1)) * 7.9
+    expected = np.stack([map_coordinates(channel.numpy(), points[0, :, :, 0, 0], order=1) for channel in image[0]])
+    np.testing.assert_allclose(sample(image, points)[0, :, :, 0, 0], expected, atol=1e-5)
+
+
+def test_nearest_sampling_invents_no_value():
+    image = torch.randint(0, 5, (1, 1, *SHAPE), generator=torch.Generator().manual_seed(0)).float() * 7
+    warped = warp(image, constant_field([0.4, -0.3, 0.2]), mode="nearest")
+    torch.testing.assert_close(warped, image, atol=0, rtol=0)
+
+
+def test_outside_is_the_continued_edge_or_nothing():
+    image = noise(1, 1, *SHAPE) + 5.0
+    shift = constant_field([0.0, 0.0, 4.0])
+    continued = image[..., -1:].expand(*image.shape[:-1], 4)
+    torch.testing.assert_close(warp(image, shift)[..., -4:], continued, atol=1e-5, rtol=0)
+    assert warp(image, shift, padding="zeros")[..., -4:].abs().max() < 1e-4
+
+
+def test_composing_shifts_adds_them():
+    both = compose(constant_field([1.0, -0.5, 2.0]), constant_field([0.25, 3.0, -1.0]))
+    torch.testing.assert_close(both, constant_field([1.25, 2.5, 1.0]), atol=1e-5, rtol=0)
+
+
+def test_composing_linear_fields_multiplies_their_matrices():
+    inner_matrix = MATRIX.T * 0.8
+    both = compose(linear_field(MATRIX), linear_field(inner_matrix))
+    expected = (torch.eye(3) + MATRIX) @ (torch.eye(3) + inner_matrix) - torch.eye(3)
+    torch.testing.assert_close(inner(both, 2), inner(linear_field(expected), 2), atol=1e-4, rtol=0)
+
+
+def test_composing_applies_the_inner_field_first():
+    shift = [2.0, -1.0, 0.5]
+    both = compose(linear_field(MATRIX), constant_field(shift))
+    expected = linear_field(MATRIX, offset=((torch.eye(3) + MATRIX) @ torch.tensor(shift)).tolist())
+    torch.testing.assert_close(inner(both, 2), inner(expected, 2), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("step", [[0.3, -0.9, 0.0], [-0.5, 0.5, 1.0]])
+def test_composing_with_the_same_step_everywhere_interpolates(step):
+    field, inner_field = noise(1, 3, *SHAPE), constant_field(step)
+    before = field.clone()
+    torch.testing.assert_close(compose_with_step(field, inner_field), compose(field, inner_field), atol=1e-4, rtol=0)
+    assert torch.equal(field, before)
+
+
+def test_composing_with_a_smooth_step_is_nearly_composing():
+    field, step = smooth_field(2.0), smooth_field(0.5, seed=1)
+    both = compose(field, step)
+    assert lengths(both - field).max() > 0.4
+    difference = lengths(compose_with_step(field, step) - both)
+    assert difference.max() < 0.05
+    assert difference.mean() < 0.005
+
+
+def test_many_steps_fold_nothing():
+    step = smooth_field(0.5)
+    field, at_once = (torch.zeros_like(step) for _ in range(2))
+    for _ in range(12):
+        field, at_once = compose_with_step(field, step), at_once + step
+    assert jacobian_determinant(at_once).min() < 0.0
+    assert jacobian_determinant(field).min() > 0.0
+
+
+def test_constant_velocity_is_integrated_to_a_shift():
+    velocity = constant_field([1.5, -2.0, 0.75])
+    torch.testing.assert_close(integrate(velocity), velocity, atol=1e-4, rtol=0)
+
+
+def test_linear_velocity_is_integrated_to_the_matrix_exponential():
+    expected = torch.tensor(expm(3 * MATRIX.double().numpy()), dtype=torch.float32) - torch.eye(3)
+    shape = (24, 24, 24)
+    field = integrate(linear_field(3 * MATRIX, shape), steps=10)
+    torch.testing.assert_close(inner(field, 8), inner(linear_field(expected, shape), 8), atol=5e-3, rtol=0)
+    assert (inner(field, 8) - inner(linear_field(3 * MATRIX, shape), 8)).abs().max() > 0.05
+
+
+def test_opposite_velocities_are_integrated_to_inverses():
+    velocity = smooth_field(1.5)
+    assert compose(integrate(velocity), integrate(-velocity)).norm(dim=1).max() < 0.08
+
+
+@pytest.mark.parametrize("amount", [0.5, 3.0])
+def test_inverse_composes_to_the_identity_on_both_sides(amount):
+    field = integrate(smooth_field(amount, (28, 32, 30)))
+    inverse, residual = invert(field)
+    assert field.norm(dim=1).max() > 0.4 * amount
+    assert compose(field, inverse).norm(dim=1).max() < 0.03
+    assert compose(inverse, field).norm(dim=1).mean() < 0.03
+    assert residual == pytest.approx(float(compose(field, inverse).norm(dim=1).mean()), abs=1e-3)
+
+
+def test_shift_is_inverted_to_its_opposite():
+    inverse, residual = invert(constant_field([1.0, -2.0, 0.5]))
+    torch.testing.assert_close(inverse, constant_field([-1.0, 2.0, -0.5]), atol=0.025, rtol=0)
+    assert residual < 0.025
+
+
+def test_field_with_a_slope_above_one_is_inverted():
+    # Plain fixed-point steps would diverge: they multiply the error by 1.3.
+    matrix = torch.diag(torch.tensor([1.3, -0.4, 0.0]))
+    shape = (20, 20, 20)
+    inverse, _ = invert(linear_field(matrix, shape))
+    expected = linear_field(torch.linalg.inv(torch.eye(3) + matrix) - torch.eye(3), shape)
+    torch.testing.assert_close(inverse[:, :, :, 6:14], expected[:, :, :, 6:14], atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("new", [(18, 24, 20), (5, 6, 5), (9, 6, 20)])
+def test_resized_linear_field_is_the_same_motion_in_new_voxels(new):
+    ratio = torch.tensor([after / before for after, before in zip(new, SHAPE, strict=True)])
+    resized = resize_field(linear_field(MATRIX, SHAPE, (1.0, 2.0, -1.0)), new)
+    expected = linear_field(ratio[:, None] * MATRIX / ratio, new, (ratio * torch.tensor([1.0, 2.0, -1.0])).tolist())
+    torch.testing.assert_close(inner(resized, 2), inner(expected, 2), atol=1e-5, rtol=0)
+
+
+def test_resizing_an_image_keeps_its_middle_in_place():
+    image = linear_field(torch.eye(3), SHAPE)[:, :1]
+    resized = resize_image(image, (18, 24, 20))
+    torch.testing.assert_close(resized.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    assert float(resized[0, 0, 9, 0, 0] - resized[0, 0, 8, 0, 0]) == pytest.approx(0.5)
+
+
+def test_downsampling_averages_blocks():
+    image = noise(1, 1, 4, 6, 8)
+    expected = image.view(1, 1, 2, 2, 3, 2, 4, 2).mean(dim=(3, 5, 7))
+    torch.testing.assert_close(downsample(image, 2), expected)
+    assert downsample(image, 1) is image
+    torch.testing.assert_close(
+        downsample(noise(1, 1, 5, 7, 9), 2), downsample(noise(1, 1, 5, 7, 9)[:, :, :4, :6, :8], 2)
+    )
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_moving_average_holds_what_downsampling_gives(factor):
+    image = noise(1, 2, 9, 12, 10)
+    average = moving_average(image, factor)
+    torch.testing.assert_close(average[..., ::factor, ::factor, ::factor], downsample(image, factor))
+    expected = image[0, 1, 4 : 4 + factor, 5 : 5 + factor, 6 : 6 + factor].mean()
+    torch.testing.assert_close(average[0, 1, 4, 5, 6], expected)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.3])
+def test_smooth_is_a_gaussian(sigma):
+    volume = noise(1, 2, 20, 22, 24)
+    expected = np.stack(
+        [
+            gaussian_filter(channel.double().numpy(), sigma, mode="nearest", radius=max(1, math.ceil(3 * sigma - 0.5)))
+            for channel in volume[0]
+        ]
+    )
+    np.testing.assert_allclose(smooth(volume, sigma)[0], expected, atol=1e-5)
+
+
+def test_smooth_leaves_its_input_alone():
+    volume = noise(1, 1, *SHAPE)
+    before = volume.clone()
+    smooth(volume, 1.0)
+    torch.testing.assert_close(volume, before, atol=0, rtol=0)
+    assert smooth(volume, 0.0) is volume
+
+
+def test_central_differences_of_a_linear_field_are_its_matrix():
+    differences = central_differences(linear_field(MATRIX))
+    expected = MATRIX.view(1, 3, 3, 1, 1, 1).expand(1, 3, 3, *SHAPE)
+    torch.testing.assert_close(differences, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        torch.diag(torch.tensor([0.2, -0.3, 0.5])),
+        torch.tensor([[0.0, 0.7, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        torch.tensor([[0.0, 0.7, 0.0], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]]),
+        torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]),
+        10 * MATRIX,
+    ],
+    ids=["scaling", "one shear", "two shears", "folding shear", "general"],
+)
+def test_jacobian_determinant_of_a_linear_field_is_that_of_its_matrix(matrix):
+    expected = torch.linalg.det(torch.eye(3) + matrix).expand(1, *SHAPE)
+    torch.testing.assert_close(jacobian_determinant(linear_field(matrix)), expected, atol=1e-4, rtol=0)
+
+
+def test_determinant_agrees_with_torch():
+    columns = [noise(2, 3, 4, 5, 6, seed=seed) for seed in range(3)]
+    matrices = torch.stack(columns, dim=2).movedim((1, 2), (-2, -1))
+    torch.testing.assert_close(determinant(*columns), torch.linalg.det(matrices), atol=1e-4, rtol=1e-4)
+
+
+def test_pairs_in_a_batch_do_not_touch_one_another():
+    images, fields = noise(3, 2, *SHAPE), 0.5 * noise(3, 3, *SHAPE, seed=1)
+    for function in (lambda a, b: warp(a, b), lambda a, b: compose(b, 0.5 * b), lambda a, b: integrate(b)):
+        together = function(images, fields)
+        alone = torch.cat([function(images[i : i + 1], fields[i : i + 1]) for i in range(3)])
+        torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)

@@ -1,0 +1,443 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from phantoms import affine_matrix, empty_image, filled, head_image, numbers_image, rotation_about
+
+from SLSFGRLib import synthesis
+from SLSFGRLib.cli import main
+from SLSFGRLib.errors import InputError
+from SLSFGRLib.evaluation.metrics import dice_by_label
+from SLSFGRLib.io.label_table import channel_lookup
+from SLSFGRLib.io.transforms import read_transform
+from SLSFGRLib.models.loading import load_model
+from SLSFGRLib.spatial.fields import downsample
+from SLSFGRLib.synthesis import Synthesis
+from SLSFGRLib.training.data import label_pairs
+from SLSFGRLib.training.data.label_files import Label
+from SLSFGRLib.training.data.label_pairs import LabelledCases, LoadedCase
+from SLSFGRLib.training.data.synthetic_pairs import KeptImage, RenderedImages
+from SLSFGRLib.training.recipe import Augmentation, read_recipe
+from SLSFGRLib.training.trainer import Trainer
+
+STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0)
+MODEL = """
+name = "doll"
+[model]
+network = "hu"
+factor = 4
+penalty = "bending"
+roughness = 0.1
+pair_steps = 0
+[model.network_options]
+channels = [4, 6]
+matching_channels = 4
+global_channels = [4, 6]
+"""
+MAPS = (
+    MODEL
+    + """
+[data]
+training_maps = ["doll_[ab].npz"]
+validation_maps = ["doll_[cd].npz"]
+[synthesis]
+t1_share = 0.5
+t2_share = 0.5
+pd_share = 0.0
+flair_share = 0.0
+random_share = 0.0
+unlike_contrasts = true
+same_contrast_chance = 0.0
+rotation_degrees = 5.0
+large_rotation_chance = 0.0
+shift_mm = 1.0
+deformation_mm = 2.0
+slice_chance = 0.0
+cut_chance = 0.0
+strip_chance = 0.0
+[supervision]
+shape = [8, 12, 8]
+[weak_supervision]
+scales = [0, 1, 4]
+feature_weight = 0.5
+labels_per_step = 3
+images = 8
+[training]
+method = "weakly_supervised"
+seed = 3
+steps = 5
+learning_rate = 5e-3
+validate_every = 2
+"""
+)
+CASES = (
+    MODEL.replace("factor = 4", "factor = 1")
+    + """
+[data]
+training_cases = ["training"]
+validation_cases = ["validation.csv"]
+align_cases = false
+[augmentation]
+rotation_degrees = 0.0
+scale = 0.0
+shift_mm = 0.0
+deformation_mm = 0.0
+gamma = 0.0
+[weak_supervision]
+scales = [0, 1, 2, 4]
+labels_per_step = 2
+[training]
+method = "weakly_supervised"
+seed = 1
+steps = 40
+learning_rate = 2e-2
+validate_every = 20
+"""
+)
+
+
+class Stopped(Exception):  # noqa: N818 - a wish, not a fault
+    """Someone pressed Ctrl-C."""
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def changed(recipe, part, **values):
+    return replace(recipe, **{part: replace(getattr(recipe, part), **values)})
+
+
+def state_of(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def dolls(tmp_path_factory):
+    """A recipe and the label maps of four dolls of 5 cm, each of another shape."""
+    folder = tmp_path_factory.mktemp("dolls")
+    (folder / "recipe.toml").write_text(MAPS)
+    for number, name in enumerate("abcd"):
+        linear = 3.2 * rotation_about((1, number, 2), 4 * number) @ np.diag([1, 1 + 0.03 * number, 1 - 0.03 * number])
+        image = folder / f"doll_{name}.nii.gz"
+        sitk.WriteImage(numbers_image((44, 52, 42), matrix=affine_matrix(linear)), str(image))
+        synthesis.load_label_maps([image], folder / name)
+        (kept,) = (folder / name).iterdir()
+        kept.rename(folder / f"doll_{name}.npz")
+    return folder
+
+
+@pytest.fixture
+def maps_recipe(dolls, monkeypatch):
+    monkeypatch.setattr(label_pairs, "VALIDATION_ROUNDS", 1)
+    return read_recipe(dolls / "recipe.toml")
+
+
+@pytest.fixture(scope="module")
+def patients(tmp_path_factory):
+    """Two heads of 5 cm, the moving one shifted and stretched and of another contrast, with labels of three kinds."""
+    folder = tmp_path_factory.mktemp("patients")
+    (folder / "recipe.toml").write_text(CASES)
+    small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
+    bent = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    for name, has_points in (("training/one", True), ("training/two", False), ("held out", False)):
+        case = folder / name
+        case.mkdir(parents=True)
+        fixed, fixed_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), small)
+        moving, moving_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), bent)
+        array = sitk.GetArrayFromImage(moving)
+        sitk.WriteImage(fixed, str(case / "fixed.nii.gz"))
+        sitk.WriteImage(filled(moving, np.sqrt(array * np.maximum(0, 230 - array))), str(case / "moving.nii.gz"))
+        sitk.WriteImage(fixed_labels, str(case / "fixed_parts.nii.gz"))
+        if name == "training/two":
+            # Not everything was labelled here.
+            moving_labels = moving_labels * sitk.Cast(moving_labels < 4, moving_labels.GetPixelID())
+        sitk.WriteImage(moving_labels, str(case / "moving_parts.nii.gz"))
+        if has_points:
+            place = np.array([26.0, 4.0, 8.0])
+            for role, matrix in (("fixed", small), ("moving", bent)):
+                there = np.linalg.inv(matrix[:3, :3]) @ (place - matrix[:3, 3])
+                (case / f"{role}_point.csv").write_text("x,y,z,label\n" + ",".join(map(str, there)) + ",a\n")
+    rows = ["held out/" + name for name in ("moving", "fixed", "moving_parts", "fixed_parts")]
+    (folder / "validation.csv").write_text(
+        "moving,fixed,moving_labels,fixed_labels\n" + ",".join(f"{row}.nii.gz" for row in rows) + "\n"
+    )
+    return folder
+
+
+def prepared(recipe, folder):
+    trainer = Trainer(recipe, folder, "cpu")
+    trainer.task.prepare(lambda fraction: None)
+    return trainer
+
+
+# --- pairs made from label maps -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rendered(maps_recipe, tmp_path):
+    return prepared(maps_recipe, tmp_path).task
+
+
+def test_drawn_labels_are_as_many_as_asked_for_with_half_the_resolution(rendered):
+    pair = rendered.training.draw(3, generator())
+    assert pair.moving.shape == pair.fixed.shape == (1, 1, 8, 12, 8)
+    assert pair.moving_labels.shape == pair.fixed_labels.shape == (1, 3, 4, 6, 4)
+
+
+def test_drawn_labels_are_different_ones_and_in_both_images(rendered):
+    for seed in range(10):
+        pair = rendered.training.draw(99, generator(seed))
+        count = pair.fixed_labels.shape[1]
+        assert 5 < count < 30
+        assert bool((pair.fixed_labels.sum((2, 3, 4)) > 0).all())
+        # No voxel is filled more than once.
+        assert float(pair.fixed_labels.sum(1).max()) <= 1.0 + 1e-6
+
+
+def test_held_out_pairs_are_always_the_same_and_of_two_anatomies(rendered):
+    first, again = (list(rendered.validation.held_out()) for _ in range(2))
+    assert len(first) == 2
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.moving, other.moving)
+        assert torch.equal(one.fixed_labels, other.fixed_labels)
+        assert not torch.equal(one.moving_labels, one.fixed_labels)
+
+
+def test_contrasts_of_a_pair_are_unlike(dolls):
+    maps = synthesis.load_label_maps([dolls / "doll_a.npz", dolls / "doll_b.npz"], dolls)
+    settings = Synthesis(unlike_contrasts=True, same_contrast_chance=0.0, ultrasound_share=0.3)
+    names = set()
+    for seed in range(25):
+        pair = synthesis.draw_pair(synthesis.in_one_frame(maps), (8, 12, 8), settings, generator(seed), 4.0)
+        assert pair.moving.contrast.name != pair.fixed.contrast.name
+        names |= {pair.moving.contrast.name, pair.fixed.contrast.name}
+    assert names == {"t1", "t2", "pd", "flair", "random", "ultrasound"}
+
+
+def test_kept_images_are_the_drawn_ones_and_can_be_mirrored(dolls):
+    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / "doll_a.npz", dolls / "doll_b.npz"], dolls))
+    (sample,) = synthesis.draw_group(maps, (8, 12, 8), Synthesis(), generator(), 1, 4.0)
+    image, shares = KeptImage.of(sample).restored(False)
+    torch.testing.assert_close(image, sample.image, atol=1e-3, rtol=0)
+    torch.testing.assert_close(shares, downsample(synthesis.fractions(sample.anatomy), 2), atol=1e-6, rtol=0)
+    flipped_image, flipped_shares = KeptImage.of(sample).restored(True)
+    assert torch.equal(flipped_image.flip(4), image)
+    # The left white matter of the mirrored head is where the right one's was.
+    left, right = (channel_lookup()[number] for number in (2, 41))
+    assert float(shares[:, right].sum()) > 0
+    assert torch.equal(flipped_shares[:, left].flip(3), shares[:, right])
+
+
+def test_paired_images_lie_alike_and_are_of_other_anatomies_and_contrasts(dolls):
+    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / f"doll_{name}.npz" for name in "abc"], dolls))
+    settings = Synthesis(same_anatomy_chance=0.0, same_contrast_chance=0.0, t2_share=0.4, random_share=0.0)
+    images = RenderedImages(maps, (8, 12, 8), settings, 4.0, 17, seed=1)
+    assert [len(group) for group in images.groups] == [8, 8, 8]
+    numbers = set()
+    for seed in range(40):
+        moving, fixed = images.draw(generator(seed))
+        assert [{id(moving), id(fixed)} <= set(map(id, group)) for group in images.groups].count(True) == 1
+        assert moving.number != fixed.number
+        assert moving.contrast != fixed.contrast
+        numbers |= {(moving.number, fixed.number)}
+    assert len(numbers) == 6
+    alike = RenderedImages(maps, (8, 12, 8), replace(settings, same_contrast_chance=1.0), 4.0, 8, seed=1)
+    moving, fixed = alike.draw(generator())
+    assert moving.contrast == fixed.contrast
+    assert moving is not fixed
+
+
+def test_training_with_a_stop_ends_as_training_without(maps_recipe, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        folder.mkdir()
+    Trainer(maps_recipe, whole, "cpu").run()
+
+    def stop(done, message):
+        if done > 2.5 / 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        Trainer(maps_recipe, parts, "cpu").run(stop)
+    resumed = Trainer(maps_recipe, parts, "cpu")
+    resumed.resume()
+    resumed.run()
+    expected, found = state_of(whole / "checkpoint.pt"), state_of(parts / "checkpoint.pt")
+    assert found["step"] == 5
+    assert found["rows"] == expected["rows"]
+    for name, weight in expected["network"].items():
+        assert torch.equal(found["network"][name], weight), name
+    assert set(expected["rows"][0]) == {
+        "step", "training_labels", "training_features", "training_roughness",
+        "dice_before", "validation_dice", "folding_percent",
+    }  # fmt: skip
+
+
+def test_checkpoint_of_a_version_without_weak_supervision_can_be_resumed(maps_recipe, tmp_path):
+    recipe = changed(maps_recipe, "training", steps=1, validate_every=1)
+    recipe = replace(recipe, weak_supervision=type(recipe.weak_supervision)())
+    Trainer(recipe, tmp_path, "cpu").run()
+    state = state_of(tmp_path / "checkpoint.pt")
+    del state["recipe"]["weak_supervision"], state["recipe"]["synthesis"]["ultrasound_share"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    Trainer(recipe, tmp_path, "cpu").resume()
+    with pytest.raises(InputError, match=r"was made with another \[weak_supervision\]"):
+        Trainer(changed(recipe, "weak_supervision", labels_per_step=2), tmp_path, "cpu").resume()
+
+
+# --- the user's cases ---------------------------------------------------------------------------------------
+
+
+def loaded_case(labels=3):
+    """A case whose image is the first of its labels."""
+    shares = torch.rand(labels, 28, 32, 28, generator=generator()) > 0.5
+    pairs = [(Label.of(share.float()), Label.of(share.flip(0).float())) for share in shares]
+    return LoadedCase(shares[:1].float()[None], shares[:1].flip(1).float()[None], pairs)
+
+
+def test_each_image_is_moved_together_with_its_labels():
+    cases = LabelledCases([loaded_case(1)], replace(Augmentation(), gamma=0.0), 2.0)
+    pair = cases.draw(1, generator())
+    inner = (slice(None), slice(None), *[slice(10, -10)] * 3)
+    torch.testing.assert_close(pair.moving[inner], pair.moving_labels[inner], atol=1e-5, rtol=0)
+    torch.testing.assert_close(pair.fixed[inner], pair.fixed_labels[inner], atol=1e-5, rtol=0)
+    # Each by a field of its own, and another one next time.
+    assert float((pair.moving.flip(2) - pair.fixed).abs().max()) > 0.1
+    assert float((cases.draw(1, generator(1)).moving - pair.moving).abs().max()) > 0.1
+
+
+def test_a_case_with_fewer_labels_than_asked_for_gives_all_it_has():
+    cases = LabelledCases([loaded_case(2), loaded_case(5)], STILL, 2.0)
+    counts = {cases.draw(3, generator(seed)).fixed_labels.shape[1] for seed in range(20)}
+    assert counts == {2, 3}
+
+
+def test_over_many_draws_every_label_has_its_turn():
+    case = loaded_case(3)
+    known = [case.labels[number][0].on_grid((28, 32, 28)) for number in range(3)]
+    cases, turns = LabelledCases([case], STILL, 2.0), [0, 0, 0]
+    for seed in range(60):
+        (drawn,) = cases.draw(1, generator(seed)).moving_labels[0]
+        turns[min(range(3), key=lambda number: float((drawn - known[number]).abs().sum()))] += 1
+    assert min(turns) > 10
+
+
+def test_held_out_cases_are_as_they_are():
+    (pair,) = LabelledCases([loaded_case()], Augmentation(), 2.0).held_out()
+    assert torch.equal(pair.moving, loaded_case().moving)
+    assert pair.moving_labels.shape[1] == 3
+
+
+def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
+    task = prepared(read_recipe(patients / "recipe.toml"), tmp_path).task
+    # Six parts and a point; three parts; six parts.
+    assert [len(case.labels) for case in task.training.cases] == [7, 3]
+    assert [len(case.labels) for case in task.validation.cases] == [6]
+    for case in task.training.cases:
+        assert [size % 4 for size in case.fixed.shape[2:]] == [0, 0, 0]
+        assert case.moving.shape == case.fixed.shape
+
+
+def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_path, monkeypatch):
+    small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
+    bent = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    monkeypatch.setattr(label_pairs, "align", lambda fixed, moving: np.linalg.inv(bent) @ small)
+    recipe = read_recipe(patients / "recipe.toml")
+    dice = []
+    for align in (False, True):
+        task = prepared(changed(recipe, "data", align_cases=align), tmp_path).task
+        dice.append(task.validate()["dice_before"])
+    assert dice[0] < 0.6
+    assert dice[1] > 0.8
+
+
+@pytest.mark.slow
+def test_a_pair_is_learned_by_heart_and_the_model_registers_it(patients, tmp_path):
+    output = tmp_path / "model"
+    assert main(["train", str(patients / "recipe.toml"), "--output", str(output), "--quiet", "--device", "cpu"]) == 0
+    rows = state_of(output / "checkpoint.pt")["rows"]
+    assert rows[-1]["training_labels"] < rows[0]["training_labels"]
+    assert rows[-1]["validation_dice"] > rows[-1]["dice_before"] + 0.1
+    assert rows[-1]["folding_percent"] == 0.0
+    files = {name: str(patients / "held out" / f"{name}.nii.gz") for name in ("fixed", "moving", "moving_parts")}
+    results = tmp_path / "results"
+    options = ["--model", str(output / "model.pt"), "--mode", "fast", "--no-affine", "--quiet", "--device", "cpu"]
+    options += ["--moving-labels", files["moving_parts"], "--output", str(results)]
+    assert main(["register", files["fixed"], files["moving"], *options]) == 0
+    report = json.loads((results / "report.json").read_text())
+    assert report["model"]["name"] == "doll"
+    assert report["model"]["sha256"] == load_model(str(output / "model.pt")).sha256
+    wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(patients / "held out" / "fixed_parts.nii.gz")))
+    before = sitk.GetArrayFromImage(sitk.ReadImage(files["moving_parts"]))
+    after = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "fixed_labels.nii.gz")))
+    dice = [np.mean(list(dice_by_label(wanted, labels).values())) for labels in (before, after)]
+    assert dice[1] > dice[0] + 0.1
+    # What SimpleITK makes of the transform is what was written.
+    fixed, moving = sitk.ReadImage(files["fixed"]), sitk.ReadImage(files["moving"])
+    resampled = sitk.Resample(moving, fixed, read_transform(results / "transform.h5"), sitk.sitkLinear, 0.0)
+    warped = sitk.ReadImage(str(results / "warped.nii.gz"))
+    np.testing.assert_allclose(sitk.GetArrayFromImage(warped), sitk.GetArrayFromImage(resampled), atol=1e-3)
+
+
+# --- what counts ---------------------------------------------------------------------------------------------
+
+
+def test_losses_are_weighted_and_those_without_weight_left_out(maps_recipe, tmp_path):
+    def losses(**weak):
+        task = prepared(changed(maps_recipe, "weak_supervision", **weak), tmp_path).task
+        return {name: float(loss.detach()) for name, loss in task.losses(0, generator()).items()}
+
+    plain = losses()
+    assert set(plain) == {"labels", "features", "roughness"}
+    both = losses(label_weight=2.0, similarity_weight=0.5, feature_weight=1.0)
+    assert both["features"] == pytest.approx(2.0 * plain["features"], rel=1e-5)
+    assert both["labels"] == pytest.approx(2.0 * plain["labels"], rel=1e-5)
+    alone = losses(label_weight=0.0, similarity_weight=1.0, feature_weight=0.0)
+    assert set(alone) == {"similarity", "roughness"}
+    assert alone["similarity"] == pytest.approx(2.0 * both["similarity"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "message"),
+    [
+        ("weak_supervision", {"labels_per_step": 0}, "labels_per_step: must be 1 or more"),
+        ("weak_supervision", {"label_weight": 0.0}, "label_weight and similarity_weight must be 0 or more"),
+        ("weak_supervision", {"similarity_weight": -1.0}, "label_weight and similarity_weight must be 0 or more"),
+        ("weak_supervision", {"label_measure": "jaccard"}, "label_measure 'jaccard': there is none"),
+        ("model", {"penalty": "none"}, "penalty 'none': there is none"),
+        ("model", {"pair_steps": 5}, "pair_steps: must be 0"),
+        ("supervision", {"shape": (8, 12, 9)}, "shape: must be three multiples of 4"),
+        ("data", {"training_maps": ()}, "has neither training_cases and training_maps"),
+        ("data", {"training_cases": ("*.toml",)}, "has both training_cases and training_maps"),
+        ("data", {"training_maps": ("doll_a.npz",)}, "at least two label maps"),
+        ("data", {"validation_maps": ("doll_[bc].npz",)}, r"doll_b\.npz: is used for both training and validation"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(maps_recipe, tmp_path, part, values, message):
+    with pytest.raises(InputError, match=message):
+        prepared(changed(maps_recipe, part, **values), tmp_path)
+
+
+def test_cases_without_held_out_ones_or_in_both_sets_are_refused(patients, tmp_path):
+    recipe = read_recipe(patients / "recipe.toml")
+    with pytest.raises(InputError, match=r"at least one case in the recipe's .* validation_cases"):
+        prepared(changed(recipe, "data", validation_cases=()), tmp_path)
+    with pytest.raises(InputError, match="is used for both training and validation"):
+        prepared(changed(recipe, "data", validation_cases=("training",)), tmp_path)
+
+
+def test_case_without_a_common_label_is_named(patients, tmp_path):
+    case = tmp_path / "training" / "one"
+    case.mkdir(parents=True)
+    for role, number in (("moving", 4), ("fixed", 5)):
+        image = sitk.ReadImage(str(patients / "held out" / f"{role}.nii.gz"))
+        sitk.WriteImage(image, str(case / f"{role}.nii.gz"))
+        sitk.WriteImage(sitk.Cast(image > 50, sitk.sitkUInt8) * number, str(case / f"{role}_part.nii.gz"))
+    recipe = replace(read_recipe(patients / "recipe.toml"), folder=tmp_path)
+    recipe = changed(recipe, "data", validation_cases=(str(patients / "validation.csv"),))
+    with pytest.raises(InputError, match="one: its images have no label in common"):
+        prepared(recipe, tmp_path)
