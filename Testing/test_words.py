@@ -23,7 +23,7 @@ OLD = {
     r"\b(un)?likeness(es)?\b|likeness": "similarity, dissimilarity",
     r"\bmean brains?\b|\bmean of many brains\b": "population template",
     r"\bdrawn to\b": "template-guided, averaged with, regularised towards",
-    r"\bby way of\b|\bway by the mean\b|\bby the mean of\b": "via the template",
+    r"\bby way of\b|\bway by the mean\b": "via the template",
     r"\bthe way back\b": "inverse",
     r"\bships\b|\bwhich ship\b|\bthat ship\b|\bshipped\b": "bundled, pretrained",
     r"\btold (by|softly|apart by|in full)\b": "estimated from",
