@@ -13,6 +13,7 @@ CLEAN = (
     "README.md",
     "Resources/Models",
     "Resources/Recipes",
+    "Testing/test_docs.py",
     "docs",
 )
 # Its last column lists the old words.

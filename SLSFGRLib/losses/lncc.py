@@ -74,10 +74,10 @@ class LocalCorrelation:
 class LocalCorrelationGradient:
     """The same measure for one fixed image, with its derivative written out instead of recorded.
 
-    The cubes are of eight voxels a side, one at every second voxel along each axis, so that they are worked out on a
-    grid with an eighth of the voxels: five times as fast as a cube about every voxel (docs/measurements.md). Sums over
-    the cubes of three volumes give what the derivative with respect to every warped voxel is made of, and sums over
-    the cubes that a voxel is in of three more the derivative (tested to agree with automatic differentiation).
+    The windows have 8 x 8 x 8 voxels and are evaluated at every second voxel along each axis, on a grid with an eighth
+    of the voxels: five times as fast as a window at every voxel (docs/develop/experiments.md). Window sums of three
+    volumes give the terms of the derivative with respect to every warped voxel; sums of three more volumes over the
+    windows that contain a voxel give the derivative itself (tested to agree with automatic differentiation).
 
     :param fixed: (1, 1, D, H, W).
     :param noise: as in :class:`LocalCorrelation`.

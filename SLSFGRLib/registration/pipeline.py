@@ -98,7 +98,7 @@ def register(
                 # What follows leaves much of a second core idle.
                 label_maps = beside.submit(anatomy.labels, fixed, moving)
                 # The thread is to end with its work: while it lives, so do OpenMP's threads of its own, and with
-                # more of those than cores all of them fall asleep between operations (docs/measurements.md).
+                # more of those than cores all of them fall asleep between operations (docs/develop/experiments.md).
                 beside.shutdown(wait=False)
         if affine:
             stages.begin("Aligning the heads")

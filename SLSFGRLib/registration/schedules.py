@@ -29,7 +29,7 @@ SCHEDULES = {
 }
 MODES = tuple(SCHEDULES)
 
-# Measured peaks of memory, rounded up so that no 1 mm pair of docs/measurements.md took more: of Python with its
+# Measured peaks of memory, rounded up so that no 1 mm pair of docs/benchmarks.md took more: of Python with its
 # libraries, for each voxel of the prepared fixed image, and for each voxel of the finest field, also for every map of
 # a tissue there.
 BASE_BYTES = 400_000_000

@@ -28,7 +28,7 @@ def wait_patiently() -> None:
     """Let threads that wait sleep soon; to be called before torch is loaded.
 
     By default they spin for long. On a machine that has anything else to do, a run then takes ten times as long
-    (docs/measurements.md); on an idle one, spinning briefly costs nothing. What the user has set is left alone.
+    (docs/develop/experiments.md); on an idle one, spinning briefly costs nothing. What the user has set is left alone.
     """
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)
@@ -38,7 +38,7 @@ def keep_freed_memory() -> None:
     """Use the memory of freed tensors again in place of giving it back to the system and asking for it anew.
 
     The system fills each page that it gives with zeros: on Linux that was a fifth of the time of ``standard``
-    (docs/measurements.md). Other C libraries than glibc are left as they are.
+    (docs/develop/experiments.md). Other C libraries than glibc are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -50,6 +50,6 @@ def collect_garbage_seldom() -> None:
     """Look for unreachable cycles of Python objects less often; to be called before torch is loaded.
 
     Loading torch makes so many objects that a sixth of its time went into looking among them again and again
-    (docs/measurements.md). Images and fields are freed at once as before: they are in no cycles.
+    (docs/develop/experiments.md). Images and fields are freed at once as before: they are in no cycles.
     """
     gc.set_threshold(COLLECTION_THRESHOLD)

@@ -1,7 +1,7 @@
 """What one pass of the network that ships costs: ``python Testing/benchmarks/forward_pass.py``.
 
 Both images of a pair are segmented and their field is found, on the grid for which the reference implementation's
-figures are known (docs/sl_sfgr.md).
+figures are known (docs/methods/sl_sfgr.md).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What ``bench.py`` can run: our modes and the peers, each at the settings that its own documentation gives.
 
-Where each setting comes from stands in docs/measurements.md.
+Where each setting comes from stands in docs/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def test_one_level_is_always_left():
 @pytest.mark.parametrize(
     ("shape", "peaks"),
     [
-        # docs/measurements.md: 1000-1001, 1011-1012 and 1036-1000.
+        # docs/benchmarks.md: 1000-1001, 1011-1012 and 1036-1000.
         ((164, 208, 172), {"fast": 1.40, "standard": 2.29, "accurate": 2.40}),
         ((156, 208, 156), {"fast": 1.498, "standard": 2.13, "accurate": 2.24}),
         ((156, 208, 168), {"fast": 1.41, "standard": 2.37, "accurate": 2.26}),
