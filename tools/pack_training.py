@@ -1,6 +1,6 @@
-"""Pack what SL-SFGR's training needs, for another machine: ``python Testing/gpu/pack_training.py DATA FOLDER``.
+"""Pack the data of SL-SFGR's training for another machine: ``python -m tools.pack_training DATA FOLDER``.
 
-FOLDER then holds the label maps in compact form, the images, and the recipes that name them: some 20 MB.
+FOLDER then holds the label maps in compact form, the images, and the recipes that name them: about 20 MB.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 import shutil
 from pathlib import Path
 
-RECIPES = Path(__file__).resolve().parents[2] / "Resources" / "Recipes"
-# The stages in their order: the folder of each, which the next one's recipe names as its start, and its recipe.
+RECIPES = Path(__file__).resolve().parents[1] / "Resources" / "Recipes"
+# In their order: the folder of each stage, from which the recipe of the next one starts, and its recipe.
 STAGES = {
     "first": "sl_sfgr_1_segmentation.toml",
     "second": "sl_sfgr_2_calibration.toml",
@@ -24,14 +24,14 @@ def main() -> None:
     """Pack."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="with brain_labels/ and oasis/")
-    parser.add_argument("folder", type=Path, help="what is to be carried to the other machine")
+    parser.add_argument("folder", type=Path, help="to be copied to the other machine")
     arguments = parser.parse_args()
     pack(arguments.data, arguments.folder)
     print(f"{arguments.folder}: {sum(file.stat().st_size for file in arguments.folder.rglob('*')) / 1e6:.1f} MB")
 
 
 def pack(data: Path, folder: Path) -> None:
-    """Fill the folder; label maps that are in it already are not compacted again."""
+    """Fill the folder; label maps that are already in it are not compacted again."""
     from SLSFGRLib.synthesis import load_label_maps
 
     files = sorted((data / "brain_labels").glob("*.nii.gz"))
@@ -44,7 +44,7 @@ def pack(data: Path, folder: Path) -> None:
 
 
 def with_compact_maps(recipe: str) -> str:
-    """A recipe that names the label maps by their compact files, which have their fingerprint in their name."""
+    """Return a recipe that names the compact files of the label maps, whose names end in a fingerprint."""
     return re.sub(r'(brain_labels/[^"]*)\.nii\.gz"', r'\1_*.npz"', recipe)
 
 

@@ -1,7 +1,7 @@
-"""Make the mean brain that ships: ``python Testing/training/average_brains.py DATA OUTPUT.pt``.
+"""Build the bundled population template: ``python -m tools.average_brains DATA OUTPUT.pt``.
 
-From the label maps in DATA/brain_labels, rendered as T1 brains, and the images in DATA/oasis, on two CPU cores in a
-half an hour. The checksum is written beside it.
+It is made of the label maps in DATA/brain_labels, rendered as T1 brains, and of the images in DATA/oasis, in half an
+hour on two CPU cores. The checksum is written to OUTPUT.pt.sha256.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from SLSFGRLib.training.template_building import SeenBrain, mean_of
 
 
 def main() -> None:
-    """Average the brains."""
+    """Build the template."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="with brain_labels/ and oasis/")
-    parser.add_argument("output", type=Path, help="file of the mean brain")
+    parser.add_argument("output", type=Path, help="file of the template")
     arguments = parser.parse_args()
     network = default_model().segmenter().to(memory_format=torch.channels_last_3d)
     brains = []
@@ -33,21 +33,26 @@ def main() -> None:
         brains.append(SeenBrain.of(t1_brain(file), network))
     mean = mean_of(brains, lambda fraction: print(f"{fraction:.0%}", flush=True))
     mean.save(arguments.output)
-    checksum = hashlib.sha256(arguments.output.read_bytes()).hexdigest()
-    arguments.output.with_suffix(".pt.sha256").write_text(f"{checksum}  {arguments.output.name}\n", encoding="ascii")
+    write_checksum(arguments.output)
 
 
 def brain_files(data: Path) -> list[Path]:
-    """The label maps and the images; not oasis_e, whose header has its axes in a wrong order."""
+    """Return the label maps and the images; oasis_e is left out, since its header has the axes in a wrong order."""
     return sorted((data / "brain_labels").glob("*.nii.gz")) + sorted((data / "oasis").glob("oasis_[a-d].nii.gz"))
 
 
 def t1_brain(file: Path) -> sitk.Image:
-    """A T1 image as it is, or one rendered from a label map."""
+    """Return a T1 image as it is, or one rendered from a label map."""
     if file.parent.name != "brain_labels":
         return read_image(file)
     image, _ = rendered_brain(label_map(read_labels(file), file.name))
     return image
+
+
+def write_checksum(path: Path) -> None:
+    """Write the SHA-256 of a file to another beside it, in the form of ``sha256sum``."""
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(f"{path.suffix}.sha256").write_text(f"{checksum}  {path.name}\n", encoding="ascii")
 
 
 if __name__ == "__main__":
