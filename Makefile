@@ -29,9 +29,10 @@ format: $(VENV)/test.installed
 	$(BIN)/ruff format .
 
 # Hours, on two cores: our modes and the peers on ten pairs. It continues where it was stopped. For other runs:
-# make bench BENCH="--pairs 3 --systems slsfgr-standard,greedy", or BENCH="--contrast t2".
+# make bench BENCH="--pairs 3 --systems slsfgr-standard,greedy", BENCH="--contrast t2",
+# or BENCH="--systems slsfgr-standard,slsfgr-standard@../old-version" to compare two versions in turns.
 bench: $(BENCH_VENV)/bench.installed
-	$(BENCH_VENV)/bin/python Testing/benchmarks/bench.py --output bench-output $(BENCH)
+	$(BENCH_VENV)/bin/python -m benchmarks.ten_pairs --output bench-output $(BENCH)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,10 +42,10 @@ $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@
 
-$(BENCH_VENV)/bench.installed: Testing/benchmarks/requirements.txt
+$(BENCH_VENV)/bench.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet "$(TORCH)"
-	$(BENCH_VENV)/bin/pip install --quiet --no-deps --requirement Testing/benchmarks/requirements.txt
+	$(BENCH_VENV)/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	$(BENCH_VENV)/bin/pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -13,8 +13,13 @@ CLEAN = (
     "README.md",
     "Resources/Models",
     "Resources/Recipes",
+    "Testing/benchmarks",
     "Testing/test_docs.py",
+    "Testing/tools",
+    "benchmarks",
     "docs",
+    "tools/pack_training.py",
+    "tools/train_stages.py",
 )
 # Its last column lists the old words.
 EXCEPT = ("docs/develop/glossary.md",)

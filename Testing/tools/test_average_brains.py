@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import head_image, numbers_image
+from phantoms import head_image, numbers_image
 
 from SLSFGRLib import InputError
-from SLSFGRLib.resources import require_intact
+from SLSFGRLib.io.resources import require_intact
 from tools.average_brains import brain_files, t1_brain, write_checksum
 
 

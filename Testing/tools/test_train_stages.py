@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from conftest import affine_matrix, numbers_image, rotation_about
+from phantoms import affine_matrix, numbers_image, rotation_about
 
 from SLSFGRLib import load_model
 from SLSFGRLib.training import read_recipe

@@ -1,7 +1,7 @@
-"""How long the panel keeps its user waiting, beyond the engine: ``python Testing/benchmarks/slicer_panel.py``.
+"""Measure how long the panel keeps its user waiting, beyond the engine: ``python -m benchmarks.slicer_panel``.
 
-Drives the real panel on two real brains at 1 mm with the true engine in a true child process, and prints seconds of
-the clock and of the processor. On a machine that does other work, too, only those of the processor tell much.
+Drives the real panel on two real brains at 1 mm with the real engine in a child process, and prints seconds of the
+clock and of the processor. On a busy machine only the latter can be relied on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "slicer_extension"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from .data import ROOT, TEN_PAIRS, pair_of_brains
+
+sys.path.insert(0, str(ROOT / "Testing" / "slicer_extension"))
 
 import SimpleITK as sitk
 import slicer
@@ -22,22 +23,23 @@ from stand_ins import slicer_module
 
 module = slicer_module.load("SLSFGR")
 
-BRAINS = Path(__file__).resolve().parents[3] / "shared" / "data" / "malc"
-WORKER_LOADS = 20.0  # seconds in which the process that stands by has loaded torch, while a user still looks
+MODES = ("fast", "standard", "accurate")
+WORKER_LOADS = 20.0  # seconds in which the waiting process loads torch
 
 
 def main() -> None:
-    """Measure, and print a table."""
+    """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    for role, default in (("fixed", "1000_t1.nii.gz"), ("moving", "1001_t1.nii.gz")):
-        parser.add_argument(role, nargs="?", type=Path, default=BRAINS / default)
-    parser.add_argument("--mode", default="fast", choices=("fast", "standard", "accurate"))
+    pair = pair_of_brains(TEN_PAIRS[0])
+    parser.add_argument("fixed", nargs="?", type=Path, default=pair.fixed)
+    parser.add_argument("moving", nargs="?", type=Path, default=pair.moving)
+    parser.add_argument("--mode", default="fast", choices=MODES)
     arguments = parser.parse_args()
     slicer_module.new_scene()
     widget = module.SLSFGRWidget()
     report("panel opens", *timed(widget.setup))
     volumes = [add_volume(sitk.ReadImage(str(path)), path.name) for path in (arguments.fixed, arguments.moving)]
-    widget.ui.modeComboBox.currentIndex = ("fast", "standard", "accurate").index(arguments.mode)
+    widget.ui.modeComboBox.currentIndex = MODES.index(arguments.mode)
     widget.ui.fixedVolumeSelector.setCurrentNode(volumes[0])
     widget.ui.movingVolumeSelector.setCurrentNode(volumes[1])
     measure_cancel(widget)
@@ -47,12 +49,12 @@ def main() -> None:
 
 
 def measure_run(widget: object, name: str) -> None:
-    """Register once; what is left of the time without the engine's own is the panel's."""
-    let_live(WORKER_LOADS)
-    published = instrumented(widget, "_publish")
+    """Register once and report the panel's share of the time, which is what remains without the engine's."""
+    process_events(WORKER_LOADS)
+    published = record_time(widget, "_publish")
     begin = time.perf_counter()
     pressed = timed(widget.ui.registerButton._object.click)
-    let_live(3600.0, until=lambda: widget.ui.registerButton.text == "Register")
+    process_events(3600.0, until=lambda: widget.ui.registerButton.text == "Register")
     clock = time.perf_counter() - begin
     if not published:
         sys.exit(widget.ui.statusLabel.text)
@@ -65,18 +67,18 @@ def measure_run(widget: object, name: str) -> None:
 
 
 def measure_cancel(widget: object) -> None:
-    """Cancel in the middle; the time until the process is gone and the panel ready."""
+    """Cancel in the middle and report the time until the process is gone and the panel ready."""
     widget.ui.registerButton._object.click()
-    let_live(3600.0, until=lambda: widget.ui.progressBar.value > 0)
-    let_live(2.0)
+    process_events(3600.0, until=lambda: widget.ui.progressBar.value > 0)
+    process_events(2.0)
     begin = time.perf_counter()
     widget.ui.registerButton._object.click()
-    let_live(60.0, until=lambda: widget.ui.registerButton.text == "Register")
+    process_events(60.0, until=lambda: widget.ui.registerButton.text == "Register")
     report("Cancel, until the process is gone", time.perf_counter() - begin, float("nan"))
 
 
-def instrumented(widget: object, name: str) -> list[tuple[float, float]]:
-    """Have a method's time put into a list, and the engine's own seconds kept."""
+def record_time(widget: object, name: str) -> list[tuple[float, float]]:
+    """Return a list that each call of a method adds its time to; note the engine's own seconds, too."""
     method, taken = getattr(type(widget), name).__get__(widget), []
 
     def wrapped(result: object) -> None:
@@ -88,14 +90,14 @@ def instrumented(widget: object, name: str) -> list[tuple[float, float]]:
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of the clock and of this process's processor that some work takes."""
+    """Return the seconds of the clock and of this process's processor that some work takes."""
     clock, processor = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def let_live(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-    """Let the panel live for some seconds, or until something is so."""
+def process_events(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+    """Process the panel's events for some seconds, or until a condition holds."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end and not until():
         slicer.app.processEvents()

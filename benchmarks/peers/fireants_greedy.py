@@ -47,7 +47,7 @@ def main() -> None:
     """Run the three stages and write the field as ANTs would."""
     fixed_path, moving_path, output, loss, recipe = sys.argv[1:]
     # The histogram of "mi" ends at 1. With "cc" the affine stage takes images as they are stored, as the quick start
-    # does: on images from 0 to 1 it goes astray at 1 mm.
+    # does: on images from 0 to 1 it diverges at 1 mm.
     fixed, moving = (load(path, is_scaled=loss == "mi") for path in (fixed_path, moving_path))
     moments = MomentsRegistration(4, fixed, moving, moments=1)
     moments.optimize()

@@ -1,0 +1,73 @@
+"""Score what a system has written; runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+import SLSFGRLib
+from SLSFGRLib.spatial.grid import grid_of_image, mapped_points
+
+from .data import Brain, Pair
+from .label_protocols import STRUCTURES, merged
+from .peers.conversion import read_result
+from .systems import System
+
+# Fraction of the highest intensity above which a voxel is brain, in images without a skull.
+BACKGROUND = 0.05
+
+
+def registration(pair: Pair, system: System, folder: Path) -> dict[str, float]:
+    """Return Dice, surface distance and folding of a transform, and its error where the correct one is known."""
+    transform = read_transform(system.reader, folder, pair.fixed)
+    labels = (sitk.ReadImage(str(path)) for path in (pair.fixed_labels, pair.moving_labels))
+    found = SLSFGRLib.evaluate(*labels, transform)
+    figures = {
+        "dice": found.mean_dice,
+        "hd95_mm": found.mean_surface_distance_95,
+        "folding_percent": found.folding_percent,
+        "sd_log_jacobian": found.log_jacobian_deviation,
+    }
+    if pair.truth:
+        figures["error_mm"] = mean_error(
+            transform, sitk.ReadTransform(str(pair.truth)), sitk.ReadImage(str(pair.fixed))
+        )
+    return figures | {f"dice/{label}": dice for label, dice in found.dice.items()}
+
+
+def stages(_pair: Pair, _system: System, folder: Path) -> dict[str, float]:
+    """Return the seconds of each stage, as our own report gives them."""
+    seconds = json.loads((folder / "report.json").read_text(encoding="utf-8"))["seconds"]["stages"]
+    return {f"seconds/{stage}": taken for stage, taken in seconds.items()}
+
+
+def segmentation(brain: Brain, _system: System, folder: Path) -> dict[str, float]:
+    """Return Dice of each structure of a label map, and their mean."""
+    manual = sitk.ReadImage(str(brain.labels))
+    found = merged(sitk.ReadImage(str(folder / "labels.nrrd")), [ours for _, ours in STRUCTURES.values()])
+    found = sitk.Resample(found, manual, sitk.Transform(), sitk.sitkNearestNeighbor)
+    scores = SLSFGRLib.evaluate(manual, found, sitk.Transform(3, sitk.sitkIdentity))
+    by_name = {f"dice/{name}": scores.dice[label] for label, name in enumerate(STRUCTURES, 1) if label in scores.dice}
+    return {"dice": scores.mean_dice, "hd95_mm": scores.mean_surface_distance_95} | by_name
+
+
+def read_transform(reader: str, folder: Path, fixed: Path) -> sitk.Transform:
+    """Return the transform that a system has written.
+
+    :param reader: ``affine`` for the affine part of ours, or a key of ``peers.conversion.READERS``.
+    """
+    if reader != "affine":
+        return read_result(reader, folder, fixed)
+    # ITK applies the first transform of a composite last: the field is first, the affine transform follows.
+    return sitk.CompositeTransform(read_result("itk", folder, fixed)).GetNthTransform(0)
+
+
+def mean_error(transform: sitk.Transform, truth: sitk.Transform, fixed: sitk.Image) -> float:
+    """Return the mean distance in mm, inside the brain, between the points that two transforms map a voxel to."""
+    grid = grid_of_image(fixed)
+    distance = mapped_points(transform, grid) - mapped_points(truth, grid)
+    values = sitk.GetArrayViewFromImage(fixed)
+    return float(np.linalg.norm(distance, axis=-1)[values > BACKGROUND * values.max()].mean())
