@@ -60,6 +60,9 @@ def main() -> None:
     states["Finished"] = picture_of(widget)
     save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
     save(comparison(widget, before), "compare.png")
+    widget.ui.checkerboardCheckBox.checked = False
+    widget.ui.fadeSlider.value = 50
+    show_segmentations(widget, True)
     save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), "SLSFGR.png")
     others = {name: states[name] for name in ("Advanced", "Cancelled", "A problem")}
     if can_segment():
@@ -146,7 +149,6 @@ def segment_only(widget: SLSFGRWidget) -> QImage:
 
 def segmentation(widget: SLSFGRWidget, scene: slicer.vtkMRMLScene) -> QImage:
     """Return the fixed brain's segments in slices and in 3-D."""
-    widget.ui.checkerboardCheckBox.checked = False
     widget.ui.fadeSlider.value = 0
     node = show_segmentations(widget, True)
     shown = slices(slicer_module.slice_views()[0])

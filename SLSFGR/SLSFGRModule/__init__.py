@@ -1,1 +1,1 @@
-"""What the scripted module SLSFGR is made of; it knows Slicer, and leaves the registration to SLSFGRLib."""
+"""The parts of the scripted module SLSFGR. They handle nodes and widgets; SLSFGRLib registers and segments."""

@@ -1,4 +1,4 @@
-"""Further nodes through a transform: volumes, segmentations, markups and models. Main thread only."""
+"""Apply a transform to further nodes: volumes, segmentations, markups and models. Main thread only."""
 
 import slicer
 import vtk
@@ -7,51 +7,55 @@ from slicer.i18n import tr as _
 from .segmentations import VOXELS, orientedImage
 
 
-def carry(node, transformNode, inverseTransformNode, referenceVolumeNode):
-    """Make a copy of a node that fits to the fixed volume; what is voxels gets the fixed volume's grid.
+def applyTransform(node, transformNode, inverseTransformNode, referenceVolumeNode):
+    """Make a copy of a node that matches the fixed volume; volumes and segmentations get the fixed volume's grid.
 
-    :param node: fits to the moving volume.
-    :param transformNode: its transform from the parent takes fixed points to moving points.
-    :param inverseTransformNode: its transform from the parent takes moving points to fixed points.
+    :param node: matches the moving volume; it is not changed.
+    :param transformNode: its transform from the parent maps fixed points to moving points.
+    :param inverseTransformNode: its transform from the parent maps moving points to fixed points.
     :param referenceVolumeNode: the fixed volume.
+    :returns: the copy.
     """
     name = _("{node} warped to {fixed}").format(node=node.GetName(), fixed=referenceVolumeNode.GetName())
-    carried = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), slicer.mrmlScene.GenerateUniqueName(name))
-    carried.CopyContent(node)
-    carried.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
+    copy = slicer.mrmlScene.AddNewNodeByClass(node.GetClassName(), slicer.mrmlScene.GenerateUniqueName(name))
+    copy.CopyContent(node)
+    copy.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
     if node.IsA("vtkMRMLVolumeNode"):
         background = None if node.IsA("vtkMRMLLabelMapVolumeNode") else node.GetImageData().GetScalarRange()[0]
-        moved = _resampled(orientedImage(node), node, transformNode, referenceVolumeNode, background)
-        slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(moved, carried)
+        moved = _resample(orientedImage(node), node, transformNode, referenceVolumeNode, background)
+        slicer.vtkSlicerSegmentationsModuleLogic.CopyOrientedImageDataToVolumeNode(moved, copy)
     elif node.IsA("vtkMRMLSegmentationNode"):
-        _carrySegmentation(carried, node, transformNode, referenceVolumeNode)
+        _resampleSegmentation(copy, node, transformNode, referenceVolumeNode)
     else:
-        carried.SetAndObserveTransformNodeID(node.GetTransformNodeID())
-        carried.HardenTransform()
-        carried.ApplyTransform(inverseTransformNode.GetTransformFromParent())
-    carried.CreateDefaultDisplayNodes()
-    if node.GetDisplayNode() and carried.GetDisplayNode():
-        carried.GetDisplayNode().CopyContent(node.GetDisplayNode())
-    return carried
+        copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
+        copy.HardenTransform()
+        copy.ApplyTransform(inverseTransformNode.GetTransformFromParent())
+    copy.CreateDefaultDisplayNodes()
+    if node.GetDisplayNode() and copy.GetDisplayNode():
+        copy.GetDisplayNode().CopyContent(node.GetDisplayNode())
+    return copy
 
 
-def _carrySegmentation(carried, segmentationNode, transformNode, referenceVolumeNode):
-    """Carry the label map of each layer, so that segments that overlap still do."""
-    segmentation = carried.GetSegmentation()
+def _resampleSegmentation(copy, segmentationNode, transformNode, referenceVolumeNode):
+    """Resample the label map of each layer, which keeps segments that overlap."""
+    segmentation = copy.GetSegmentation()
     segmentation.CreateRepresentation(VOXELS)
     segmentation.SetSourceRepresentationName(VOXELS)
     layers = range(segmentation.GetNumberOfLayers())
     for labelmap, segmentIDs in [
         (segmentation.GetLayerDataObject(layer), segmentation.GetSegmentIDsForLayer(layer)) for layer in layers
     ]:
-        moved = _resampled(labelmap, segmentationNode, transformNode, referenceVolumeNode, None)
+        moved = _resample(labelmap, segmentationNode, transformNode, referenceVolumeNode, None)
         for segmentID in segmentIDs:
             segmentation.GetSegment(segmentID).AddRepresentation(VOXELS, moved)
-    carried.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolumeNode)
+    copy.SetReferenceImageGeometryParameterFromVolumeNode(referenceVolumeNode)
 
 
-def _resampled(image, node, transformNode, referenceVolumeNode, background):
-    """An image below a node's parents on the grid of the reference; where there is no background, it is labels."""
+def _resample(image, node, transformNode, referenceVolumeNode, background):
+    """Resample a node's image to the grid of the reference volume.
+
+    :param background: value outside of the image, which is interpolated linearly; None for labels (nearest neighbour).
+    """
     toReference, part = vtk.vtkGeneralTransform(), vtk.vtkGeneralTransform()
     toReference.PostMultiply()
     between = slicer.vtkMRMLTransformNode.GetTransformBetweenNodes

@@ -1,4 +1,4 @@
-"""Judging a result by eye: the warped volume over the fixed one, faded, or both as a checkerboard."""
+"""Compare volumes in the slice views: the warped volume faded over the fixed one, or both as a checkerboard."""
 
 import numpy as np
 import slicer
@@ -11,16 +11,16 @@ CHECKERBOARD = "SLSFGR.Checkerboard"  # attribute of the volume that is made her
 
 
 def canCompare(fixedVolumeNode, warpedVolumeNode):
-    """Whether two volumes, either of which may be None, have voxels in one grid."""
+    """Return whether two volumes, either of which may be None, have voxels on grids of the same size."""
     images = [node.GetImageData() if node else None for node in (fixedVolumeNode, warpedVolumeNode)]
     return all(images) and images[0].GetDimensions() == images[1].GetDimensions()
 
 
 def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard):
-    """Lay one volume over the other in the slice views.
+    """Show the warped volume over the fixed volume in the slice views.
 
     :param opacity: of the warped volume, 0 to 1.
-    :param asCheckerboard: show squares of either instead.
+    :param asCheckerboard: show alternating squares of both instead.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetAttribute(CHECKERBOARD):
@@ -32,8 +32,8 @@ def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard):
 
 
 def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):
-    """Make a volume of squares from two volumes on one grid, in the brightness in which each is shown."""
-    fixed, warped = _asShown(fixedVolumeNode), _asShown(warpedVolumeNode)
+    """Make a volume of alternating squares of two volumes on one grid, each with its own window and level."""
+    fixed, warped = _displayedIntensities(fixedVolumeNode), _displayedIntensities(warpedVolumeNode)
     steps = np.maximum(1, np.round(SQUARE_MM / np.array(fixedVolumeNode.GetSpacing()[::-1]))).astype(int)
     squares = sum(axis // step for axis, step in zip(np.ogrid[tuple(map(slice, fixed.shape))], steps, strict=True)) % 2
     node = slicer.vtkMRMLScalarVolumeNode()
@@ -47,9 +47,9 @@ def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):
     return node
 
 
-def _asShown(volumeNode):
-    """The voxels through the window and level of the volume, 0 to 255."""
+def _displayedIntensities(volumeNode):
+    """Map a volume's voxels through its window and level to 0 to 255."""
     display = volumeNode.GetDisplayNode()
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
-    share = (slicer.util.arrayFromVolume(volumeNode).astype(np.float32) - low) / max(high - low, 1e-6)
-    return (255 * share.clip(0, 1)).astype(np.uint8)
+    fraction = (slicer.util.arrayFromVolume(volumeNode).astype(np.float32) - low) / max(high - low, 1e-6)
+    return (255 * fraction.clip(0, 1)).astype(np.uint8)

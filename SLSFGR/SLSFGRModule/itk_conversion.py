@@ -1,4 +1,4 @@
-"""Volumes and transforms between ITK and Slicer: the same points in LPS and in RAS, with nothing written to disk."""
+"""Convert volumes and transforms between ITK (LPS) and Slicer (RAS), without files."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,7 +12,7 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
 
 
 def imageFromVolumeNode(volumeNode):
-    """Copy a volume into an image that lies where Slicer shows it, its linear parent transforms included."""
+    """Copy a volume into an image that lies where Slicer shows it, with its linear parent transforms applied."""
     coordinates, array = importLibrary("SLSFGRLib.spatial.grid"), slicer.util.arrayFromVolume(volumeNode)
     ijkToLocal = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToLocal)
@@ -22,17 +22,18 @@ def imageFromVolumeNode(volumeNode):
 
 
 def toWorld(transformNode):
-    """The 4x4 matrix of a linear transform node together with its parents; of None, the identity."""
+    """Return the 4x4 matrix of a linear transform node with its parents; the identity for None."""
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transformNode, None, matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
-    """Give a volume node an array and the place of another volume, parent transform included.
+    """Give a volume node an array, and the position and parent transform of another volume.
 
     :param array: KJI, of the size of the other volume.
-    :param shownRange, colorNodeID: the values that are shown as the darkest and the brightest, and the colors between.
+    :param shownRange: the values that are shown darkest and brightest.
+    :param colorNodeID: the colors between them.
     """
     slicer.util.updateVolumeFromArray(volumeNode, array)
     volumeNode.CopyOrientation(referenceVolumeNode)
@@ -45,19 +46,19 @@ def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
 
 
 def initialTransformFromNode(transformNode):
-    """What a registration starts from: an ITK transform of fixed to moving points.
+    """Return the ITK transform that a registration starts from; it maps fixed to moving points.
 
-    :param transformNode: linear; brings the moving volume near the fixed one when it is put under it.
+    :param transformNode: linear; moves the moving volume near the fixed one when it is applied to it.
     """
     fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
     return importLibrary("SLSFGRLib.spatial.grid").affine_transform(fixedToMoving_LPS)
 
 
 def vtkTransformFromITK(transform):
-    """Convert a transform; one that is linear stays linear, so that Slicer shows it as a matrix.
+    """Convert a transform. A linear transform stays linear, so that Slicer shows it as a matrix.
 
-    ITK's transform takes points of the image that is resampled onto to points of the image that is
-    resampled: in Slicer's words it is the transform from the parent.
+    ITK's transform maps points of the fixed image to points of the moving image: Slicer calls it the transform
+    from the parent.
 
     :raises TypeError: the transform is neither linear nor a displacement field nor composed of such.
     """
@@ -66,7 +67,7 @@ def vtkTransformFromITK(transform):
     if len(converted) == 1:
         return converted[0]
     composite = vtk.vtkGeneralTransform()
-    for part in converted:  # ITK and VTK alike apply first what was added last
+    for part in converted:  # ITK and VTK both apply the last part first
         composite.Concatenate(part)
     return composite
 
@@ -79,7 +80,7 @@ def _linear(matrix_LPS):
 
 
 def _grid(field):
-    """Turn a displacement field into Slicer's oriented grid, interpolated as when it is read from a file."""
+    """Convert a displacement field to Slicer's oriented grid, with the interpolation that Slicer uses for files."""
     displacements_RAS = sitk.GetArrayViewFromImage(field).reshape(-1, 3) * np.float32([-1, -1, 1])
     image = vtk.vtkImageData()
     image.SetDimensions(field.GetSize())

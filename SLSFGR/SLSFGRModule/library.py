@@ -1,4 +1,4 @@
-"""The way from Slicer to SLSFGRLib. The library is imported when it is first needed, torch when it works."""
+"""Access to SLSFGRLib and PyTorch. The library is imported when it is first needed, PyTorch only to compute."""
 
 import importlib
 import shutil
@@ -13,35 +13,51 @@ TORCH_REQUIREMENT = ">=2.1"
 
 
 def importLibrary(name="SLSFGRLib"):
-    """Import SLSFGRLib or a module of it: installed beside this one or, in a source checkout, one folder higher."""
+    """Import SLSFGRLib or one of its modules.
+
+    The library is installed beside this module; in a source checkout it is one folder higher.
+    """
     if find_spec("SLSFGRLib") is None:
         sys.path.append(str(Path(__file__).resolve().parents[2]))
     return importlib.import_module(name)
 
 
 def jobRunner():
-    """Return a :class:`SLSFGRLib.jobs.process.JobRunner` that runs the library's worker under Slicer's Python."""
+    """Return a :class:`SLSFGRLib.jobs.process.JobRunner` that runs the library's worker with Slicer's Python."""
     command = [shutil.which("PythonSlicer") or sys.executable, "-m", "SLSFGRLib.jobs.worker"]
     return importLibrary("SLSFGRLib.jobs.process").JobRunner(slicer.app.temporaryPath, command)
 
 
-def torchInstalled():
-    """Whether PyTorch can be imported; does not import it."""
-    return find_spec("torch") is not None
+class TorchInstaller:
+    """PyTorch in Slicer's Python, and its installation through the PyTorch extension.
 
-
-def reasonWithoutTorch(offer=False):
-    """Why nothing can be computed, in one sentence for the user; empty where PyTorch is installed.
-
-    :param offer: if it is not, let the PyTorch extension ask whether to install it, and do so.
+    :param findSpec: finds modules without importing them, as :func:`importlib.util.find_spec`.
     """
-    if not torchInstalled() and find_spec("PyTorchUtils") is None:
-        return _(
-            "PyTorch is not installed. Install the PyTorch extension in the Extensions Manager, restart Slicer "
-            "and press Register: SLSFGR then offers to install it."
-        )
-    if not torchInstalled() and offer:
+
+    def __init__(self, findSpec=find_spec):
+        self._findSpec = findSpec
+
+    def isInstalled(self):
+        """Return whether PyTorch can be imported; do not import it."""
+        return self._findSpec("torch") is not None
+
+    def canInstall(self):
+        """Return whether the PyTorch extension, which installs PyTorch, is there."""
+        return self._findSpec("PyTorchUtils") is not None
+
+    def install(self):
+        """Let the PyTorch extension ask the user whether to install PyTorch, and install it."""
         logic = importlib.import_module("PyTorchUtils").PyTorchUtilsLogic()
         logic.installTorch(askConfirmation=True, torchVersionRequirement=TORCH_REQUIREMENT)
         importlib.invalidate_caches()
-    return "" if torchInstalled() else _("PyTorch is not installed. Press Register in the panel to install it.")
+
+    def reasonNotToCompute(self):
+        """Return why nothing can be computed, in a sentence for the user; empty if PyTorch is installed."""
+        if self.isInstalled():
+            return ""
+        if self.canInstall():
+            return _("PyTorch is not installed. Press Register in the panel to install it.")
+        return _(
+            "PyTorch is not installed. Install the PyTorch extension in the Extensions Manager, restart Slicer "
+            "and press Register: SLSFGR then offers to install PyTorch."
+        )

@@ -1,41 +1,41 @@
-"""What the panel, the Python console and scripts do alike."""
+"""Registration and segmentation of nodes, for the panel, the Python console and scripts."""
 
 from pathlib import Path
 
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from .itk_conversion import imageFromVolumeNode, initialTransformFromNode
-from .library import importLibrary, reasonWithoutTorch
+from .library import TorchInstaller, importLibrary
 from .output_nodes import publish
 from .parameter_node import SLSFGRParameterNode
 from .validation import reasonNotToRegister, reasonNotToSegment, reasonNotToUse
 
 
 class SLSFGRLogic(ScriptedLoadableModuleLogic):
-    """Registers and segments volume nodes; opens no dialog. Main thread only.
+    """Registration and segmentation of volume nodes, without dialogs. Main thread only.
 
     >>> nodes = SLSFGRLogic().register(fixedVolumeNode, movingVolumeNode)
     >>> segmentationOfMovingVolume.SetAndObserveTransformNodeID(nodes.transformNode.GetID())
     """
 
     def getParameterNode(self):
-        """Return what is chosen in the panel."""
+        """Return what is selected in the panel."""
         return SLSFGRParameterNode(super().getParameterNode())
 
     def register(self, fixedVolumeNode, movingVolumeNode, progress=None, into=None, **options):
-        """Register and return the nodes.
+        """Register two volumes and return the nodes with the results.
 
-        Parent transforms of the inputs are respected: the results fit to what the views show.
+        Linear parent transforms of the inputs are respected: the results match what the views show.
 
-        :param progress: called with a fraction and a message; may raise to cancel.
+        :param progress: called with a fraction, 0 to 1, and a message; may raise to cancel.
         :param into: :class:`RegistrationNodes` to fill; by default new nodes are made.
-        :param options: as :meth:`prepareRegistration`.
+        :param options: as in :meth:`prepareRegistration`.
         :returns: :class:`RegistrationNodes`.
         :raises ValueError: the volumes cannot be registered; the message says why.
         :raises RuntimeError: PyTorch is not installed.
         """
         job = self.prepareRegistration(fixedVolumeNode, movingVolumeNode, **options)
-        _refuse(reasonWithoutTorch(), RuntimeError)
+        _requireTorch()
         return publish(job.run(progress), fixedVolumeNode, movingVolumeNode, into)
 
     def segment(self, volumeNode, device="auto", progress=None, into=None):
@@ -46,44 +46,49 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
         job = self.prepareSegmentation(volumeNode, None, device)
-        _refuse(reasonWithoutTorch(), RuntimeError)
+        _requireTorch()
         return publish(job.run(progress), volumeNode, None, into)
 
     def registerFolder(self, fixedVolumeNode, inputFolder, outputFolder, progress=None, **options):
-        """Register every image file of a folder to one volume, from file to file.
+        """Register every image file of a folder to one volume, and write the results to files.
 
-        :param options: ``mode`` and ``device`` as :meth:`prepareRegistration`.
-        :returns: list of :class:`SLSFGRLib.jobs.batch.FolderCase`, bad files with the reason.
+        :param options: ``mode`` and ``device`` as in :meth:`prepareRegistration`.
+        :returns: list of :class:`SLSFGRLib.jobs.batch.FolderCase`; a file that failed has the reason.
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
-        _refuse(reasonNotToUse(fixedVolumeNode))
-        _refuse(reasonWithoutTorch(), RuntimeError)
+        _refuseFor(reasonNotToUse(fixedVolumeNode))
+        _requireTorch()
         folders, image = importLibrary("SLSFGRLib.jobs.batch"), imageFromVolumeNode(fixedVolumeNode)
         return folders.register_folder(image, Path(inputFolder), Path(outputFolder), progress, **options)
 
     def prepareRegistration(self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, **options):
-        """Copy the volumes out of the scene, as a job of :mod:`SLSFGRLib.jobs.job`.
+        """Copy two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
 
-        :param initialTransformNode: linear; brings the moving volume near the fixed one when it is put under it.
-        :param options: ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``, as described for
+        :param initialTransformNode: linear; moves the moving volume near the fixed one when it is applied to it.
+        :param options: ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``, as in
             :class:`SLSFGRLib.jobs.job.RegistrationJob`.
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
-        _refuse(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
+        _refuseFor(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
         images = imageFromVolumeNode(fixedVolumeNode), imageFromVolumeNode(movingVolumeNode)
         return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(*images, initial_transform=start, **options)
 
     def prepareSegmentation(self, fixedVolumeNode, movingVolumeNode, device="auto"):
-        """Copy one volume or both out of the scene, as a job of :mod:`SLSFGRLib.jobs.job`.
+        """Copy one or two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
 
-        :raises ValueError: there is none, or one cannot be used; the message says why.
+        :param fixedVolumeNode, movingVolumeNode: one of them may be None.
+        :raises ValueError: both are None, or one cannot be used; the message says why.
         """
-        _refuse(reasonNotToSegment(fixedVolumeNode, movingVolumeNode))
+        _refuseFor(reasonNotToSegment(fixedVolumeNode, movingVolumeNode))
         images = [node and imageFromVolumeNode(node) for node in (fixedVolumeNode, movingVolumeNode)]
         return importLibrary("SLSFGRLib.jobs.job").SegmentationJob(*images, device=device)
 
 
-def _refuse(reason, error=ValueError):
+def _refuseFor(reason, error=ValueError):
     if reason:
         raise error(reason)
+
+
+def _requireTorch():
+    _refuseFor(TorchInstaller().reasonNotToCompute(), RuntimeError)

@@ -1,7 +1,8 @@
-"""Results to nodes of the scene: all of them, or none. Main thread only."""
+"""The nodes with the results: all of them are made or updated, or none. Main thread only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 import SimpleITK as sitk
 import slicer
@@ -12,23 +13,23 @@ from .itk_conversion import fillLike, vtkTransformFromITK
 from .segmentations import segmentationFromLabels
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
-FILL_OPACITY = 0.3  # in slices, where the image beneath should be seen
-JACOBIAN_RANGE = (0.5, 1.5)  # half, and half as much again: what a glance should tell apart
+FILL_OPACITY = 0.3  # in slices, so that the image beneath stays visible
+JACOBIAN_RANGE = (0.5, 1.5)  # from half the volume to half as much again
 JACOBIAN_COLORS = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
-NAME_GIVEN = "SLSFGR.Name"  # attribute: what we called a node
+NAME_GIVEN = "SLSFGR.Name"  # attribute: the name that this module gave a node
 
 
 @dataclass(frozen=True)
 class RegistrationNodes:
-    """What a registration or a segmentation puts into the scene; None where there is nothing.
+    """The nodes with the results of a registration or a segmentation; None where there is no such result.
 
-    :param warpedVolumeNode: the moving volume on the grid of the fixed volume.
-    :param transformNode, inverseTransformNode: take the moving volume to the fixed one, when it is put under it, and
-        the fixed one to the moving one.
-    :param fixedSegmentationNode, movingSegmentationNode: structures of either volume.
-    :param volumesTableNode: their volumes in mL.
-    :param jacobianVolumeNode: local change of volume from the fixed to the moving image, on the fixed grid.
-    :param report: what the engine tells of its work.
+    :param warpedVolumeNode: the moving volume, resampled to the grid of the fixed volume.
+    :param transformNode: transform from the moving to the fixed volume; what is placed under it moves that way.
+    :param inverseTransformNode: transform from the fixed to the moving volume.
+    :param fixedSegmentationNode, movingSegmentationNode: structures of the two volumes.
+    :param volumesTableNode: volumes of the structures in mL.
+    :param jacobianVolumeNode: local volume change from the fixed to the moving volume, on the fixed grid.
+    :param report: figures of the run, as in ``report.json``.
     """
 
     warpedVolumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -41,67 +42,99 @@ class RegistrationNodes:
     report: dict = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Output:
+    """One part of a result, and how to fill its node.
+
+    :param field: the node's field in :class:`RegistrationNodes`.
+    :param content: the part; None if the result lacks it.
+    :param fill: called with the node, the content, and the two volume nodes.
+    :param volumeNode: the volume that the node belongs to, also in the subject hierarchy.
+    :param otherVolumeNode: the other volume of the pair; None if there is only one.
+    """
+
+    field: str
+    content: Any
+    fill: Callable
+    volumeNode: slicer.vtkMRMLScalarVolumeNode
+    otherVolumeNode: slicer.vtkMRMLScalarVolumeNode | None
+
+
 def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
     """Put the result of a registration, or of segmentations alone, into the scene.
 
     :param result: as :class:`SLSFGRLib.jobs.job.JobResult`.
-    :param fixedVolumeNode, movingVolumeNode: None if it was not segmented.
-    :param into: :class:`RegistrationNodes` to fill; where it holds None, or a node that has left the scene, one is
-        made. No other node is changed.
+    :param fixedVolumeNode, movingVolumeNode: None for a volume that was not segmented.
+    :param into: :class:`RegistrationNodes` to fill; where it holds None, or a node that has left the scene, a new
+        node is made. No other node is changed.
     :returns: :class:`RegistrationNodes`.
     """
     before = set(slicer.mrmlScene.GetNodes())
+    outputs = [output for output in _outputs(result, fixedVolumeNode, movingVolumeNode) if output.content is not None]
     try:
-        nodes = _published(result, fixedVolumeNode, movingVolumeNode, into)
+        nodes = {output.field: _fillNode(output, into, result.provenance()) for output in outputs}
+        _name({node: _nodeName(name, fixedVolumeNode, movingVolumeNode) for name, node in nodes.items()})
     except Exception:
         for node in set(slicer.mrmlScene.GetNodes()) - before:
             slicer.mrmlScene.RemoveNode(node)
         raise
     if {"warpedVolumeNode", "movingSegmentationNode"} <= nodes.keys():
-        # Over the fixed and the warped volume, the segments of the moving volume where it was are in the way.
+        # They lie where the moving volume was, and would clutter the views of the fixed and the warped volume.
         nodes["movingSegmentationNode"].GetDisplayNode().SetVisibility(False)
     return RegistrationNodes(**nodes, report=result.report)
 
 
-def _published(result, fixedVolumeNode, movingVolumeNode, into):
-    """Put each part of a result into a node; return the nodes by their places in :class:`RegistrationNodes`."""
-    pair, back = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
-    names = {role: node.GetName() for role, node in zip(("fixed", "moving"), pair, strict=True) if node}
-    columns = [(names[role], volumes) for role, volumes in result.report.get("volumes_ml", {}).items()]
-    # The part, what fills a node with it, the node's name, and the volumes that it is of; it is shown beside the first.
-    # Segmentations first: a label that has no name is found before a chosen node is overwritten.
-    parts = {
-        "fixedSegmentationNode": (result.fixed_labels, _fillSegmentation, _("{fixed} segmentation"), pair),
-        "movingSegmentationNode": (result.moving_labels, _fillSegmentation, _("{moving} segmentation"), back),
-        "volumesTableNode": (columns or None, _fillTable, _("{first} structure volumes"), pair if pair[0] else back),
-        "transformNode": (result.transform, _fillTransform, _("Transform {moving} to {fixed}"), back),
-        "inverseTransformNode": (result.inverse_transform, _fillTransform, _("Transform {fixed} to {moving}"), pair),
-        "jacobianVolumeNode": (result.jacobian, _fillJacobian, _("Jacobian determinant {fixed} to {moving}"), pair),
-        "warpedVolumeNode": (result.warped, _fillWarped, _("{moving} warped to {fixed}"), back),
-    }
-    nodes, texts = {}, {}
-    for place, (part, fill, name, volumeNodes) in parts.items():
-        if part is not None:
-            chosen = getattr(into, place, None)
-            nodes[place] = node = chosen if slicer.mrmlScene.IsNodePresent(chosen) else _newNode(place)
-            fill(node, part, *volumeNodes)
-            _placeBeside(volumeNodes[0], node)
-            texts[node] = name.format(**names, first=next(iter(names.values())))
-            for note, text in result.provenance().items():
-                node.SetAttribute(f"SLSFGR.{note}", text)
-    _name(texts)
-    return nodes
+def _outputs(result, fixedVolumeNode, movingVolumeNode):
+    """List the parts of a result, segmentations first: an unknown label is found before a selected node is changed."""
+    ofFixed, ofMoving = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
+    nodes = {"fixed": fixedVolumeNode, "moving": movingVolumeNode}
+    columns = [(nodes[role].GetName(), volumes) for role, volumes in result.report.get("volumes_ml", {}).items()]
+    return [
+        _Output("fixedSegmentationNode", result.fixed_labels, _fillSegmentation, *ofFixed),
+        _Output("movingSegmentationNode", result.moving_labels, _fillSegmentation, *ofMoving),
+        _Output("volumesTableNode", columns or None, _fillTable, *(ofFixed if fixedVolumeNode else ofMoving)),
+        _Output("transformNode", result.transform, _fillTransform, *ofMoving),
+        _Output("inverseTransformNode", result.inverse_transform, _fillTransform, *ofFixed),
+        _Output("jacobianVolumeNode", result.jacobian, _fillJacobian, *ofFixed),
+        _Output("warpedVolumeNode", result.warped, _fillWarped, *ofMoving),
+    ]
 
 
-def _newNode(place):
-    """Add a node of the class that :class:`RegistrationNodes` has at a place."""
-    nodeClass = get_args(RegistrationNodes.__annotations__[place])[0]
+def _nodeName(fieldName, fixedVolumeNode, movingVolumeNode):
+    """Return the name for the node in a field of :class:`RegistrationNodes`."""
+    fixed, moving = (node.GetName() if node else "" for node in (fixedVolumeNode, movingVolumeNode))
+    template = {
+        "fixedSegmentationNode": _("{fixed} segmentation"),
+        "movingSegmentationNode": _("{moving} segmentation"),
+        "volumesTableNode": _("{first} structure volumes"),
+        "transformNode": _("Transform {moving} to {fixed}"),
+        "inverseTransformNode": _("Transform {fixed} to {moving}"),
+        "jacobianVolumeNode": _("Jacobian determinant {fixed} to {moving}"),
+        "warpedVolumeNode": _("{moving} warped to {fixed}"),
+    }[fieldName]
+    return template.format(fixed=fixed, moving=moving, first=fixed or moving)
+
+
+def _fillNode(output, into, provenance):
+    """Fill the selected node, or a new one, with one part of a result."""
+    selected = getattr(into, output.field, None)
+    node = selected if slicer.mrmlScene.IsNodePresent(selected) else _newNode(output.field)
+    output.fill(node, output.content, output.volumeNode, output.otherVolumeNode)
+    _placeBeside(output.volumeNode, node)
+    for name, value in provenance.items():
+        node.SetAttribute(f"SLSFGR.{name}", value)
+    return node
+
+
+def _newNode(fieldName):
+    """Add a node of the class that a field of :class:`RegistrationNodes` has."""
+    nodeClass = get_args(RegistrationNodes.__annotations__[fieldName])[0]
     node = slicer.mrmlScene.AddNewNodeByClass(nodeClass.__name__)
     node.SetAttribute(NAME_GIVEN, node.GetName())
     return node
 
 
-def _fillSegmentation(node, labels, volumeNode, _other):
+def _fillSegmentation(node, labels, volumeNode, _otherVolumeNode):
     segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode)
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
@@ -114,7 +147,7 @@ def _fillSegmentation(node, labels, volumeNode, _other):
 
 
 def _fillTable(node, columns, *_volumeNodes):
-    """List the structures that are present with their volumes in mL, one column for each image."""
+    """List the structures that are present with their volumes in mL, one column for each volume."""
     names = [name for name in columns[0][1] if any(volumes[name] for _title, volumes in columns)]
     filled = [(vtk.vtkStringArray(), _("Structure"), names)]
     for title, volumes in columns:
@@ -128,7 +161,7 @@ def _fillTable(node, columns, *_volumeNodes):
 
 
 def _fillTransform(node, transform, movingVolumeNode, fixedVolumeNode):
-    """Fill a node, and note in it which volume it takes to which, as Slicer's other registration modules do."""
+    """Fill a node, and note which volumes it connects, as Slicer's other registration modules do."""
     fromParent = vtkTransformFromITK(transform)
     node.SetAndObserveTransformNodeID(None)
     node.SetAndObserveTransformFromParent(fromParent)
@@ -137,25 +170,25 @@ def _fillTransform(node, transform, movingVolumeNode, fixedVolumeNode):
 
 
 def _fillWarped(node, warped, movingVolumeNode, fixedVolumeNode):
-    """Show the warped volume as the moving one is shown: window, level and colors."""
+    """Fill a volume, and show it with the moving volume's window, level and colors."""
     movingVolumeNode.CreateDefaultDisplayNodes()
-    shown = movingVolumeNode.GetDisplayNode()
-    window = shown.GetWindowLevelMin(), shown.GetWindowLevelMax()
-    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode, window, shown.GetColorNodeID())
+    display = movingVolumeNode.GetDisplayNode()
+    window = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode, window, display.GetColorNodeID())
 
 
-def _fillJacobian(node, jacobian, fixedVolumeNode, _moving):
+def _fillJacobian(node, jacobian, fixedVolumeNode, _movingVolumeNode):
     fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
 
 
 def _name(names):
-    """Give nodes their names, but let those be that the user named otherwise since.
+    """Name nodes, except those that the user has renamed.
 
     :param names: by node.
     """
     ours = {node: name for node, name in names.items() if node.GetName() == node.GetAttribute(NAME_GIVEN)}
     for node in ours:
-        node.SetName("")  # two may change names with each other
+        node.SetName("")  # two nodes may swap their names
     for node, name in ours.items():
         free, number = name, 0
         while slicer.mrmlScene.GetFirstNodeByName(free):
@@ -163,13 +196,13 @@ def _name(names):
             free = f"{name}_{number}"
         node.SetName(free)
         if node.GetStorageNode() and free != node.GetAttribute(NAME_GIVEN):
-            slicer.mrmlScene.RemoveNode(node.GetStorageNode())  # its file holds another result, under the old name
+            slicer.mrmlScene.RemoveNode(node.GetStorageNode())  # its file keeps the earlier result
         node.SetAttribute(NAME_GIVEN, free)
 
 
 def _placeBeside(inputNode, node):
-    """Show a node in the same folder or study of the subject hierarchy as an input."""
+    """Put a node into the folder or study of the subject hierarchy that an input is in."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     inputItem = hierarchy.GetItemByDataNode(inputNode)
     if inputItem:
-        hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves it where there already is one
+        hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves an item that exists

@@ -1,39 +1,51 @@
-"""What the user chooses in the panel, kept in the scene."""
+"""The parameter node: what the user selects in the panel, saved with the scene."""
 
 from enum import Enum
 
+import slicer
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTransformNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
+OUTPUTS = (
+    "warpedVolume",
+    "transform",
+    "inverseTransform",
+    "fixedSegmentation",
+    "movingSegmentation",
+    "volumesTable",
+    "jacobianVolume",
+)
+
 
 class Mode(Enum):
-    """How long to optimize. Scenes hold the names: never rename them."""
+    """How long to optimise. Scenes contain the names: never rename them."""
 
     FAST = "fast"
     STANDARD = "standard"
     ACCURATE = "accurate"
 
     def label(self):
-        """Text for the panel."""
+        """Return the text for the panel."""
         return {"fast": _("Fast"), "standard": _("Standard"), "accurate": _("Accurate")}[self.value]
 
 
 class Device(Enum):
-    """Where to compute. Scenes hold the names: never rename them."""
+    """Where to compute. Scenes contain the names: never rename them."""
 
     AUTO = "auto"
     GPU = "cuda"
     CPU = "cpu"
 
     def label(self):
-        """Text for the panel."""
+        """Return the text for the panel."""
         return {"auto": _("Automatic"), "cuda": _("Graphics card (CUDA)"), "cpu": _("Processor (CPU)")}[self.value]
 
 
 @parameterNodeWrapper
 class SLSFGRParameterNode:
-    """Inputs, outputs and settings; the names are those of the widgets' SlicerParameterName."""
+    """Inputs, outputs and settings; the names are those in the widgets' property SlicerParameterName."""
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
@@ -50,3 +62,18 @@ class SLSFGRParameterNode:
     initialTransform: vtkMRMLTransformNode
     startFromSegmentation: bool = True
     model: str = ""
+
+
+def selectedNodes(parameters, names=INPUTS + OUTPUTS):
+    """Return the selected nodes by the names of their parameters; None where no node is selected."""
+    return {name: getattr(parameters, name) for name in names}
+
+
+def selectNodes(parameters, nodes):
+    """Select nodes, all in one change.
+
+    :param nodes: by the names of their parameters; None deselects.
+    """
+    with slicer.util.NodeModify(parameters.parameterNode):
+        for name, node in nodes.items():
+            setattr(parameters, name, node)

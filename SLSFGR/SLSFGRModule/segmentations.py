@@ -1,4 +1,4 @@
-"""Label maps to what a clinician uses: named, colored and coded segments."""
+"""Convert label maps to segmentations whose segments have names, colors and terminology."""
 
 import numpy as np
 import slicer
@@ -7,14 +7,14 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from .library import importLibrary
 
-VOXELS = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()  # not surfaces
+VOXELS = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
 def segmentationFromLabels(labels, volumeNode):
-    """Make one segment of each structure that is present; all of them share one label map.
+    """Make a segment of each structure that is present; all segments share one label map.
 
     :param labels: KJI, unsigned integers, on the grid of the volume.
-    :raises ValueError: there is a label that the label table does not hold.
+    :raises ValueError: a label is not in the label table.
     """
     labelmap = orientedImage(volumeNode)
     labelmap.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
@@ -34,7 +34,7 @@ def segmentationFromLabels(labels, volumeNode):
 
 
 def orientedImage(volumeNode):
-    """Make an image of a volume where it lies when its parent transforms are left out."""
+    """Return a volume's image with its geometry, without its parent transforms."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(volumeNode.GetImageData().GetExtent())
     image.GetPointData().SetScalars(volumeNode.GetImageData().GetPointData().GetScalars())

@@ -1,4 +1,4 @@
-"""Why something cannot be done, each in one sentence for the user; empty where it can be done."""
+"""Checks before the work: each returns the reason against it, in one sentence for the user, or an empty text."""
 
 from slicer.i18n import tr as _
 
@@ -6,7 +6,7 @@ from .library import importLibrary
 
 
 def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=None):
-    """Why two volumes, either of which may be None, cannot be registered."""
+    """Return why two volumes, either of which may be None, cannot be registered."""
     if not fixedVolumeNode or not movingVolumeNode:
         return _("Select a fixed and a moving volume.")
     if fixedVolumeNode is movingVolumeNode:
@@ -18,23 +18,23 @@ def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=
 
 
 def reasonNotToSegment(*volumeNodes):
-    """Why volumes, of which some may be None, cannot be segmented."""
+    """Return why volumes, some of which may be None, cannot be segmented."""
     if not importLibrary("SLSFGRLib.io.resources").can_segment():
-        return _("This version registers only: the network that segments is not installed.")
-    chosen = [node for node in volumeNodes if node]
-    return next(filter(None, map(reasonNotToUse, chosen)), "" if chosen else _("Select a volume to segment."))
+        return _("The segmentation network is not installed. This version can only register.")
+    selected = [node for node in volumeNodes if node]
+    return next(filter(None, map(reasonNotToUse, selected)), "" if selected else _("Select a volume to segment."))
 
 
 def reasonNotToUse(volumeNode):
-    """Why no image can be taken from a volume."""
+    """Return why a volume cannot be used as an image."""
     name, imageData = volumeNode.GetName(), volumeNode.GetImageData()
     if not imageData or not imageData.GetNumberOfPoints():
-        return _("{name} holds no voxels. Load an image into it or select another.").format(name=name)
+        return _("{name} has no voxels. Load an image into it or select another volume.").format(name=name)
     if imageData.GetNumberOfScalarComponents() != 1:
-        return _("{name} has several values in each voxel. Select a volume with one.").format(name=name)
+        return _("{name} has several values per voxel. Select a scalar volume.").format(name=name)
     parent = volumeNode.GetParentTransformNode()
     if parent and not parent.IsTransformToWorldLinear():
-        text = _("{name} is under the transform {transform}, which bends it. Harden it, or move {name} out of it.")
+        text = _("{name} is under the nonlinear transform {transform}. Harden it, or move {name} out of it.")
         return text.format(name=name, transform=parent.GetName())
     return ""
 
@@ -42,20 +42,21 @@ def reasonNotToUse(volumeNode):
 def _reasonNotToStartFrom(transformNode, movingVolumeNode):
     name = transformNode.GetName()
     if not transformNode.IsTransformToWorldLinear():
-        return _("{name} bends space. Select a linear initial transform, or none.").format(name=name)
+        return _("{name} is not linear. Select a linear initial transform, or none.").format(name=name)
     parent = movingVolumeNode.GetParentTransformNode()
     if parent and (parent is transformNode or parent.IsTransformNodeMyParent(transformNode)):
-        return _("The moving volume already is under {name}. Select no initial transform.").format(name=name)
+        text = _("The moving volume is already under {name}. Select another initial transform, or none.")
+        return text.format(name=name)
     return ""
 
 
 def reasonNotToOverwrite(inputs, outputs):
-    """Why results cannot go into the outputs: one of them is needed as it is, or selected for two results.
+    """Return why results cannot go into the outputs: one is an input, its parent, or selected for two results.
 
     :param inputs, outputs: nodes, any of which may be None.
     """
     taken = [node for node in inputs if node]
-    for node in taken:  # which grows
+    for node in taken:  # the loop also visits the parents that it appends
         parent = node.GetParentTransformNode()
         if parent and parent not in taken:
             taken.append(parent)
@@ -66,8 +67,8 @@ def reasonNotToOverwrite(inputs, outputs):
     return ""
 
 
-def reasonNotToCarry(checkedNodes, *neededNodes):
-    """Why checked nodes cannot be carried through a transform, for which all the others are needed."""
+def reasonNotToApply(checkedNodes, *neededNodes):
+    """Return why a transform cannot be applied to the checked nodes; it needs all the other nodes."""
     if not all(neededNodes):
         return _("Register first, or select the volumes and both transforms above.")
-    return "" if checkedNodes else _("Check the nodes to carry over.")
+    return "" if checkedNodes else _("Check the nodes to transform.")

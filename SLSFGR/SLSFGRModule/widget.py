@@ -1,7 +1,9 @@
-"""The panel: choices, one button, progress, and the means to judge the result."""
+"""The panel: inputs, outputs, settings, one button, progress, and the means to judge the result."""
 
 import importlib
 import sys
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import qt
 import slicer
@@ -10,23 +12,69 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from .apply_transform import carry
+from .apply_transform import applyTransform
 from .comparison import canCompare, showComparison
-from .library import importLibrary, jobRunner, reasonWithoutTorch, torchInstalled
+from .library import TorchInstaller, importLibrary, jobRunner
 from .logic import SLSFGRLogic
 from .output_nodes import RegistrationNodes, publish
-from .validation import reasonNotToCarry, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
+from .parameter_node import INPUTS, OUTPUTS, selectedNodes, selectNodes
+from .validation import reasonNotToApply, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
 
 POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
-INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
-OUTPUTS = tuple(name.removesuffix("Node") for name in vars(RegistrationNodes()) if name.endswith("Node"))
+
+
+class Runner(Protocol):
+    """Runs one job at a time outside of Slicer's process, as :class:`SLSFGRLib.jobs.process.JobRunner` does."""
+
+    is_running: bool
+
+    def stand_by(self, ready: bool) -> None:
+        """Have a process ready for the next job, or none."""
+
+    def start(self, job: Any, on_progress: Callable, on_log: Callable, on_end: Callable) -> None:
+        """Start a job; :meth:`poll` calls the callbacks."""
+
+    def poll(self) -> None:
+        """Call the callbacks with what is new."""
+
+    def cancel(self) -> None:
+        """End the job; a later :meth:`poll` reports its end."""
+
+    def abandon(self) -> None:
+        """End the job, and call no callback any more."""
+
+
+class Installer(Protocol):
+    """Installs PyTorch, as :class:`.library.TorchInstaller` does."""
+
+    def isInstalled(self) -> bool:
+        """Return whether PyTorch is installed."""
+
+    def canInstall(self) -> bool:
+        """Return whether PyTorch can be installed from here."""
+
+    def install(self) -> None:
+        """Ask the user whether to install PyTorch, and install it."""
+
+    def reasonNotToCompute(self) -> str:
+        """Return why nothing can be computed; empty if PyTorch is installed."""
 
 
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Shows what is chosen, runs it in a process of its own and shows what came out. Needs no PyTorch to open."""
+    """The panel of the module. It needs no PyTorch to open, and computes in another process.
 
-    _parameterNode = None
+    :param runner: a :class:`Runner`; by default it runs the library's worker with Slicer's Python.
+    :param installer: an :class:`Installer`; by default it uses the PyTorch extension.
+    """
+
+    def __init__(self, parent=None, runner=None, installer=None):
+        self.runner = runner or jobRunner()
+        self.installer = installer or TorchInstaller()
+        self.logic = SLSFGRLogic()
+        self._parameterNode = None
+        self._isInstalling = False
+        super().__init__(parent)
 
     def setup(self):
         """Build the panel when the user opens the module for the first time."""
@@ -35,51 +83,58 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic, self.runner = SLSFGRLogic(), jobRunner()
-        self._toolTips = {name: getattr(self.ui, f"{name}Button").toolTip for name in ("register", "segment", "carry")}
-        # CTK does not tell when a path is emptied: what is bound is the line inside of its widget.
+        self._toolTips = {name: getattr(self.ui, f"{name}Button").toolTip for name in ("register", "segment", "apply")}
+        # CTK sends no signal when a path is emptied: the line inside of its widget is bound instead.
         self.ui.modelLineEdit = self.ui.modelPathLineEdit.findChild(qt.QLineEdit)
         self.ui.modelLineEdit.setProperty("SlicerParameterName", "model")
-        self.ui.modelLineEdit.placeholderText = _("None is needed")
+        self.ui.modelLineEdit.placeholderText = _("None (default)")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.runner.poll)
-
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self._onSceneStartImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self._onSceneEndImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeRemovedEvent, self._onNodeRemoved)
-        self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
-        self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
-        self.ui.carryButton.connect("clicked(bool)", self._onCarryButton)
-        self.ui.carriedNodesSelector.connect("checkedNodesChanged()", self._updateButtons)
-        self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
-        self.ui.checkerboardCheckBox.connect("toggled(bool)", self._showComparison)
+        self._observeScene()
+        self._connectWidgets()
         self.enter()
 
+    def _observeScene(self):
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(scene, scene.StartImportEvent, self._onSceneStartImport)
+        self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+
+    def _connectWidgets(self):
+        self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
+        self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
+        self.ui.applyButton.connect("clicked(bool)", self._onApplyButton)
+        self.ui.applyNodesSelector.connect("checkedNodesChanged()", self._updateButtons)
+        self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
+        self.ui.checkerboardCheckBox.connect("toggled(bool)", self._showComparison)
+
     def cleanup(self):
-        """Leave nothing behind when the module is reloaded or Slicer ends."""
+        """Stop a run and all observers when the module is reloaded or Slicer ends."""
         self.exit()
         self._abandonRun()
         self.removeObservers()
 
     def enter(self):
-        """Show what is chosen in this scene."""
+        """Show the selection of this scene when the user opens the module."""
         self._setParameterNode(self.logic.getParameterNode())
 
     def exit(self):
-        """Let go of the choices while another module is open; a run goes on."""
+        """Disconnect from the scene's selection when the user opens another module; a run goes on."""
         self._setParameterNode(None)
 
     def onReload(self):
-        """Reload this module with all that it is made of."""
+        """Reload this module with all its parts."""
         self.cleanup()
         for name in [name for name in sys.modules if name.partition(".")[0] in ("SLSFGRModule", "SLSFGRLib")]:
             del sys.modules[name]
         importlib.invalidate_caches()
         ScriptedLoadableModuleWidget.onReload(self)
+
+    # The scene and the selection
 
     def _setParameterNode(self, parameterNode):
         if self._parameterNode:
@@ -89,29 +144,34 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = parameterNode
         if self._parameterNode:
             self._parameterNodeGuiTag = self._parameterNode.connectGui(self.ui)
-            self._lastSelection = self._selection()
+            self._lastSelection = selectedNodes(self._parameterNode)
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNodeModified)
             self._updateButtons()
 
-    def _selection(self):
-        """Return the selected nodes by parameter; None where nothing is selected."""
-        return {name: getattr(self._parameterNode, name) for name in INPUTS + OUTPUTS}
-
-    def _deselect(self, names):
-        with slicer.util.NodeModify(self._parameterNode.parameterNode):
-            for name in names:
-                setattr(self._parameterNode, name, None)
-
     def _onParameterNodeModified(self, caller, event):
-        """Undo what a selector selected by itself: it goes to the row above when its node is hidden from it."""
-        last, self._lastSelection = self._lastSelection, self._selection()
-        hidden = [
+        """Undo a selection that the user did not make: a selector whose node is hidden goes to the row above."""
+        last, self._lastSelection = self._lastSelection, selectedNodes(self._parameterNode)
+        replacesHidden = [
             name
             for name, node in self._lastSelection.items()
             if node and last[name] and node is not last[name] and last[name].GetHideFromEditors()
         ]
-        self._deselect(hidden)
+        selectNodes(self._parameterNode, dict.fromkeys(replacesHidden))
         self._updateButtons()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeAboutToBeRemoved(self, caller, event, node):
+        """Deselect a node before the selectors notice its removal: they would select the node in the row above."""
+        if self._parameterNode:
+            selected = selectedNodes(self._parameterNode)
+            selectNodes(self._parameterNode, {name: None for name in selected if selected[name] is node})
+
+    def _onNodeRemoved(self, caller, event):
+        if self.runner.is_running and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
+            self._abandonRun()
+            self._say(_("The run was cancelled: its volume was removed from the scene."))
+        else:
+            self._updateButtons()
 
     def _onSceneStartClose(self, caller, event):
         self.exit()
@@ -122,49 +182,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.enter()
 
     def _onSceneStartImport(self, caller, event):
-        """Look away while the choices of the added scene name nodes that are not there yet."""
+        """Disconnect while the added scene's selection refers to nodes that are not there yet."""
         self.exit()
 
     def _onSceneEndImport(self, caller, event):
         if self.parent.isEntered:
             self.enter()
 
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _onNodeAboutToBeRemoved(self, caller, event, node):
-        """Deselect a node before the selectors notice that it goes: they would select the one in the row above."""
-        if self._parameterNode:
-            self._deselect([name for name, selected in self._selection().items() if selected is node])
-
-    def _onNodeRemoved(self, caller, event):
-        if self.runner.is_running and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
-            self._abandonRun()
-            self._say(_("A volume was removed from the scene, and the run with it."))
-        else:
-            self._updateButtons()
-
-    def _abandonRun(self):
-        """End a run, if there is one, and forget what was said of the last."""
-        self.runner.abandon()
-        self._showRunning(False)
-        self._say()
-
-    def _updateButtons(self, caller=None, event=None):
-        """Enable each button, or say why it is not enabled."""
-        chosen = self._parameterNode
-        if not chosen or self.runner.is_running:
-            return
-        volumes = chosen.fixedVolume, chosen.movingVolume
-        inputs, outputs = ([getattr(chosen, name) for name in names] for names in (INPUTS, OUTPUTS))
-        clash = reasonNotToOverwrite(inputs, outputs)
-        reason = reasonNotToRegister(*volumes, chosen.initialTransform) or clash
-        self.ui.registerButton.text = _("Register")
-        self._enable("register", reason)
-        self._say(reason, self.ui.resultLabel.text)
-        self._enable("segment", reasonNotToSegment(*volumes) or clash)
-        checked = self.ui.carriedNodesSelector.checkedNodes()
-        self._enable("carry", reasonNotToCarry(checked, *volumes, chosen.transform, chosen.inverseTransform))
-        self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
-        self.runner.stand_by(not reason and torchInstalled())
+    # A run
 
     def _onRegisterButton(self):
         if not self.runner.is_running:
@@ -190,17 +215,37 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         )
 
     def _start(self, prepare):
-        with slicer.util.tryWithErrorDisplay(_("The work could not be started."), waitCursor=True):
-            reason = reasonWithoutTorch(offer=True)
+        with slicer.util.tryWithErrorDisplay(_("The run could not be started."), waitCursor=True):
+            self._offerTorch()
+            reason = self.installer.reasonNotToCompute()
             if reason:
                 self._say(reason)
                 return
-            self._volumes = self._parameterNode.fixedVolume, self._parameterNode.movingVolume
-            self._outputs = RegistrationNodes(**{f"{name}Node": getattr(self._parameterNode, name) for name in OUTPUTS})
-            job = prepare(self._parameterNode, *self._volumes)
+            chosen = self._parameterNode
+            if not chosen:  # the user left the module during the installation
+                return
+            self._volumes = chosen.fixedVolume, chosen.movingVolume
+            outputs = selectedNodes(chosen, OUTPUTS)
+            self._outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
+            job = prepare(chosen, *self._volumes)
             self.ui.logTextEdit.clear()
             self.runner.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
             self._showRunning(True)
+
+    def _offerTorch(self):
+        """Install PyTorch if it is missing and the user agrees; meanwhile Slicer handles events."""
+        if self.installer.isInstalled() or not self.installer.canInstall():
+            return
+        self._isInstalling = True
+        message = _("Installing PyTorch. This takes some minutes.")
+        self._say(message)
+        for name in ("register", "segment"):
+            self._enable(name, message)
+        try:
+            self.installer.install()
+        finally:
+            self._isInstalling = False
+            self._updateButtons()
 
     def _onProgress(self, fraction, message):
         self.ui.progressBar.value = round(100 * fraction)
@@ -213,18 +258,43 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         finally:
             self._showRunning(False)
         if result is None:
-            self._say(problem[:1].upper() + problem[1:] or _("Cancelled."))
+            self._say(_sentence(problem) or _("Cancelled."))
 
     def _publish(self, result):
         chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
             nodes = publish(result, *self._volumes, self._outputs)
-            with slicer.util.NodeModify(chosen.parameterNode):
-                for name in OUTPUTS:
-                    setattr(chosen, name, getattr(nodes, f"{name}Node") or getattr(chosen, name))
+            made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
+            selectNodes(chosen, {name: node for name, node in made.items() if node})
             self._showComparison()
             self._say(result=importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report))
             self.ui.resultLabel.toolTip = nodes.report["device"]
+
+    def _abandonRun(self):
+        """End a run, if there is one, and clear the messages of the last."""
+        self.runner.abandon()
+        self._showRunning(False)
+        self._say()
+
+    # What the panel shows
+
+    def _updateButtons(self, caller=None, event=None):
+        """Enable each button, or say why it is disabled."""
+        chosen = self._parameterNode
+        if not chosen or self.runner.is_running or self._isInstalling:
+            return
+        volumes = chosen.fixedVolume, chosen.movingVolume
+        inputs, outputs = (selectedNodes(chosen, names).values() for names in (INPUTS, OUTPUTS))
+        overwrites = reasonNotToOverwrite(inputs, outputs)
+        reason = reasonNotToRegister(*volumes, chosen.initialTransform) or overwrites
+        self.ui.registerButton.text = _("Register")
+        self._enable("register", reason)
+        self._say(reason, self.ui.resultLabel.text)
+        self._enable("segment", reasonNotToSegment(*volumes) or overwrites)
+        checked = self.ui.applyNodesSelector.checkedNodes()
+        self._enable("apply", reasonNotToApply(checked, *volumes, chosen.transform, chosen.inverseTransform))
+        self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
+        self.runner.stand_by(not reason and self.installer.isInstalled())
 
     def _showRunning(self, running):
         for section in SECTIONS:
@@ -236,7 +306,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say()
             self._enable("segment", _("Wait until the run ends, or cancel it."))
             self.ui.registerButton.text = _("Cancel")
-            self._enable("register", "", _("Stop the run. Nothing is changed."))
+            self._enable("register", "", _("Stop the run. The scene is not changed."))
         else:
             self._timer.stop()
             self._updateButtons()
@@ -251,6 +321,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button.enabled = not reason
         button.toolTip = reason or toolTip or self._toolTips[name]
 
+    # After a run
+
     def _showComparison(self, value=None):
         chosen = self._parameterNode or self.logic.getParameterNode()
         asCheckerboard = self.ui.checkerboardCheckBox.checked
@@ -258,11 +330,16 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             showComparison(chosen.fixedVolume, chosen.warpedVolume, self.ui.fadeSlider.value / 100.0, asCheckerboard)
             self.ui.fadeSlider.enabled = not asCheckerboard
 
-    def _onCarryButton(self):
+    def _onApplyButton(self):
         chosen = self._parameterNode
-        way = chosen.transform, chosen.inverseTransform, chosen.fixedVolume
+        direction = chosen.transform, chosen.inverseTransform, chosen.fixedVolume
         if self.ui.directionComboBox.currentIndex == 1:
-            way = chosen.inverseTransform, chosen.transform, chosen.movingVolume
-        with slicer.util.tryWithErrorDisplay(_("The nodes could not be carried over."), waitCursor=True):
-            made = [carry(node, *way) for node in self.ui.carriedNodesSelector.checkedNodes()]
-            self._say(result=_("Made: {names}").format(names=", ".join(node.GetName() for node in made)))
+            direction = chosen.inverseTransform, chosen.transform, chosen.movingVolume
+        with slicer.util.tryWithErrorDisplay(_("The transform could not be applied."), waitCursor=True):
+            copies = [applyTransform(node, *direction) for node in self.ui.applyNodesSelector.checkedNodes()]
+            self._say(result=_("Created: {names}").format(names=", ".join(node.GetName() for node in copies)))
+
+
+def _sentence(problem):
+    """Begin a problem of the library with a capital letter, unless it begins with a name of the user's."""
+    return problem[:1].upper() + problem[1:] if problem.startswith("the ") else problem

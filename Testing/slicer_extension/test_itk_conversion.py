@@ -224,7 +224,7 @@ def test_a_volume_under_a_bending_transform_is_refused_by_name():
     bend.SetName("warp of last week")
     slicer.mrmlScene.AddNode(bend)
     moving.SetAndObserveTransformNodeID(bend.GetID())
-    with pytest.raises(ValueError, match="T1 after is under the transform warp of last week"):
+    with pytest.raises(ValueError, match="T1 after is under the nonlinear transform warp of last week"):
         SLSFGRLogic().register(fixed, moving)
 
 
@@ -238,7 +238,7 @@ def test_volumes_that_cannot_be_registered_are_refused_with_the_reason():
     for other, reason in (
         (None, "Select a fixed and a moving volume"),
         (volume, "are the same"),
-        (empty, "no image holds no voxels"),
+        (empty, "no image has no voxels"),
         (colors, "photo has several values"),
     ):
         with pytest.raises(ValueError, match=reason):

@@ -159,11 +159,24 @@ def test_tests_for_inside_slicer_pass(widget, monkeypatch):
     assert result.failures + result.errors == []
 
 
-def test_missing_torch_is_told_with_the_way_to_get_it(monkeypatch):
-    monkeypatch.setattr(library, "find_spec", lambda name: None)
-    assert "Install the PyTorch extension" in library.reasonWithoutTorch()
-    monkeypatch.setattr(library, "find_spec", lambda name: name != "torch" or None)
-    assert "Press Register" in library.reasonWithoutTorch()
+@pytest.mark.parametrize(
+    ("modules", "sentence"),
+    [({"torch"}, ""), ({"PyTorchUtils"}, "Press Register"), (set(), "Install the PyTorch extension")],
+)
+def test_missing_torch_is_reported_with_the_way_to_get_it(modules, sentence):
+    installer = library.TorchInstaller(lambda name: name if name in modules else None)
+    reason = installer.reasonNotToCompute()
+    assert sentence in reason
+    assert bool(reason) == (not installer.isInstalled())
+    assert installer.canInstall() == ("PyTorchUtils" in modules)
+
+
+def test_torch_is_installed_by_the_extension_which_asks_the_user(monkeypatch):
+    asked = []
+    logic = SimpleNamespace(installTorch=lambda **options: asked.append(options))
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=lambda: logic))
+    library.TorchInstaller().install()
+    assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.1"}]
 
 
 def test_library_is_found_in_a_source_checkout_without_getting_before_others(tmp_path, monkeypatch):

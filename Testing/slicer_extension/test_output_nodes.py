@@ -483,45 +483,45 @@ def test_initial_transform_is_handed_on_as_fixed_to_moving_points(axial_pair):
 # Further nodes ------------------------------------------------------------------------------------------------------
 
 
-def carry(node, nodes, fixed):
-    return apply_transform.carry(node, nodes.transformNode, nodes.inverseTransformNode, fixed)
+def apply(node, nodes, fixed):
+    return apply_transform.applyTransform(node, nodes.transformNode, nodes.inverseTransformNode, fixed)
 
 
-def test_a_carried_volume_has_the_values_of_simpleitk(pair):
+def test_a_transformed_volume_has_the_values_of_simpleitk(pair):
     fixed, moving = pair
     nodes = register(pair, bend=3.0)
-    carried = carry(moving, nodes, fixed)
-    got = slicer.util.arrayFromVolume(carried).astype(float)
+    copy = apply(moving, nodes, fixed)
+    got = slicer.util.arrayFromVolume(copy).astype(float)
     known = slicer.util.arrayFromVolume(nodes.warpedVolumeNode)
     inner = (slice(4, -4),) * 3
     # ITK interpolates the field linearly, Slicer by cubics.
     np.testing.assert_allclose(got[inner], known[inner], atol=2.0)
-    np.testing.assert_allclose(image_of(carried).GetOrigin(), image_of(fixed).GetOrigin(), atol=1e-6)
+    np.testing.assert_allclose(image_of(copy).GetOrigin(), image_of(fixed).GetOrigin(), atol=1e-6)
 
 
-def test_a_carried_label_map_keeps_its_values(axial_pair):
+def test_a_transformed_label_map_keeps_its_values(axial_pair):
     fixed, moving = axial_pair
     labels = labelled(image_of(moving))
     node = add_volume(labels, "labels")
     label_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "regions")
     label_node.SetAndObserveImageData(node.GetImageData())
     label_node.CopyOrientation(node)
-    carried = carry(label_node, register(axial_pair), fixed)
-    assert carried.IsA("vtkMRMLLabelMapVolumeNode")
+    copy = apply(label_node, register(axial_pair), fixed)
+    assert copy.IsA("vtkMRMLLabelMapVolumeNode")
     expected = sitk.Resample(labels, image_of(fixed), bent_shift(1.0, image_of(fixed), 0.0), sitk.sitkNearestNeighbor)
-    got = slicer.util.arrayFromVolume(carried)
+    got = slicer.util.arrayFromVolume(copy)
     assert set(np.unique(got)) <= {0, 2, 17, 53}
     assert (got == sitk.GetArrayFromImage(expected)).mean() > 0.99
 
 
-def test_a_carried_segmentation_keeps_its_segments_and_lies_on_the_fixed_one(pair):
+def test_a_transformed_segmentation_keeps_its_segments_and_lies_on_the_fixed_one(pair):
     fixed, _ = pair
     nodes = register(pair)
-    carried = carry(nodes.movingSegmentationNode, nodes, fixed)
-    segmentation = carried.GetSegmentation()
+    copy = apply(nodes.movingSegmentationNode, nodes, fixed)
+    segmentation = copy.GetSegmentation()
     assert segmentation.GetNumberOfSegments() == 3
     assert segmentation.GetSegment("Right hippocampus").GetTerminology().count("Right") == 1
-    got = slicer.util.arrayFromSegmentBinaryLabelmap(carried, "Right hippocampus", fixed) > 0
+    got = slicer.util.arrayFromSegmentBinaryLabelmap(copy, "Right hippocampus", fixed) > 0
     known = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.fixedSegmentationNode, "Right hippocampus", fixed) > 0
     assert 2 * (got & known).sum() / (got.sum() + known.sum()) > 0.95
     # What it was made from stays where it was.
@@ -533,7 +533,7 @@ def test_a_carried_segmentation_keeps_its_segments_and_lies_on_the_fixed_one(pai
     )
 
 
-def test_carried_models_and_markups_go_the_opposite_way_and_out_of_their_parents(axial_pair):
+def test_transformed_models_and_markups_go_the_opposite_way_and_out_of_their_parents(axial_pair):
     fixed = axial_pair[0]
     parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "up")
     up = np.eye(4)
@@ -545,10 +545,10 @@ def test_carried_models_and_markups_go_the_opposite_way_and_out_of_their_parents
     model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "lesion")
     model.SetAndObservePolyData(sphere.GetOutput())
     model.SetAndObserveTransformNodeID(parent.GetID())
-    carried = carry(model, register(axial_pair), fixed)
-    center = np.array(carried.GetPolyData().GetCenter())
+    copy = apply(model, register(axial_pair), fixed)
+    center = np.array(copy.GetPolyData().GetCenter())
     np.testing.assert_allclose(center, np.array([10.0, 20.0, 20.0]) - SHIFT_LPS * LPS_TO_RAS, atol=1e-3)
-    assert carried.GetParentTransformNode() is None
+    assert copy.GetParentTransformNode() is None
     np.testing.assert_allclose(model.GetPolyData().GetCenter(), (10.0, 20.0, -30.0), atol=1e-3)
 
 

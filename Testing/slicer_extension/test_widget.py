@@ -6,7 +6,6 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +20,10 @@ from stand_ins import slicer_module
 from stand_ins.qmrml_widgets import ctkPathLineEdit
 
 from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.jobs.process import JobRunner
 from SLSFGRLib.models.model import Model, ModelSettings
 
 module = slicer_module.load("SLSFGR")
-library = slicer_module.load("SLSFGRModule.library")
 
 FOLDER = Path(__file__).resolve().parent
 UI = ElementTree.parse(FOLDER.parents[1] / "SLSFGR/Resources/UI/SLSFGR.ui").getroot()
@@ -37,24 +36,72 @@ def scene(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def widget(scene):
-    widget = open_panel()
+def installer():
+    return FakeInstaller()
+
+
+@pytest.fixture
+def widget(scene, installer):
+    widget = open_panel(installer)
     yield widget
     widget.cleanup()
 
 
-def open_panel(how="finish"):
-    widget = module.SLSFGRWidget()
+class RecordingRunner(JobRunner):
+    """Runs ``panel_workers.py`` instead of the library's worker, and records the jobs."""
+
+    def __init__(self, how):
+        super().__init__(slicer.app.temporaryPath, worker_command(how))
+        self.jobs = []
+
+    def start(self, job, *callbacks):
+        self.jobs.append(job)
+        super().start(job, *callbacks)
+
+
+class FakeInstaller:
+    """Stands for PyTorch and its extension."""
+
+    def __init__(self):
+        self.installed, self.extension, self.agrees, self.asked = True, True, True, 0
+        self.while_installing = lambda: None
+
+    def isInstalled(self):  # noqa: N802 - the names are the module's
+        return self.installed
+
+    def canInstall(self):  # noqa: N802
+        return self.extension
+
+    def install(self):
+        self.asked += 1
+        self.while_installing()
+        self.installed = self.agrees
+
+    def reasonNotToCompute(self):  # noqa: N802
+        return "" if self.installed else "PyTorch is missing."
+
+
+def open_panel(installer=None):
+    widget = module.SLSFGRWidget(runner=RecordingRunner("finish"), installer=installer or FakeInstaller())
     widget.setup()
-    widget.runner.command = [sys.executable, str(FOLDER / "panel_workers.py"), how]
     widget.parent.window.resize(420, 760)
     widget.parent.window.show()
     return widget
 
 
+def worker_command(how):
+    return [sys.executable, str(FOLDER / "panel_workers.py"), how]
+
+
 def use_worker(widget, how):
-    widget.exit()  # lets the one that stands by go
-    widget.runner.command = [sys.executable, str(FOLDER / "panel_workers.py"), how]
+    widget.exit()  # ends the standby process
+    widget.runner.command = worker_command(how)
+    widget.enter()
+
+
+def reopen(widget):
+    """Go to another module and back."""
+    widget.exit()
     widget.enter()
 
 
@@ -180,12 +227,12 @@ def test_an_initial_transform_must_be_linear_and_not_count_twice(widget):
     widget.ui.initialTransformSelector.setCurrentNode(start)
     assert widget.ui.registerButton.enabled
     moving.SetAndObserveTransformNodeID(start.GetID())
-    widget._updateButtons()
-    assert "already is under by hand" in widget.ui.registerButton.toolTip
+    reopen(widget)
+    assert "already under by hand" in widget.ui.registerButton.toolTip
     moving.SetAndObserveTransformNodeID(None)
     start.SetAndObserveTransformFromParent(slicer.vtkOrientedBSplineTransform())
-    widget._updateButtons()
-    assert "by hand bends space" in widget.ui.registerButton.toolTip
+    reopen(widget)
+    assert "by hand is not linear" in widget.ui.registerButton.toolTip
 
 
 def test_choices_are_kept_in_the_scene_and_come_back(widget, tmp_path):
@@ -208,10 +255,10 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
     monkeypatch.setattr("SLSFGRLib.io.resources.can_segment", lambda: False)
     choose_volumes(widget)
     assert not widget.ui.segmentButton.enabled
-    assert "registers only" in widget.ui.segmentButton.toolTip
+    assert "can only register" in widget.ui.segmentButton.toolTip
     assert widget.ui.registerButton.enabled
     monkeypatch.setattr("SLSFGRLib.io.resources.can_segment", lambda: True)
-    widget._updateButtons()
+    reopen(widget)
     assert widget.ui.segmentButton.enabled
 
 
@@ -230,31 +277,23 @@ def type_model(widget, path):
     widget.ui.modelLineEdit._object.setText(path)
 
 
-def jobs_started(widget, monkeypatch):
-    jobs, start = [], widget.runner.start
-    monkeypatch.setattr(widget.runner, "start", lambda job, *callbacks: jobs.append(job) or start(job, *callbacks))
-    return jobs
-
-
-def test_the_model_that_ships_is_used_unless_another_is_chosen(earlier_models, widget, monkeypatch):
+def test_the_bundled_model_is_used_unless_another_is_chosen(earlier_models, widget):
     choose_volumes(widget)
-    jobs = jobs_started(widget, monkeypatch)
     assert widget.ui.modelPathLineEdit.currentPath == ""  # not what was used last week
-    assert widget.ui.modelLineEdit.placeholderText == "None is needed"
+    assert widget.ui.modelLineEdit.placeholderText == "None (default)"
     run_to_the_end(widget)
     widget.ui.modelPathLineEdit.currentPath = "/models/hu.pt"  # what its button to browse does
     run_to_the_end(widget)
-    assert [job.model for job in jobs] == ["", "/models/hu.pt"]
+    assert [job.model for job in widget.runner.jobs] == ["", "/models/hu.pt"]
 
 
 @pytest.mark.parametrize("typed", ["", "/models/hu.txt", "li_fan"])
-def test_the_model_is_what_the_line_shows_whatever_ctk_thinks_of_it(widget, monkeypatch, typed):
+def test_the_model_is_what_the_line_shows_whatever_ctk_thinks_of_it(widget, typed):
     choose_volumes(widget)
-    jobs = jobs_started(widget, monkeypatch)
     type_model(widget, "/models/hu.pt")
     type_model(widget, typed)
     run_to_the_end(widget)
-    assert jobs[0].model == widget.ui.modelPathLineEdit.currentPath == typed
+    assert widget.runner.jobs[0].model == widget.ui.modelPathLineEdit.currentPath == typed
 
 
 def test_models_that_were_used_are_offered_again(earlier_models, widget):
@@ -282,7 +321,7 @@ def test_the_model_is_saved_with_the_scene_and_forgotten_with_it(widget, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_trained_model_registers_through_the_true_engine_and_its_name_is_noted(widget, tmp_path_factory):
+def test_a_trained_model_registers_through_the_library_and_its_name_is_noted(widget, tmp_path_factory):
     settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
     path = tmp_path_factory.mktemp("models") / "my model.pt"
     Model("multimodal", settings, settings.build()).save(path)
@@ -317,7 +356,7 @@ def test_a_file_that_is_no_model_is_refused_in_one_sentence(widget, tmp_path_fac
 
 
 @pytest.mark.slow
-def test_register_with_the_true_engine_aligns_the_volumes(widget):
+def test_register_with_the_library_aligns_the_volumes(widget):
     _, moving = choose_volumes(widget)
     use_worker(widget, "registers_only")
     widget.ui.modeComboBox.currentIndex = 0
@@ -337,7 +376,7 @@ def test_register_with_the_true_engine_aligns_the_volumes(widget):
 
 
 @pytest.mark.slow
-def test_with_a_network_that_segments_the_true_engine_gives_segmentations_and_dice(widget):
+def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(widget):
     fixed, moving = choose_volumes(widget)
     use_worker(widget, "small_network")
     widget.ui.modeComboBox.currentIndex = 0
@@ -439,26 +478,26 @@ def test_segment_only_segments_what_is_selected(widget):
     assert widget.ui.fixedSegmentationSelector.currentNode().GetName() == "T1 segmentation"
 
 
-def test_apply_carries_the_checked_nodes_over(widget):
+def test_apply_transforms_the_checked_nodes(widget):
     choose_volumes(widget)
-    assert "Register first" in widget.ui.carryButton.toolTip
+    assert "Register first" in widget.ui.applyButton.toolTip
     run_to_the_end(widget)
-    assert "Check the nodes" in widget.ui.carryButton.toolTip
+    assert "Check the nodes" in widget.ui.applyButton.toolTip
     widget.ui.applyCollapsibleButton.collapsed = False
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "tips")
     points.AddControlPoint((10.0, 20.0, 30.0))
-    widget.ui.carriedNodesSelector.setCheckState(points, Qt.CheckState.Checked)
-    press(widget.ui.carryButton)
+    widget.ui.applyNodesSelector.setCheckState(points, Qt.CheckState.Checked)
+    press(widget.ui.applyButton)
     carried = slicer.util.getNode("tips warped to T1 2024")
     # The transform takes fixed points 5 mm to the left, to the moving ones: RAS +5 on the first axis.
     np.testing.assert_allclose(carried.GetNthControlPointPosition(0), (5.0, 20.0, 30.0), atol=1e-6)
     np.testing.assert_allclose(points.GetNthControlPointPosition(0), (10.0, 20.0, 30.0))
     widget.ui.directionComboBox.currentIndex = 1
-    press(widget.ui.carryButton)
+    press(widget.ui.applyButton)
     np.testing.assert_allclose(
         slicer.util.getNode("tips warped to T1 2026").GetNthControlPointPosition(0), (15.0, 20.0, 30.0), atol=1e-6
     )
-    assert widget.ui.resultLabel.text == "Made: tips warped to T1 2026"
+    assert widget.ui.resultLabel.text == "Created: tips warped to T1 2026"
 
 
 # Going wrong --------------------------------------------------------------------------------------------------------
@@ -497,7 +536,7 @@ def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
+def test_a_refusal_of_the_library_is_shown_in_its_own_words(widget):
     use_worker(widget, "refuse")
     choose_volumes(widget)
     before = nodes_of_scene()
@@ -510,14 +549,14 @@ def test_a_refusal_of_the_engine_is_shown_in_its_own_words(widget):
     assert not widget.ui.statusLabel.visible
 
 
-def test_a_crash_of_the_engine_takes_nothing_else_down(widget):
+def test_a_crash_of_the_library_takes_nothing_else_down(widget):
     use_worker(widget, "crash")
     choose_volumes(widget)
     run_to_the_end(widget)
     assert "ended unexpectedly" in widget.ui.statusLabel.text
 
 
-def test_python_that_cannot_be_started_is_told(widget):
+def test_python_that_cannot_be_started_is_reported(widget):
     widget.runner.command = ["/no/such/python"]
     choose_volumes(widget)
     run_to_the_end(widget)
@@ -576,7 +615,9 @@ def test_leaving_the_panel_lets_the_run_go_on_but_no_idle_process_stand_by(widge
 def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(widget, monkeypatch):
     choose_volumes(widget)
     before = nodes_of_scene()
-    monkeypatch.setattr("SLSFGRLib.io.label_table.read_label_table", lambda: read_label_table()[:1])
+    monkeypatch.setattr(
+        "SLSFGRLib.io.label_table.read_label_table", lambda: read_label_table()[:1]
+    )  # another version's
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     assert nodes_of_scene() == before
@@ -634,7 +675,7 @@ def test_an_output_that_is_lost_never_gives_way_to_a_node_of_the_user(widget, lo
         assert getattr(widget.logic.getParameterNode(), name) not in users
 
 
-def test_an_output_that_is_deleted_while_it_is_computed_is_made_anew(widget):
+def test_an_output_that_is_deleted_while_it_is_computed_is_created_again(widget):
     choose_volumes(widget)
     users = add_nodes_of_the_user()
     run_to_the_end(widget)
@@ -735,31 +776,19 @@ def test_apply_can_be_pressed_only_while_a_checked_node_is_there(widget):
     choose_volumes(widget)
     run_to_the_end(widget)
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "tips")
-    widget.ui.carriedNodesSelector.setCheckState(points, Qt.CheckState.Checked)
-    assert widget.ui.carryButton.enabled
+    widget.ui.applyNodesSelector.setCheckState(points, Qt.CheckState.Checked)
+    assert widget.ui.applyButton.enabled
     slicer.mrmlScene.RemoveNode(points)
-    assert not widget.ui.carryButton.enabled
+    assert not widget.ui.applyButton.enabled
 
 
 # PyTorch ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def without_torch(monkeypatch):
-    state = SimpleNamespace(installed=False, extension=True, asked=0, agrees=True)
-
-    class PyTorchUtilsLogic:
-        def installTorch(self, askConfirmation, torchVersionRequirement):  # noqa: N802 - the name is the extension's
-            assert (askConfirmation, torchVersionRequirement) == (True, ">=2.1")
-            state.asked += 1
-            state.installed = state.agrees
-
-    def find_spec(name):
-        return {"torch": state.installed, "PyTorchUtils": state.extension}.get(name, True) or None
-
-    monkeypatch.setattr(library, "find_spec", find_spec)
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
-    return state
+def without_torch(installer):
+    installer.installed = False
+    return installer
 
 
 def test_torch_is_offered_once_and_only_when_register_is_pressed(without_torch, widget):
@@ -772,18 +801,43 @@ def test_torch_is_offered_once_and_only_when_register_is_pressed(without_torch, 
     assert without_torch.asked == 1
 
 
-def test_who_declines_torch_is_left_in_peace(without_torch, widget):
+def test_a_user_who_declines_torch_can_press_register_again(without_torch, widget):
     without_torch.agrees = False
     choose_volumes(widget)
     press(widget.ui.registerButton)
     assert widget.ui.registerButton.text == "Register"
     assert widget.ui.registerButton.enabled
-    assert widget.ui.statusLabel.text == "PyTorch is not installed. Press Register in the panel to install it."
+    assert widget.ui.statusLabel.text == "PyTorch is missing."
 
 
-def test_without_the_pytorch_extension_the_way_to_it_is_told(without_torch, widget):
+def test_without_the_pytorch_extension_nothing_is_installed(without_torch, widget):
     without_torch.extension = False
     choose_volumes(widget)
     press(widget.ui.registerButton)
-    assert widget.ui.statusLabel.text.startswith("PyTorch is not installed. Install the PyTorch extension")
+    assert widget.ui.statusLabel.text == "PyTorch is missing."
     assert without_torch.asked == 0
+
+
+def test_nothing_can_be_pressed_during_the_installation_which_takes_minutes(without_torch, widget):
+    def press_again():
+        press(widget.ui.registerButton)
+        press(widget.ui.segmentButton)
+        slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
+        slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLModelNode"))
+        press(widget.ui.registerButton)
+        assert widget.ui.statusLabel.text == "Installing PyTorch. This takes some minutes."
+
+    without_torch.while_installing = press_again
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert without_torch.asked == 1
+    assert len(widget.runner.jobs) == 1
+    assert "Dice" in widget.ui.resultLabel.text
+
+
+def test_closing_the_scene_during_the_installation_starts_nothing(without_torch, widget):
+    without_torch.while_installing = lambda: slicer.mrmlScene.Clear(0)
+    choose_volumes(widget)
+    press(widget.ui.registerButton)
+    assert widget.runner.jobs == []
+    assert widget.ui.registerButton.toolTip == "Select a fixed and a moving volume."

@@ -6,10 +6,19 @@ from typing import ClassVar
 
 import vtk
 from PySide6.QtCore import Property, Qt, Signal
-from PySide6.QtGui import QPainter, QPalette, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtGui import QColor, QPainter, QPalette, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QToolButton,
+    QWidget,
+)
 
 HEADER_HEIGHT = 26
+DISABLED_TITLE = "#7a7a7a"
 PATHS_KEPT = 5
 
 
@@ -66,7 +75,7 @@ class ctkCollapsibleButton(QWidget):
         painter = QPainter(self)
         painter.fillRect(0, 0, self.width(), HEADER_HEIGHT - 4, self.palette().color(QPalette.ColorRole.Midlight))
         painter.setPen(
-            self.palette().color(QPalette.ColorRole.WindowText if self.isEnabled() else QPalette.ColorRole.Dark)
+            self.palette().color(QPalette.ColorRole.WindowText) if self.isEnabled() else QColor(DISABLED_TITLE)
         )
         arrow = "▸" if self._collapsed else "▾"
         painter.drawText(8, 0, self.width(), HEADER_HEIGHT - 4, Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self._text}")
@@ -156,6 +165,17 @@ class _NodeList(QComboBox):
         self._flags = {"showChildNodeTypes": True, "noneEnabled": False, "addEnabled": True}
         self._flags |= {"removeEnabled": True, "renameEnabled": False}
         self._texts = {"noneDisplay": "None", "baseName": ""}
+
+    def paintEvent(self, event):
+        """Draw a long name with its middle left out, as ctkComboBox does."""
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = self.style().subControlRect(QStyle.CC_ComboBox, option, QStyle.SC_ComboBoxEditField, self)
+        width = field.width() - 6
+        option.currentText = self.fontMetrics().elidedText(option.currentText, Qt.TextElideMode.ElideMiddle, width)
+        painter = QStylePainter(self)
+        painter.drawComplexControl(QStyle.CC_ComboBox, option)
+        painter.drawControl(QStyle.CE_ComboBoxLabel, option)
 
     def setMRMLScene(self, scene):
         for tag in self._observers:
