@@ -13,13 +13,14 @@ CLEAN = (
     "README.md",
     "Resources/Models",
     "Resources/Recipes",
+    "SLSFGR",
     "Testing/benchmarks",
+    "Testing/slicer_extension",
     "Testing/test_docs.py",
     "Testing/tools",
     "benchmarks",
     "docs",
-    "tools/pack_training.py",
-    "tools/train_stages.py",
+    "tools",
 )
 # Its last column lists the old words.
 EXCEPT = ("docs/develop/glossary.md",)

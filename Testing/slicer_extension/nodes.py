@@ -20,8 +20,8 @@ def add_volume(image, name):
     return slicer.util.addVolumeFromArray(sitk.GetArrayFromImage(image), matrix, name)
 
 
-def with_engine(engine, work, *arguments, **options):
+def with_library(library, work, *arguments, **options):
     """Do some work with an object that has ``register`` and ``segment`` in place of the library's own functions."""
-    functions = {name: getattr(engine, name) for name in ("register", "segment") if hasattr(engine, name)}
+    functions = {name: getattr(library, name) for name in ("register", "segment") if hasattr(library, name)}
     with patch.multiple(SLSFGRLib, **functions):
         return work(*arguments, **options)

@@ -1,6 +1,6 @@
-"""A stand-in for ``SLSFGRLib.jobs.worker`` where a test needs a result at once, or a run that fails in a known way.
+"""A stand-in for ``SLSFGRLib.jobs.worker``: gives a result at once, or fails in a known way.
 
-``python panel_workers.py HOW FOLDER`` behaves as HOW says, and speaks as the worker does.
+``python panel_workers.py HOW FOLDER`` behaves as HOW says, and sends the same messages as the worker.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ REPORT = {
 
 
 def result_of(job):
-    """Moves the moving image 5 mm to the left, and finds three structures by brightness."""
+    """Move the moving image 5 mm to the left, and find three structures by intensity."""
     labels = [None if image is None else labelled(image) for image in (job.fixed, job.moving)]
     volumes = {name: volumes_ml(image) for name, image in zip(("fixed", "moving"), labels, strict=True) if image}
     report = REPORT | {"volumes_ml": volumes}
@@ -48,7 +48,7 @@ def result_of(job):
 
 
 def labelled(image):
-    """Labels 2, 17 and 53 from the dark to the bright; 0 where there is next to nothing."""
+    """Label voxels 2, 17 or 53 by rising intensity; 0 where the intensity is low."""
     image = sitk.Cast(image, sitk.sitkFloat32)
     top = float(sitk.GetArrayViewFromImage(image).max())
     bands = ((0.2, 0.5, 2), (0.5, 0.8, 17), (0.8, 1.01, 53))
@@ -57,16 +57,16 @@ def labelled(image):
 
 
 def volumes_ml(labels):
-    """By structure, without the time that it takes to load torch."""
+    """Return the volume of each structure in mL, without loading torch."""
     voxel = np.prod(labels.GetSpacing()) / 1000.0
     array = sitk.GetArrayViewFromImage(labels)
     return {item.name: float((array == item.number).sum() * voxel) for item in read_label_table()}
 
 
 def install_models(folder, with_network):
-    """Have the true library find a small network without any training, or none, whatever is installed."""
-    shipped = resources.resource_path
-    resources.resource_path = lambda *parts: folder.joinpath(*parts[1:]) if parts[0] == "Models" else shipped(*parts)
+    """Have the real library find a small untrained network, or none, whatever is installed."""
+    bundled = resources.resource_path
+    resources.resource_path = lambda *parts: folder.joinpath(*parts[1:]) if parts[0] == "Models" else bundled(*parts)
     if with_network:
         import torch
 
@@ -89,24 +89,24 @@ def main(how, folder):
     if how in ("registers_only", "small_network"):
         install_models(folder / "Models", how == "small_network")
         sys.exit(worker.main(folder))
-    tell = _sole_writer_to_standard_output()
-    tell(pid=os.getpid())
+    send = _sole_writer_to_standard_output()
+    send(pid=os.getpid())
     (folder / "pid").write_text(str(os.getpid()))
     while not (folder / "job").exists():
         time.sleep(0.005)
-    tell(fraction=0.42, message="Deforming")
+    send(fraction=0.42, message="Deforming")
     print("a warning of some library")
     if how == "endless":
         time.sleep(600)
     elif how == "orphan":
         _end_with_standard_input(folder)
     elif how == "refuse":
-        tell(error="the moving image: every voxel has the value 0; there is nothing to register.")
+        send(error="the moving image: every voxel has the value 0; there is nothing to register.")
         sys.exit(1)
     elif how == "crash":
         os.abort()
     result_of(load_job(folder / "job")).save(folder / "result")
-    tell(done=True)
+    send(done=True)
 
 
 if __name__ == "__main__":

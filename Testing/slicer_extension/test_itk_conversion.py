@@ -11,7 +11,7 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 import vtk
-from nodes import LPS_TO_RAS, add_volume, with_engine
+from nodes import LPS_TO_RAS, add_volume, with_library
 from stand_ins import slicer_module
 
 from SLSFGRLib.spatial.fields import smooth
@@ -127,8 +127,8 @@ def linear_transform(matrix):
     return transform
 
 
-class Engine:
-    """Stands for SLSFGRLib: remembers what it is given, returns what it is told."""
+class FakeLibrary:
+    """A stand-in for SLSFGRLib: records its arguments, and returns a given result."""
 
     def __init__(self, **result):
         self.result = SimpleNamespace(report={"mode": "fast"}, fixed_labels=None, moving_labels=None, **result)
@@ -138,13 +138,15 @@ class Engine:
         return self.result
 
 
-def register(fixed, engine, **options):
+def register(fixed, library, **options):
     volumes = add_volume(fixed, "fixed"), add_volume(image_with(np.eye(3), (9, 8, 7)), "moving")
-    return with_engine(engine, SLSFGRLogic().register, *volumes, **options)
+    return with_library(library, SLSFGRLogic().register, *volumes, **options)
 
 
-def identity_engine(warped):
-    return Engine(warped=warped, transform=sitk.CompositeTransform(3), inverse_transform=sitk.CompositeTransform(3))
+def identity_library(warped):
+    return FakeLibrary(
+        warped=warped, transform=sitk.CompositeTransform(3), inverse_transform=sitk.CompositeTransform(3)
+    )
 
 
 def test_slicer_reads_the_transform_files_and_maps_points_as_itk_does(fixed, tmp_path):
@@ -158,7 +160,7 @@ def test_slicer_reads_the_transform_files_and_maps_points_as_itk_does(fixed, tmp
 
 def test_published_transforms_map_points_as_itk_does(fixed):
     forward, inverse = transforms_on(fixed)
-    nodes = register(fixed, Engine(warped=fixed, transform=forward, inverse_transform=inverse))
+    nodes = register(fixed, FakeLibrary(warped=fixed, transform=forward, inverse_transform=inverse))
     assert_both_map_alike(nodes.transformNode, nodes.inverseTransformNode, forward, inverse, fixed)
 
 
@@ -172,7 +174,7 @@ def test_published_transform_still_maps_alike_after_slicer_saved_and_read_it(tmp
 
 
 def test_published_warped_volume_has_the_place_and_the_values_of_the_warped_image(fixed):
-    volume = register(fixed, identity_engine(fixed)).warpedVolumeNode
+    volume = register(fixed, identity_library(fixed)).warpedVolumeNode
     ijk = np.array([[0, 0, 0], [5, 7, 3], [21, 0, 19]])
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
@@ -183,14 +185,14 @@ def test_published_warped_volume_has_the_place_and_the_values_of_the_warped_imag
     assert volume.GetDisplayNode() is not None
 
 
-def test_engine_gets_both_images_as_they_are_and_the_options(fixed):
-    engine = identity_engine(fixed)
-    nodes = register(fixed, engine, mode="fast", device="cpu")
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(engine.fixed), sitk.GetArrayFromImage(fixed))
+def test_library_gets_both_images_as_they_are_and_the_options(fixed):
+    library = identity_library(fixed)
+    nodes = register(fixed, library, mode="fast", device="cpu")
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(library.fixed), sitk.GetArrayFromImage(fixed))
     for header in ("GetOrigin", "GetSpacing", "GetDirection"):
-        np.testing.assert_allclose(getattr(engine.fixed, header)(), getattr(fixed, header)(), atol=1e-9)
-    assert engine.moving.GetSize() == (9, 8, 7)
-    assert engine.options == {
+        np.testing.assert_allclose(getattr(library.fixed, header)(), getattr(fixed, header)(), atol=1e-9)
+    assert library.moving.GetSize() == (9, 8, 7)
+    assert library.options == {
         "mode": "fast",
         "device": "cpu",
         "progress": None,
@@ -217,7 +219,7 @@ def test_linear_parent_transforms_are_part_of_the_images_place_even_when_they_sh
         np.testing.assert_allclose(moving.TransformIndexToPhysicalPoint(index), world_LPS, atol=1e-6)
 
 
-def test_a_volume_under_a_bending_transform_is_refused_by_name():
+def test_a_volume_under_a_nonlinear_transform_is_refused_by_name():
     fixed, moving = (add_volume(image_with(np.eye(3)), name) for name in ("T1 before", "T1 after"))
     forward, _ = transforms_on(image_with(np.eye(3)))
     bend = node_from_itk(forward)
@@ -248,7 +250,7 @@ def test_volumes_that_cannot_be_registered_are_refused_with_the_reason():
 def test_a_moving_volume_put_under_the_transform_lies_where_its_inverse_takes_it(fixed):
     grid = grid_of_image(fixed)
     linear = affine_then_field(AFFINE_LPS, torch.zeros(1, 3, *grid.shape), grid)
-    node = register(fixed, Engine(warped=fixed, transform=linear, inverse_transform=linear)).transformNode
+    node = register(fixed, FakeLibrary(warped=fixed, transform=linear, inverse_transform=linear)).transformNode
     moving_point_LPS = linear.TransformPoint(points_inside(fixed, count=1)[0])
     to_parent = node.GetTransformToParent()
     got = np.array(to_parent.TransformPoint(LPS_TO_RAS * moving_point_LPS)) * LPS_TO_RAS
@@ -265,7 +267,7 @@ def test_an_affine_alone_is_published_as_a_linear_transform():
 
 
 def test_nodes_have_names_roles_and_no_file():
-    nodes = register(image_with(np.eye(3)), identity_engine(image_with(np.eye(3))))
+    nodes = register(image_with(np.eye(3)), identity_library(image_with(np.eye(3))))
     transform, inverse = nodes.transformNode, nodes.inverseTransformNode
     assert nodes.warpedVolumeNode.GetName() == "moving warped to fixed"
     assert (transform.GetName(), inverse.GetName()) == (
@@ -279,9 +281,11 @@ def test_nodes_have_names_roles_and_no_file():
 
 def test_a_result_that_cannot_be_published_leaves_no_node_behind(scene):
     fixed = image_with(np.eye(3))
-    engine = Engine(warped=fixed, transform=sitk.CompositeTransform(3), inverse_transform=sitk.BSplineTransform(3))
+    library = FakeLibrary(
+        warped=fixed, transform=sitk.CompositeTransform(3), inverse_transform=sitk.BSplineTransform(3)
+    )
     volumes = add_volume(fixed, "fixed"), add_volume(fixed, "moving")
     before = scene.GetNumberOfNodes()
     with pytest.raises(TypeError, match="BSplineTransform"):
-        with_engine(engine, SLSFGRLogic().register, *volumes)
+        with_library(library, SLSFGRLogic().register, *volumes)
     assert scene.GetNumberOfNodes() == before

@@ -11,7 +11,7 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 import vtk
-from nodes import LPS_TO_RAS, add_volume, with_engine
+from nodes import LPS_TO_RAS, add_volume, with_library
 from panel_workers import REPORT, labelled
 from phantoms import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
 from stand_ins import slicer_module
@@ -44,7 +44,7 @@ def scene():
 
 @pytest.fixture(params=DIRECTIONS.values(), ids=DIRECTIONS)
 def pair(request):
-    """A fixed and a moving volume node of the same head, stored alike but 10 mm apart, and the engine for them."""
+    """A fixed and a moving volume node of the same head, stored alike but 10 mm apart, and the library for them."""
     fixed = head_image(empty_image(SIZE, SPACING, request.param, centre=CENTRE))[0]
     moving = sitk.Image(fixed)
     moving.SetOrigin((np.array(fixed.GetOrigin()) + SHIFT_LPS).tolist())
@@ -60,7 +60,7 @@ def axial_pair():
 
 
 class Library:
-    """Stands for SLSFGRLib: knows that the moving image is 10 mm away, and finds structures by brightness."""
+    """A stand-in for SLSFGRLib: knows that the moving image is 10 mm away, and finds structures by intensity."""
 
     def __init__(self, bend=0.0):
         self.bend = bend
@@ -88,7 +88,7 @@ def bent_shift(sign, image, bend):
 
 
 def register(volumes, bend=0.0, **options):
-    return with_engine(Library(bend), SLSFGRLogic().register, *volumes, **options)
+    return with_library(Library(bend), SLSFGRLogic().register, *volumes, **options)
 
 
 def image_of(volume_node):
@@ -199,7 +199,7 @@ def test_segments_have_names_colors_numbers_and_snomed_codes(pair):
     assert entry.GetTypeModifierObject().GetCodeMeaning() == "Left"
 
 
-def test_every_structure_of_the_shipped_table_becomes_a_coded_segment(axial_pair):
+def test_every_structure_of_the_bundled_table_becomes_a_coded_segment(axial_pair):
     table = read_label_table()
     size = axial_pair[0].GetImageData().GetNumberOfPoints()
     numbers = np.resize([structure.number for structure in table], size).astype(np.uint16)
@@ -451,7 +451,7 @@ def test_all_of_it_survives_saving_and_reading_the_scene(pair, scene, tmp_path):
 
 
 def test_segmentation_alone_is_published_beside_its_volume(axial_pair):
-    nodes = with_engine(Library(), SLSFGRLogic().segment, axial_pair[0])
+    nodes = with_library(Library(), SLSFGRLogic().segment, axial_pair[0])
     assert nodes.fixedSegmentationNode.GetName() == "before segmentation"
     assert nodes.volumesTableNode.GetTable().GetNumberOfColumns() == 2
     assert (nodes.warpedVolumeNode, nodes.movingSegmentationNode) == (None, None)
@@ -467,7 +467,7 @@ def test_without_labels_no_segmentation_and_no_table_is_made(axial_pair):
         return result
 
     library.register = register_without_labels
-    nodes = with_engine(library, SLSFGRLogic().register, *axial_pair)
+    nodes = with_library(library, SLSFGRLogic().register, *axial_pair)
     assert (nodes.fixedSegmentationNode, nodes.movingSegmentationNode, nodes.volumesTableNode) == (None, None, None)
 
 
@@ -480,7 +480,7 @@ def test_initial_transform_is_handed_on_as_fixed_to_moving_points(axial_pair):
     np.testing.assert_allclose(job.initial_transform.TransformPoint((0.0, 0.0, 0.0)), SHIFT_LPS)
 
 
-# Further nodes ------------------------------------------------------------------------------------------------------
+# Apply to... -------------------------------------------------------------------------------------------------------
 
 
 def apply(node, nodes, fixed):
@@ -552,10 +552,10 @@ def test_transformed_models_and_markups_go_the_opposite_way_and_out_of_their_par
     np.testing.assert_allclose(model.GetPolyData().GetCenter(), (10.0, 20.0, -30.0), atol=1e-3)
 
 
-# Judging by eye -----------------------------------------------------------------------------------------------------
+# Comparison ---------------------------------------------------------------------------------------------------------
 
 
-def test_checkerboard_shows_either_volume_in_its_own_brightness(axial_pair):
+def test_checkerboard_shows_either_volume_with_its_own_window_and_level(axial_pair):
     fixed = axial_pair[0]
     for node, level in zip(axial_pair, (100.0, 50.0), strict=True):
         node.CreateDefaultDisplayNodes()
@@ -582,7 +582,7 @@ def test_a_folder_is_registered_file_by_file_and_a_bad_file_stops_nothing(axial_
     (scans / "two.nii.gz").write_text("this is no image")
     (scans / "notes.txt").touch()
     folders = scans, tmp_path / "results"
-    one, two = with_engine(Library(), SLSFGRLogic().registerFolder, fixed, *folders, mode="fast")
+    one, two = with_library(Library(), SLSFGRLogic().registerFolder, fixed, *folders, mode="fast")
     assert (one.path.name, one.problem) == ("one.nii.gz", "")
     assert one.report["mode"] == "fast"
     assert {"warped.nii.gz", "transform.h5", "report.json"} <= {path.name for path in one.output.iterdir()}

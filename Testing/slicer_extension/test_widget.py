@@ -126,7 +126,7 @@ def press(button):
 def wait_until(condition, seconds=300):
     end = time.perf_counter() + seconds
     while not condition():
-        assert time.perf_counter() < end, "waited in vain"
+        assert time.perf_counter() < end, "timed out"
         slicer.app.processEvents()
         time.sleep(0.005)
 
@@ -488,9 +488,9 @@ def test_apply_transforms_the_checked_nodes(widget):
     points.AddControlPoint((10.0, 20.0, 30.0))
     widget.ui.applyNodesSelector.setCheckState(points, Qt.CheckState.Checked)
     press(widget.ui.applyButton)
-    carried = slicer.util.getNode("tips warped to T1 2024")
+    copy = slicer.util.getNode("tips warped to T1 2024")
     # The transform takes fixed points 5 mm to the left, to the moving ones: RAS +5 on the first axis.
-    np.testing.assert_allclose(carried.GetNthControlPointPosition(0), (5.0, 20.0, 30.0), atol=1e-6)
+    np.testing.assert_allclose(copy.GetNthControlPointPosition(0), (5.0, 20.0, 30.0), atol=1e-6)
     np.testing.assert_allclose(points.GetNthControlPointPosition(0), (10.0, 20.0, 30.0))
     widget.ui.directionComboBox.currentIndex = 1
     press(widget.ui.applyButton)

@@ -84,8 +84,8 @@ class ctkCollapsibleButton(QWidget):
 class ctkPathLineEdit(QWidget):
     """A line for a path, with those chosen before and a button to browse.
 
-    As in CTK, a path that no name filter takes, and so an emptied line, is not told; and where a setting key brings
-    paths of earlier days, the latest is shown as if it were chosen.
+    As in CTK, no signal is sent for a path that no name filter accepts, nor for an emptied line; and where the
+    settings hold paths of earlier days, the latest is shown as if it were chosen.
     """
 
     SIGNALS = {"currentPathChanged(QString)": "currentPathChanged"}  # noqa: RUF012
