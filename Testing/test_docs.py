@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([*REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("*.md"), *REPOSITORY.glob("Resources/Models/*.md")])
 IDS = [str(page.relative_to(REPOSITORY)) for page in PAGES]
 # The folders whose files the pages name; file names elsewhere are the user's own.
-OWN_FOLDERS = ("SLSFGR", "SLSFGRLib", "Resources", "Testing", "docs")
+OWN_FOLDERS = ("SLSFGR", "SLSFGRLib", "Resources", "Testing", "benchmarks", "tools", "docs")
 # How the tables name the systems of docs/data/ten_pairs.csv.
 SYSTEMS = {
     "**SLSFGR** `fast`": "slsfgr-fast",

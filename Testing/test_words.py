@@ -6,20 +6,24 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Files and folders that have been rewritten. Add a package here when it is clean; take none out.
+# Files and folders without old words. Add a package here when it is clean; take none out.
 CLEAN = (
+    "benchmarks",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "docs",
     "README.md",
     "Resources/Models",
     "Resources/Recipes",
     "SLSFGR",
+    "SLSFGRLib/__init__.py",
+    "SLSFGRLib/__main__.py",
+    "SLSFGRLib/errors.py",
+    "SLSFGRLib/preprocessing.py",
     "Testing/benchmarks",
     "Testing/slicer_extension",
     "Testing/test_docs.py",
     "Testing/tools",
-    "benchmarks",
-    "docs",
     "tools",
 )
 # Its last column lists the old words.
