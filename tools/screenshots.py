@@ -75,7 +75,7 @@ def main() -> None:
 def add_volumes(widget: SLSFGRWidget) -> None:
     """Add the demo's pair to the scene, select it, and show both volumes."""
     pair = make_pair()
-    fixed, moving = add_volume(pair.fixed, "T1 template"), add_volume(pair.moving, "T2-like, deformed")
+    fixed, moving = add_volume(pair.fixed, "T1"), add_volume(pair.moving, "T2")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     widget.ui.movingVolumeSelector.setCurrentNode(moving)
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)

@@ -2,8 +2,6 @@
 
 import importlib
 import sys
-from collections.abc import Callable
-from typing import Any, Protocol
 
 import qt
 import slicer
@@ -24,48 +22,11 @@ POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
 
 
-class Runner(Protocol):
-    """Runs one job at a time outside of Slicer's process, as :class:`SLSFGRLib.jobs.process.JobRunner` does."""
-
-    is_running: bool
-
-    def stand_by(self, ready: bool) -> None:
-        """Have a process ready for the next job, or none."""
-
-    def start(self, job: Any, on_progress: Callable, on_log: Callable, on_end: Callable) -> None:
-        """Start a job; :meth:`poll` calls the callbacks."""
-
-    def poll(self) -> None:
-        """Call the callbacks with what is new."""
-
-    def cancel(self) -> None:
-        """End the job; a later :meth:`poll` reports its end."""
-
-    def abandon(self) -> None:
-        """End the job, and call no callback any more."""
-
-
-class Installer(Protocol):
-    """Installs PyTorch, as :class:`.library.TorchInstaller` does."""
-
-    def isInstalled(self) -> bool:
-        """Return whether PyTorch is installed."""
-
-    def canInstall(self) -> bool:
-        """Return whether PyTorch can be installed from here."""
-
-    def install(self) -> None:
-        """Ask the user whether to install PyTorch, and install it."""
-
-    def reasonNotToCompute(self) -> str:
-        """Return why nothing can be computed; empty if PyTorch is installed."""
-
-
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel of the module. It needs no PyTorch to open, and computes in another process.
 
-    :param runner: a :class:`Runner`; by default it runs the library's worker with Slicer's Python.
-    :param installer: an :class:`Installer`; by default it uses the PyTorch extension.
+    :param runner: a :class:`.protocols.Runner`; by default it runs the library's worker with Slicer's Python.
+    :param installer: an :class:`.protocols.Installer`; by default it uses the PyTorch extension.
     """
 
     def __init__(self, parent=None, runner=None, installer=None):

@@ -1,7 +1,6 @@
-"""What the module puts into the scene, by its numbers, for volumes that lie every way, and after saving and reading."""
+"""The nodes with the results, by their numbers, for volumes of every orientation, and after saving and reading."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,89 +9,28 @@ import SimpleITK as sitk
 pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-import vtk
-from nodes import LPS_TO_RAS, add_volume, with_library
-from panel_workers import REPORT, labelled
-from phantoms import TURN, empty_image, filled, head_image, positions, rotation_about, transformed
+from known_shift import SHIFT_LPS, SPACING, bent_shift, image_of, register
+from nodes import LPS_TO_RAS, add_volume, segment_center
+from panel_workers import labelled
+from phantoms import rotation_about, transformed
 from stand_ins import slicer_module
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.jobs.job import JobResult
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
-apply_transform = slicer_module.load("SLSFGRModule.apply_transform")
-comparison = slicer_module.load("SLSFGRModule.comparison")
 output_nodes = slicer_module.load("SLSFGRModule.output_nodes")
 segmentations = slicer_module.load("SLSFGRModule.segmentations")
 
-# One column for each image axis, LPS.
-DIRECTIONS = {
-    "axial": np.eye(3),
-    "sagittal": np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]]),
-    "oblique": TURN,
-    "left-handed": TURN @ np.diag([-1.0, 1.0, 1.0]),
+NAMES_OF_OUTPUTS = {
+    "warpedVolumeNode": "{1} warped to {0}",
+    "transformNode": "Transform {1} to {0}",
+    "inverseTransformNode": "Transform {0} to {1}",
+    "fixedSegmentationNode": "{0} segmentation",
+    "movingSegmentationNode": "{1} segmentation",
+    "volumesTableNode": "{0} structure volumes",
+    "jacobianVolumeNode": "Jacobian determinant {0} to {1}",
 }
-SIZE, SPACING = (34, 40, 36), (5.0, 4.5, 5.5)
-CENTRE = (3.0, -4.0, 5.0)
-SHIFT_LPS = np.array([6.0, -9.0, 4.0])
-
-
-@pytest.fixture(autouse=True)
-def scene():
-    return slicer_module.new_scene()
-
-
-@pytest.fixture(params=DIRECTIONS.values(), ids=DIRECTIONS)
-def pair(request):
-    """A fixed and a moving volume node of the same head, stored alike but 10 mm apart, and the library for them."""
-    fixed = head_image(empty_image(SIZE, SPACING, request.param, centre=CENTRE))[0]
-    moving = sitk.Image(fixed)
-    moving.SetOrigin((np.array(fixed.GetOrigin()) + SHIFT_LPS).tolist())
-    return add_volume(fixed, "before"), add_volume(moving, "after")
-
-
-@pytest.fixture
-def axial_pair():
-    fixed = head_image(empty_image(SIZE, SPACING, centre=CENTRE))[0]
-    moving = sitk.Image(fixed)
-    moving.SetOrigin((np.array(fixed.GetOrigin()) + SHIFT_LPS).tolist())
-    return add_volume(fixed, "before"), add_volume(moving, "after")
-
-
-class Library:
-    """A stand-in for SLSFGRLib: knows that the moving image is 10 mm away, and finds structures by intensity."""
-
-    def __init__(self, bend=0.0):
-        self.bend = bend
-
-    def register(self, fixed, moving, mode, device, progress, **options):
-        forward, inverse = (bent_shift(sign, fixed, self.bend) for sign in (1.0, -1.0))
-        return SimpleNamespace(
-            warped=sitk.Resample(moving, fixed, forward, sitk.sitkLinear, 0.0, moving.GetPixelID()),
-            transform=forward,
-            inverse_transform=inverse,
-            fixed_labels=labelled(fixed),
-            moving_labels=labelled(moving),
-            report=REPORT | {"mode": mode},
-        )
-
-    def segment(self, image, device, progress):
-        return labelled(image)
-
-
-def bent_shift(sign, image, bend):
-    """The shift, and on top of it a smooth bend of some mm; in one composite as the library makes them."""
-    shift = sitk.TranslationTransform(3, (sign * SHIFT_LPS).tolist())
-    field = filled(image, (sign * bend * np.sin(positions(image)[..., ::-1] / 25.0)).astype(np.float64), vector=True)
-    return sitk.CompositeTransform([shift, sitk.DisplacementFieldTransform(field)])
-
-
-def register(volumes, bend=0.0, **options):
-    return with_library(Library(bend), SLSFGRLogic().register, *volumes, **options)
-
-
-def image_of(volume_node):
-    return slicer_module.load("SLSFGRModule.itk_conversion").imageFromVolumeNode(volume_node)
 
 
 def saved_and_read(scene, folder):
@@ -164,21 +102,6 @@ def test_results_follow_inputs_that_are_under_transforms(pair):
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(labels)
     np.testing.assert_allclose(center, np.array(shape.GetCentroid(53)) * LPS_TO_RAS, atol=0.01)
-
-
-def segment_center(node, name):
-    """Where the middle of the voxels of a segment is in the world, RAS."""
-    segmentation = node.GetSegmentation()
-    segment = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName(name))
-    image = segment.GetRepresentation(segmentations.VOXELS)
-    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    array = array.reshape(image.GetDimensions()[::-1])
-    to_world, parents = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(to_world)
-    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(node.GetParentTransformNode(), None, parents)
-    middle = np.argwhere(array == segment.GetLabelValue()).mean(0)[::-1] + np.array(image.GetExtent()[::2])
-    matrix = slicer.util.arrayFromVTKMatrix(parents) @ slicer.util.arrayFromVTKMatrix(to_world)
-    return (matrix @ [*middle, 1.0])[:3]
 
 
 def test_segments_have_names_colors_numbers_and_snomed_codes(pair):
@@ -319,17 +242,6 @@ def test_chosen_nodes_are_filled_in_place(axial_pair, scene):
     assert second.volumesTableNode.GetTable().GetNumberOfColumns() == 3
 
 
-NAMES_OF_OUTPUTS = {
-    "warpedVolumeNode": "{1} warped to {0}",
-    "transformNode": "Transform {1} to {0}",
-    "inverseTransformNode": "Transform {0} to {1}",
-    "fixedSegmentationNode": "{0} segmentation",
-    "movingSegmentationNode": "{1} segmentation",
-    "volumesTableNode": "{0} structure volumes",
-    "jacobianVolumeNode": "Jacobian determinant {0} to {1}",
-}
-
-
 def names_of(nodes):
     return {place: getattr(nodes, place).GetName() for place in NAMES_OF_OUTPUTS}
 
@@ -448,146 +360,3 @@ def test_all_of_it_survives_saving_and_reading_the_scene(pair, scene, tmp_path):
     np.testing.assert_array_equal(array > 0, sitk.GetArrayFromImage(labelled(image_of(before))) == 17)
     assert slicer.util.getNode("before structure volumes").GetTable().GetNumberOfRows() == 3
     assert read.GetFirstNodeByName("SLSFGR checkerboard") is None
-
-
-def test_segmentation_alone_is_published_beside_its_volume(axial_pair):
-    nodes = with_library(Library(), SLSFGRLogic().segment, axial_pair[0])
-    assert nodes.fixedSegmentationNode.GetName() == "before segmentation"
-    assert nodes.volumesTableNode.GetTable().GetNumberOfColumns() == 2
-    assert (nodes.warpedVolumeNode, nodes.movingSegmentationNode) == (None, None)
-
-
-def test_without_labels_no_segmentation_and_no_table_is_made(axial_pair):
-    library = Library()
-    register_with_labels = library.register
-
-    def register_without_labels(*images, **options):
-        result = register_with_labels(*images, **options)
-        result.fixed_labels = result.moving_labels = None
-        return result
-
-    library.register = register_without_labels
-    nodes = with_library(library, SLSFGRLogic().register, *axial_pair)
-    assert (nodes.fixedSegmentationNode, nodes.movingSegmentationNode, nodes.volumesTableNode) == (None, None, None)
-
-
-def test_initial_transform_is_handed_on_as_fixed_to_moving_points(axial_pair):
-    start = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "start")
-    to_fixed = np.eye(4)
-    to_fixed[:3, 3] = -SHIFT_LPS * LPS_TO_RAS  # put under it, the moving volume lies on the fixed one
-    start.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(to_fixed))
-    job = SLSFGRLogic().prepareRegistration(*axial_pair, initialTransformNode=start)
-    np.testing.assert_allclose(job.initial_transform.TransformPoint((0.0, 0.0, 0.0)), SHIFT_LPS)
-
-
-# Apply to... -------------------------------------------------------------------------------------------------------
-
-
-def apply(node, nodes, fixed):
-    return apply_transform.applyTransform(node, nodes.transformNode, nodes.inverseTransformNode, fixed)
-
-
-def test_a_transformed_volume_has_the_values_of_simpleitk(pair):
-    fixed, moving = pair
-    nodes = register(pair, bend=3.0)
-    copy = apply(moving, nodes, fixed)
-    got = slicer.util.arrayFromVolume(copy).astype(float)
-    known = slicer.util.arrayFromVolume(nodes.warpedVolumeNode)
-    inner = (slice(4, -4),) * 3
-    # ITK interpolates the field linearly, Slicer by cubics.
-    np.testing.assert_allclose(got[inner], known[inner], atol=2.0)
-    np.testing.assert_allclose(image_of(copy).GetOrigin(), image_of(fixed).GetOrigin(), atol=1e-6)
-
-
-def test_a_transformed_label_map_keeps_its_values(axial_pair):
-    fixed, moving = axial_pair
-    labels = labelled(image_of(moving))
-    node = add_volume(labels, "labels")
-    label_node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "regions")
-    label_node.SetAndObserveImageData(node.GetImageData())
-    label_node.CopyOrientation(node)
-    copy = apply(label_node, register(axial_pair), fixed)
-    assert copy.IsA("vtkMRMLLabelMapVolumeNode")
-    expected = sitk.Resample(labels, image_of(fixed), bent_shift(1.0, image_of(fixed), 0.0), sitk.sitkNearestNeighbor)
-    got = slicer.util.arrayFromVolume(copy)
-    assert set(np.unique(got)) <= {0, 2, 17, 53}
-    assert (got == sitk.GetArrayFromImage(expected)).mean() > 0.99
-
-
-def test_a_transformed_segmentation_keeps_its_segments_and_lies_on_the_fixed_one(pair):
-    fixed, _ = pair
-    nodes = register(pair)
-    copy = apply(nodes.movingSegmentationNode, nodes, fixed)
-    segmentation = copy.GetSegmentation()
-    assert segmentation.GetNumberOfSegments() == 3
-    assert segmentation.GetSegment("Right hippocampus").GetTerminology().count("Right") == 1
-    got = slicer.util.arrayFromSegmentBinaryLabelmap(copy, "Right hippocampus", fixed) > 0
-    known = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.fixedSegmentationNode, "Right hippocampus", fixed) > 0
-    assert 2 * (got & known).sum() / (got.sum() + known.sum()) > 0.95
-    # What it was made from stays where it was.
-    np.testing.assert_allclose(
-        segment_center(nodes.movingSegmentationNode, "Right hippocampus")
-        - segment_center(nodes.fixedSegmentationNode, "Right hippocampus"),
-        SHIFT_LPS * LPS_TO_RAS,
-        atol=1e-6,
-    )
-
-
-def test_transformed_models_and_markups_go_the_opposite_way_and_out_of_their_parents(axial_pair):
-    fixed = axial_pair[0]
-    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "up")
-    up = np.eye(4)
-    up[2, 3] = 50.0
-    parent.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(up))
-    sphere = vtk.vtkSphereSource()
-    sphere.SetCenter(10.0, 20.0, -30.0)
-    sphere.Update()
-    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "lesion")
-    model.SetAndObservePolyData(sphere.GetOutput())
-    model.SetAndObserveTransformNodeID(parent.GetID())
-    copy = apply(model, register(axial_pair), fixed)
-    center = np.array(copy.GetPolyData().GetCenter())
-    np.testing.assert_allclose(center, np.array([10.0, 20.0, 20.0]) - SHIFT_LPS * LPS_TO_RAS, atol=1e-3)
-    assert copy.GetParentTransformNode() is None
-    np.testing.assert_allclose(model.GetPolyData().GetCenter(), (10.0, 20.0, -30.0), atol=1e-3)
-
-
-# Comparison ---------------------------------------------------------------------------------------------------------
-
-
-def test_checkerboard_shows_either_volume_with_its_own_window_and_level(axial_pair):
-    fixed = axial_pair[0]
-    for node, level in zip(axial_pair, (100.0, 50.0), strict=True):
-        node.CreateDefaultDisplayNodes()
-        node.GetDisplayNode().AutoWindowLevelOff()
-        node.GetDisplayNode().SetWindowLevel(2 * level, level)
-    slicer.util.arrayFromVolume(fixed)[:] = 100.0
-    slicer.util.arrayFromVolume(axial_pair[1])[:] = 0.0
-    board = slicer.util.arrayFromVolume(comparison.makeCheckerboard(*axial_pair))
-    assert set(np.unique(board)) == {0, 127}
-    side = [round(20.0 / spacing) for spacing in SPACING[::-1]]
-    assert (board[: side[0], : side[1], : side[2]] == 127).all()
-    assert (board[side[0] : 2 * side[0], : side[1], : side[2]] == 0).all()
-    assert (board[side[0] : 2 * side[0], side[1] : 2 * side[1], : side[2]] == 127).all()
-
-
-# Folders ------------------------------------------------------------------------------------------------------------
-
-
-def test_a_folder_is_registered_file_by_file_and_a_bad_file_stops_nothing(axial_pair, tmp_path):
-    fixed, moving = axial_pair
-    scans = tmp_path / "scans"
-    scans.mkdir()
-    sitk.WriteImage(image_of(moving), str(scans / "one.nii.gz"))
-    (scans / "two.nii.gz").write_text("this is no image")
-    (scans / "notes.txt").touch()
-    folders = scans, tmp_path / "results"
-    one, two = with_library(Library(), SLSFGRLogic().registerFolder, fixed, *folders, mode="fast")
-    assert (one.path.name, one.problem) == ("one.nii.gz", "")
-    assert one.report["mode"] == "fast"
-    assert {"warped.nii.gz", "transform.h5", "report.json"} <= {path.name for path in one.output.iterdir()}
-    warped = sitk.GetArrayFromImage(sitk.ReadImage(str(one.output / "warped.nii.gz")))
-    np.testing.assert_allclose(warped[8:-8, 8:-8, 8:-8], slicer.util.arrayFromVolume(fixed)[8:-8, 8:-8, 8:-8], atol=25)
-    assert two.output is None
-    assert "two.nii.gz: cannot be read" in two.problem
-    assert not (tmp_path / "results" / "two").exists()
