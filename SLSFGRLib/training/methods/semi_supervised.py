@@ -182,7 +182,7 @@ class SemiSupervised:
         if described[1].logits is None:
             return sample
         channels = [volume.argmax(dim=1)[0] for volume in (fractions(pair.fixed.labels), described[1].logits)]
-        return sample | dict(zip(("LABELS", "FOUND"), channels, strict=True))
+        return sample | dict(zip(("Labels", "Segmentation"), channels, strict=True))
 
     def _validated(self, pair: synthesis.Pair) -> dict[str, float]:
         """The figures of one pair of held-out maps."""

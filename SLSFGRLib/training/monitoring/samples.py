@@ -1,61 +1,73 @@
-"""A picture of what a network makes of a few examples that it has never learned from."""
+"""A picture of what a network makes of a few validation examples."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...io.label_table import read_label_table
-from ...report.canvas import grey, png_bytes, text_width, write_text
 from ...spatial.fields import resize_field, warp
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Examples in a picture.
 COUNT = 2
-# Of a panel, in pixels for each voxel; between panels; and above each for its title.
-SCALE, GAP, BAND, TITLE_TOP = 3, 8, 24, 8
+# Width and height of a panel, in inches.
+PANEL = (1.9, 2.2)
 
-# A row of the picture: volumes of one shape by their titles, images (D, H, W) from 0 to 1 or channels of the label
-# table as whole numbers.
+# A row of the picture: volumes (D, H, W) by their titles, either images from 0 to 1 or channels of the label table as
+# whole numbers.
 Sample = dict[str, torch.Tensor]
 
 
 def registration_sample(moving: torch.Tensor, fixed: torch.Tensor, field: torch.Tensor) -> Sample:
-    """The images of a pair, and the moving one under the field.
+    """Return the images of a pair and the warped moving image.
 
-    :param moving: (1, 1, D, H, W); likewise the fixed one.
+    :param moving: (1, 1, D, H, W).
+    :param fixed: likewise.
     :param field: (1, 3, d, h, w), on any grid over the same box.
     """
     warped = warp(moving, resize_field(field, fixed.shape[2:]))
-    return {"MOVING": moving[0, 0], "AFTER": warped[0, 0], "FIXED": fixed[0, 0]}
+    return {"Moving": moving[0, 0], "Warped": warped[0, 0], "Fixed": fixed[0, 0]}
 
 
 def draw_samples(samples: list[Sample], path: Path) -> None:
-    """Write a PNG file: a row for each sample, cut in the middle from left to right."""
-    rows = [_row(sample) for sample in samples]
-    width = max(row.shape[1] for row in rows)
-    # The images of two cases may differ in size.
-    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    path.write_bytes(png_bytes(np.concatenate(rows)))
+    """Write a PNG file with a row of middle coronal slices for each sample; without matplotlib, write nothing."""
+    try:
+        figure = samples_figure(samples)
+    except ModuleNotFoundError:
+        return
+    figure.savefig(path, dpi=110, facecolor="black")
 
 
-def _row(sample: Sample) -> np.ndarray:
-    panels = [_panel(title, volume) for title, volume in sample.items()]
-    space = np.zeros((panels[0].shape[0], GAP, 3), np.uint8)
-    return np.concatenate([part for panel in panels for part in (space, panel)] + [space], axis=1)
+def samples_figure(samples: list[Sample]) -> Figure:
+    """Return the figure of :func:`draw_samples`.
+
+    :raises ModuleNotFoundError: matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure
+
+    columns = max(len(sample) for sample in samples)
+    figure = Figure((columns * PANEL[0], len(samples) * PANEL[1]), layout="constrained")
+    panels = figure.subplots(len(samples), columns, squeeze=False)
+    for row, sample in zip(panels, samples, strict=True):
+        for axes, (title, volume) in zip(row, sample.items(), strict=False):
+            axes.imshow(_coronal_slice(volume), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+            axes.set_title(title, color="white")
+        for axes in row:
+            axes.set_axis_off()
+    return figure
 
 
-def _panel(title: str, volume: torch.Tensor) -> np.ndarray:
-    # Training images have their array axes towards superior, posterior and left: front to back is cut, top is up.
+def _coronal_slice(volume: torch.Tensor) -> np.ndarray:
+    """Return the middle slice with superior up: intensities (D, W), or the colours of labels (D, W, 3)."""
+    # Training images have their array axes towards superior, posterior and left.
     values = volume[:, volume.shape[1] // 2].flip(0).float().cpu().numpy()
-    picture = grey(values) if volume.is_floating_point() else _colours()[values.astype(int)]
-    picture = picture.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
-    panel = np.concatenate([np.zeros((BAND, picture.shape[1], 3), np.uint8), picture])
-    write_text(panel, title, TITLE_TOP, max(0, (panel.shape[1] - text_width(title, 10)) // 2))
-    return panel
-
-
-def _colours() -> np.ndarray:
-    """Of each channel of the label table, (K, 3)."""
-    return np.array([(0, 0, 0)] + [structure.color for structure in read_label_table()], np.uint8)
+    if volume.is_floating_point():
+        return values
+    colours = [(0, 0, 0)] + [structure.color for structure in read_label_table()]
+    return np.array(colours, np.uint8)[values.astype(int)]

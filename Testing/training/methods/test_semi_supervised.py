@@ -364,14 +364,14 @@ def test_samples_are_held_out_pairs_with_their_labels_and_what_was_found(recipe,
     samples = trainer.task.samples()
     assert len(samples) == len(seen) == 2
     for sample, pair in zip(samples, seen, strict=True):
-        assert list(sample) == ["MOVING", "AFTER", "FIXED", "LABELS", "FOUND"]
-        assert torch.equal(sample["FIXED"], pair.fixed.image[0, 0])
+        assert list(sample) == ["Moving", "Warped", "Fixed", "Labels", "Segmentation"]
+        assert torch.equal(sample["Fixed"], pair.fixed.image[0, 0])
         # The field is still zero.
-        torch.testing.assert_close(sample["AFTER"], pair.moving.image[0, 0])
-        assert torch.equal(sample["LABELS"], synthesis.fractions(pair.fixed.labels).argmax(1)[0])
-        assert torch.equal(sample["FOUND"], trainer.network.segment(pair.fixed.image).argmax(1)[0])
+        torch.testing.assert_close(sample["Warped"], pair.moving.image[0, 0])
+        assert torch.equal(sample["Labels"], synthesis.fractions(pair.fixed.labels).argmax(1)[0])
+        assert torch.equal(sample["Segmentation"], trainer.network.segment(pair.fixed.image).argmax(1)[0])
     alone = prepared(with_options(recipe, segmentation=False), tmp_path).task.samples()
-    assert list(alone[0]) == ["MOVING", "AFTER", "FIXED"]
+    assert list(alone[0]) == ["Moving", "Warped", "Fixed"]
 
 
 def test_maps_are_read_from_images_as_from_their_compact_form(recipe, tmp_path):
