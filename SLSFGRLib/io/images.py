@@ -10,6 +10,9 @@ import SimpleITK as sitk
 from ..errors import InputError
 
 SMALLEST_SIZE = 8
+# Limits in mm that no image of a head exceeds, unless its header is in other units than mm.
+LARGEST_SPACING = 50.0
+SMALLEST_EXTENT, LARGEST_EXTENT = 5.0, 5000.0
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -62,7 +65,8 @@ def checked_image(image: sitk.Image, name: str) -> sitk.Image:
     """Return the image as a three-dimensional scalar one, without axes of length one beyond the third.
 
     :param name: what to call the image in an error.
-    :raises InputError: the image has several channels or time points, is not three-dimensional or too small.
+    :raises InputError: the image has several channels or time points, is not three-dimensional, or its size in voxels
+        or mm cannot be that of a head.
     """
     image = _without_trailing_axes(image, name)
     if image.GetNumberOfComponentsPerPixel() != 1:
@@ -73,9 +77,21 @@ def checked_image(image: sitk.Image, name: str) -> sitk.Image:
     if min(image.GetSize()) < SMALLEST_SIZE:
         size = "x".join(str(count) for count in image.GetSize())
         raise InputError(f"{name}: is only {size} voxels; at least {SMALLEST_SIZE} along each axis are needed.")
+    _check_units(image, name)
     if abs(np.linalg.det(np.asarray(image.GetDirection()).reshape(3, 3))) < 0.5:
         raise InputError(f"{name}: its header gives axes that are not perpendicular; resample or fix the header.")
     return image
+
+
+def _check_units(image: sitk.Image, name: str) -> None:
+    """Refuse an image whose size in mm cannot be that of a head."""
+    spacing = image.GetSpacing()
+    extent = max(count * step for count, step in zip(image.GetSize(), spacing, strict=True))
+    if max(spacing) > LARGEST_SPACING or not SMALLEST_EXTENT <= extent <= LARGEST_EXTENT:
+        raise InputError(
+            f"{name}: its header gives voxels of {'x'.join(f'{step:g}' for step in spacing)} mm, {extent:g} mm in all; "
+            "the units may be wrong; correct the header."
+        )
 
 
 def _without_trailing_axes(image: sitk.Image, name: str) -> sitk.Image:
@@ -133,6 +149,17 @@ def read_labels(path: str | Path) -> sitk.Image:
     :raises InputError: as :func:`read_image` and :func:`checked_labels`.
     """
     return checked_labels(read_image(path), str(path))
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write an image, compressed where the format allows it; the ending decides the format.
+
+    :raises InputError: the format cannot be written.
+    """
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise InputError(f"{path.name}: cannot be written; use .nii.gz, .nrrd or .mha.") from error
 
 
 def smallest_label_type(labels: sitk.Image) -> sitk.Image:

@@ -14,6 +14,7 @@ from SLSFGRLib.io.images import (
     read_image,
     read_labels,
     smallest_label_type,
+    write_image,
 )
 
 SIZE = (10, 12, 9)
@@ -92,8 +93,14 @@ def test_further_axes_of_length_one_are_dropped(axes):
         (sitk.Image([20, 20, 20], sitk.sitkVectorFloat32, 3), "has 3 values in each voxel"),
         (sitk.Image([20, 20, 20], sitk.sitkComplexFloat32), "complex numbers"),
         (sitk.Image([20, 7, 20], sitk.sitkFloat32), "is only 20x7x20 voxels; at least 8"),
+        (
+            empty_image(SIZE, (1e4, 1e4, 1e4)),
+            "voxels of 10000x10000x10000 mm, 120000 mm in all",
+        ),
+        (empty_image(SIZE, (1.0, 60.0, 1.0)), "voxels of 1x60x1 mm"),
+        (empty_image(SIZE, (0.001, 0.002, 0.001)), "0.024 mm in all; the units may be wrong"),
     ],
-    ids=["2-D", "vector", "complex", "small"],
+    ids=["2-D", "vector", "complex", "small", "kilometres", "thick", "metres"],
 )
 def test_images_of_another_kind_are_refused(image, message):
     with pytest.raises(InputError, match=f"the brain: .*{message}"):
@@ -203,3 +210,13 @@ def test_no_view_is_taken_of_an_image_without_a_name():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "GetArrayViewFromImage":
                 assert isinstance(node.args[0], ast.Name | ast.Attribute), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.9, 0.9, 12.0), (40.0, 40.0, 40.0)])
+def test_images_of_any_plausible_size_are_accepted(spacing):
+    assert checked_image(empty_image((16, 16, 16), spacing), "it").GetSpacing() == spacing
+
+
+def test_an_ending_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"^image\.docx: cannot be written; use \.nii\.gz"):
+        write_image(ramp(), tmp_path / "image.docx")
