@@ -11,6 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CMAKE = shutil.which("cmake")
+RESOURCES = REPOSITORY / "Resources"
 MODULES = Path("lib/Slicer-5.12/qt-scripted-modules")
 
 SLICER_CONFIG = """
@@ -115,11 +116,13 @@ def test_every_resource_that_the_library_reads_is_installed_inside_it(installed)
         assert (resources / path).read_bytes() == (REPOSITORY / "Resources" / path).read_bytes()
 
 
-def test_the_python_package_names_every_folder_of_the_library():
-    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    folders = {path.parent for path in files_in_git("SLSFGRLib") if path.name == "__init__.py"}
-    expected = {".".join(("SLSFGRLib", *folder.parts)) for folder in folders} | {"SLSFGRLib.Resources"}
-    assert set(settings["tool"]["setuptools"]["packages"]) == expected
+def test_every_resource_that_the_library_reads_is_in_the_python_package():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    patterns = settings["package-data"]["SLSFGRLib.Resources"]
+    resources = {path for path in files_in_git("Resources") if path.parts[0] not in ("Artwork", "Screenshots")}
+    assert Path("report/report.html") in resources
+    packaged = {path.relative_to(RESOURCES) for name in patterns for path in RESOURCES.glob(name)}
+    assert resources <= packaged
 
 
 def test_metadata_is_what_the_extensions_index_looks_for():

@@ -1,6 +1,6 @@
 """The command ``slsfgr``: one module for each of its subcommands.
 
-Nothing heavy is imported until a subcommand runs, so that ``--help`` and mistakes answer at once.
+Nothing heavy is imported until a subcommand runs, so that ``--help`` and errors in the arguments answer at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..runtime.process import set_up_process
 from ..version import VERSION
 from . import apply, demo, evaluate, info, register, segment, train
+from .options import shared_options
 
 SUBCOMMANDS = {
     "register": register,
@@ -29,7 +30,7 @@ DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports mistakes in the arguments in one line, as all other mistakes."""
+    """A parser that reports an error in the arguments in one line, like every other error."""
 
     def error(self, message: str) -> None:
         self.exit(BAD_INPUT, f"slsfgr: error: {message}; see '{self.prog} --help'.\n")
@@ -48,11 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:
         return _fail(str(error))
-    except KeyboardInterrupt as wish:
-        print(f"\nslsfgr: interrupted; {str(wish) or 'nothing was written.'}", file=sys.stderr)
+    except KeyboardInterrupt as request:
+        print(f"\nslsfgr: interrupted; {str(request) or 'nothing was written.'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has gone, as with `| head`; Python must not complain again when it closes.
+        # The reader of the output has ended, as with `| head`; Python must not complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}; check the folder and the disk.")
@@ -67,13 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         summary, _, details = (module.__doc__ or "").partition("\n")
         subparser = subparsers.add_parser(
             name,
-            # In a help text, argparse reads a lone % as the start of a name.
+            # argparse reads a single % in a help text as the start of a name.
             help=(summary[:1].lower() + summary[1:].rstrip(".")).replace("%", "%%"),
             description=f"{summary}\n{details}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[shared_options(*module.SHARED_OPTIONS)],
         )
         module.add_arguments(subparser)
-        subparser.add_argument("--quiet", action="store_true", help="print no progress")
     return parser
 
 
@@ -83,5 +84,5 @@ def _fail(message: str) -> int:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Let a scheduler's SIGTERM clean up as Ctrl-C does."""
+    """Make SIGTERM, which cluster schedulers send, clean up like Ctrl-C."""
     raise KeyboardInterrupt

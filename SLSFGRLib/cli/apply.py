@@ -1,10 +1,10 @@
 """Apply a transform to an image, a label map or a list of points.
 
-Images and label maps are brought from the moving image's space to the grid of --reference, which for
-transform.h5 is the fixed image. With inverse_transform.h5 they go the other way.
+Images and label maps are resampled on the grid of --reference. With transform.h5, INPUT lies in the space of the
+moving image and --reference is the fixed image; with inverse_transform.h5 it is the other way round.
 
-Points (.csv, .fcsv, .mrk.json) go the opposite way, as in every ITK-based program: transform.h5 takes
-points of the fixed image to the moving image, inverse_transform.h5 points of the moving image to the fixed.
+Points (.csv, .fcsv, .mrk.json) are mapped in the opposite direction, as in every program based on ITK: transform.h5
+maps points of the fixed image to the moving image, inverse_transform.h5 points of the moving image to the fixed image.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pathlib import Path
 from ..errors import InputError
 from ..io.staging import staged_file
 
+SHARED_OPTIONS = ()
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``slsfgr apply``."""
     parser.add_argument("transform", type=Path, metavar="TRANSFORM", help="ITK transform file")
     parser.add_argument("input", type=Path, metavar="INPUT", help="image, label map or point list")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="file to write")
-    parser.add_argument("--reference", type=Path, metavar="IMAGE", help="image whose grid the output gets")
+    parser.add_argument("--reference", type=Path, metavar="IMAGE", help="image that defines the grid of the output")
     parser.add_argument("--labels", action="store_true", help="INPUT is a label map: keep its exact values")
 
 
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     if is_point_list(arguments.input):
         _apply_to_points(arguments, transform)
     elif arguments.reference is None:
-        raise InputError(f"{arguments.input}: an image needs --reference; give the image whose grid it shall get.")
+        raise InputError(f"{arguments.input}: an image needs --reference, the image that defines the output's grid.")
     else:
         _apply_to_image(arguments, transform)
     print(arguments.output)
@@ -52,9 +54,7 @@ def _apply_to_points(arguments: argparse.Namespace, transform: object) -> None:
 
 
 def _apply_to_image(arguments: argparse.Namespace, transform: object) -> None:
-    import SimpleITK as sitk
-
-    from ..io.images import read_image, read_labels, smallest_label_type
+    from ..io.images import read_image, read_labels, smallest_label_type, write_image
     from ..spatial.label_resampling import warp_labels
     from ..spatial.resampling import resample_image
 
@@ -64,7 +64,4 @@ def _apply_to_image(arguments: argparse.Namespace, transform: object) -> None:
     else:
         result = resample_image(read_image(arguments.input), reference, transform)
     with staged_file(arguments.output) as path:
-        try:
-            sitk.WriteImage(result, str(path), useCompression=True)
-        except RuntimeError as error:
-            raise InputError(f"{arguments.output}: cannot be written; use .nii.gz, .nrrd or .mha.") from error
+        write_image(result, path)

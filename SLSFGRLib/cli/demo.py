@@ -1,6 +1,6 @@
-"""Register a template brain to a deformed copy in another contrast, and show how well that came back.
+"""Register a template brain with a deformed copy in another contrast, and report the recovery error.
 
-Uses the MNI152 template inside the package nilearn; nothing is downloaded.
+Uses the MNI152 template bundled with the package nilearn; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..registration.result import RegistrationResult
     from .demo_pair import DemoPair
 
+SHARED_OPTIONS = ("mode", "device")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``slsfgr demo``."""
@@ -29,34 +31,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the results (default: demo-output)",
     )
-    parser.add_argument("--mode", choices=("fast", "standard", "accurate"), default="standard")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr demo``."""
     import SimpleITK as sitk
 
+    from ..io.images import write_image
     from ..registration.pipeline import register
+    from ..report.results import write_results
     from .demo_pair import make_pair
-    from .register import write_results
 
     pair = make_pair()
-    with staged_folder(arguments.output) as folder:
-        sitk.WriteImage(pair.fixed, str(folder / "fixed.nii.gz"))
-        sitk.WriteImage(pair.moving, str(folder / "moving.nii.gz"))
-        progress = ConsoleProgress(arguments.quiet)
+    with staged_folder(arguments.output) as folder, ConsoleProgress(arguments.quiet) as progress:
+        write_image(pair.fixed, folder / "fixed.nii.gz")
+        write_image(pair.moving, folder / "moving.nii.gz")
         result = register(pair.fixed, pair.moving, arguments.mode, arguments.device, progress)
-        result.report |= {"fixed": "MNI152 T1 template", "moving": "the same, deformed and T2-like"}
-        write_results(result, pair.fixed, pair.moving, folder)
+        names = {"fixed_name": "MNI152 T1 template", "moving_name": "deformed copy with T2-like contrast"}
+        write_results(result, pair.fixed, pair.moving, folder, **names)
         before, after = pair.error(sitk.Transform(3, sitk.sitkIdentity)), pair.error(result.transform)
         _draw(pair, result, before, after, folder / "demo.png")
-    _tell(pair, result, before, after)
+    _print_summary(pair, result, before, after)
     print(f"Picture: {arguments.output / 'demo.png'}   Report: {arguments.output / 'report.html'}")
 
 
-def _tell(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after: np.ndarray) -> None:
-    """Say in words what came out."""
+def _print_summary(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after: np.ndarray) -> None:
+    """Print the recovery error, Dice, folding and time."""
     import SimpleITK as sitk
 
     from ..evaluation.metrics import evaluate
@@ -65,9 +65,9 @@ def _tell(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after:
     end = evaluate(pair.fixed_labels, pair.moving_labels, result.transform)
     names = {1: "cerebrospinal fluid", 2: "grey matter", 3: "white matter"}
     brain = after > 0
-    print("A T1 template was registered with a deformed, rotated, T2-like copy of itself.")
+    print("Registered a T1 template with a deformed and rotated copy of itself with T2-like contrast.")
     print(
-        f"  distance from the true place, mean in the brain: {before[brain].mean():.1f} mm before, "
+        f"  mean error against the known deformation, in the brain: {before[brain].mean():.1f} mm before, "
         f"{after[brain].mean():.2f} mm after"
     )
     for label, name in names.items():
@@ -79,7 +79,7 @@ def _tell(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after:
 
 
 def _draw(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after: np.ndarray, path: Path) -> None:
-    """One picture: the two images, the result, and the distance from the truth."""
+    """Draw the two images, the warped image, and the error before and after registration."""
     import SimpleITK as sitk
 
     try:
@@ -89,7 +89,7 @@ def _draw(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after:
             "the demo needs the package matplotlib; install it with: pip install 'slsfgr[demo]'."
         ) from error
     images = [sitk.GetArrayViewFromImage(image) for image in (pair.fixed, pair.moving, result.warped)]
-    titles = ("fixed", "moving", "moving, registered")
+    titles = ("fixed", "moving", "warped")
     figure = Figure(figsize=(13, 5.6), layout="constrained")
     axes = figure.subplots(2, 5)
     middle = [size // 2 for size in images[0].shape]

@@ -1,7 +1,7 @@
-"""A registration whose right answer is known: a template brain, deformed and given another contrast.
+"""A pair of images with a known deformation: a template brain, and a deformed copy with another contrast.
 
-The brain is the MNI152 T1 template that ships inside the package nilearn (the ``demo`` extra), with its maps
-of grey and white matter. Nothing is downloaded.
+The brain is the MNI152 T1 template that is bundled with the package nilearn (the ``demo`` extra), with its tissue
+probability maps of grey and white matter. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -17,22 +17,25 @@ from ..errors import InputError
 from ..spatial.fields import integrate, lengths, resize_image, sample, voxel_grid
 from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 
+# Of the smooth deformation, in mm; control points along each axis of its velocity field.
 PEAK_DISPLACEMENT = 8.0
+KNOTS = 6
+# Of the affine part; the shift is in mm.
 ROTATION_DEGREES = (8.0, -5.0, 12.0)
 SCALE = 1.06
 SHIFT = (12.0, -9.0, 15.0)
-KNOTS = 6
+SEED = 0
 
 
 @dataclass(frozen=True)
 class DemoPair:
-    """A fixed and a moving image, their tissue labels, and the transform that lies between them.
+    """A fixed and a moving image, their tissue labels, and the ground truth.
 
-    :param fixed: T1-like.
-    :param moving: the same brain, T2-like, deformed, moved, with noise and a bias field.
-    :param fixed_labels: 1 cerebrospinal fluid, 2 grey matter, 3 white matter.
-    :param moving_labels: likewise, deformed as the moving image.
-    :param truth: (D, H, W, 3), where in the fixed image each moving voxel's content comes from, LPS mm.
+    :param fixed: the T1 template.
+    :param moving: the same brain with T2-like contrast, deformed and moved, with noise and a bias field.
+    :param fixed_labels: 1 CSF, 2 grey matter, 3 white matter.
+    :param moving_labels: the same labels, deformed like the moving image.
+    :param truth: (D, H, W, 3), the point of the fixed image that each moving voxel shows, LPS mm.
     """
 
     fixed: sitk.Image
@@ -42,23 +45,23 @@ class DemoPair:
     truth: np.ndarray
 
     def error(self, transform: sitk.Transform) -> np.ndarray:
-        """How far each brain voxel of the fixed image is carried past its true place, in mm.
+        """Return the distance between the estimated and the true position of each brain voxel of the fixed image.
 
-        :param transform: found points of the moving image for points of the fixed image.
-        :returns: (D, H, W), 0 outside the brain.
+        :param transform: the estimate; maps points of the fixed image to points of the moving image.
+        :returns: (D, H, W) in mm, 0 outside the brain.
         """
         grid, moving_grid = grid_of_image(self.fixed), grid_of_image(self.moving)
-        found = _to_tensor(mapped_points(transform, grid))
+        mapped = _to_tensor(mapped_points(transform, grid))
         to_voxels = torch.as_tensor(np.linalg.inv(moving_grid.matrix), dtype=torch.float32)
-        voxels = torch.einsum("rc,bcdhw->brdhw", to_voxels[:3, :3], found) + to_voxels[:3, 3].view(1, 3, 1, 1, 1)
+        voxels = torch.einsum("rc,bcdhw->brdhw", to_voxels[:3, :3], mapped) + to_voxels[:3, 3].view(1, 3, 1, 1, 1)
         origin = sample(_to_tensor(self.truth), voxels)
         identity = _to_tensor(mapped_points(sitk.Transform(3, sitk.sitkIdentity), grid))
         distance = lengths(origin - identity)[0].numpy()
         return np.where(sitk.GetArrayViewFromImage(self.fixed_labels) > 0, distance, 0.0)
 
 
-def make_pair(seed: int = 0) -> DemoPair:
-    """Deform and re-contrast the template.
+def make_pair() -> DemoPair:
+    """Return the template and a deformed copy of it with T2-like contrast.
 
     :raises InputError: nilearn is not installed.
     """
@@ -66,12 +69,12 @@ def make_pair(seed: int = 0) -> DemoPair:
     grid = grid_of_image(template)
     tissues = _tissues(*(sitk.GetArrayFromImage(image) for image in (template, grey, white)))
     labels = image_from_array(np.where(tissues.max(0) > 0.1, tissues.argmax(0) + 1, 0).astype(np.uint8), grid)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(SEED)
     truth = _truth(grid, generator)
     positions = _voxels_of(truth, grid)
     contrast = torch.tensor([1.0, 0.62, 0.38]).view(3, 1, 1, 1)
     deformed = sample(torch.from_numpy(tissues)[None], positions, padding="zeros")[0]
-    moving = _disturbed((deformed * contrast).sum(0), generator)
+    moving = _with_bias_and_noise((deformed * contrast).sum(0), generator)
     moving_labels = torch.where(deformed.amax(0) > 0.1, deformed.argmax(0) + 1, 0)
     return DemoPair(
         fixed=template,
@@ -83,7 +86,7 @@ def make_pair(seed: int = 0) -> DemoPair:
 
 
 def _load_template() -> tuple[sitk.Image, sitk.Image, sitk.Image]:
-    """The template, and its probability maps of grey and white matter."""
+    """Return the template and its probability maps of grey and white matter."""
     try:
         from nilearn import datasets
     except ModuleNotFoundError as error:
@@ -97,7 +100,7 @@ def _load_template() -> tuple[sitk.Image, sitk.Image, sitk.Image]:
 
 
 def _from_nibabel(image: object) -> sitk.Image:
-    """A SimpleITK image from one of nibabel's, whose axes are (i, j, k) and whose space is RAS."""
+    """Convert an image of nibabel, with axes (i, j, k) and RAS space, to SimpleITK."""
     matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine
     matrix[:, :3] = matrix[:, 2::-1]
     array = np.asarray(image.dataobj, dtype=np.float32).transpose(2, 1, 0)
@@ -105,14 +108,14 @@ def _from_nibabel(image: object) -> sitk.Image:
 
 
 def _tissues(template: np.ndarray, grey: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """Shares of cerebrospinal fluid, grey and white matter, (3, D, H, W)."""
+    """Return the tissue fractions of CSF, grey and white matter, (3, D, H, W)."""
     brain = (template > 0.05 * template.max()).astype(np.float32)
     fluid = np.clip(brain - grey - white, 0.0, 1.0)
     return np.stack([fluid, grey, white]).astype(np.float32)
 
 
 def _truth(grid: Grid, generator: torch.Generator) -> np.ndarray:
-    """A known diffeomorphism of the grid: a smooth deformation after a rotation, scaling and shift.
+    """Return a known diffeomorphism of the grid: a smooth deformation followed by an affine transform.
 
     :returns: (D, H, W, 3), LPS mm.
     """
@@ -123,8 +126,8 @@ def _truth(grid: Grid, generator: torch.Generator) -> np.ndarray:
     voxels = (voxel_grid(grid.shape) + field)[0].movedim(0, -1).double().numpy()
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
     x, y, z = (math.radians(angle) for angle in ROTATION_DEGREES)
-    turn = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], dtype=torch.float64)
-    linear = SCALE * torch.matrix_exp(turn).numpy()
+    skew = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], dtype=torch.float64)
+    linear = SCALE * torch.matrix_exp(skew).numpy()
     return (points - grid.centre) @ linear.T + grid.centre + np.asarray(SHIFT)
 
 
@@ -134,12 +137,12 @@ def _voxels_of(points: np.ndarray, grid: Grid) -> torch.Tensor:
 
 
 def _to_tensor(points: np.ndarray) -> torch.Tensor:
-    """(D, H, W, 3) to (1, 3, D, H, W)."""
+    """Reorder (D, H, W, 3) to (1, 3, D, H, W)."""
     return torch.from_numpy(points).float().movedim(-1, 0)[None].contiguous()
 
 
-def _disturbed(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The image with a smooth gain of up to a fifth and noise, in whole numbers as scanners store them."""
+def _with_bias_and_noise(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Add a bias field of up to 20 % and noise; return integers, as scanners store them."""
     gain = resize_image(0.2 * (2.0 * torch.rand(1, 1, 3, 3, 3, generator=generator) - 1.0), image.shape)[0, 0]
     noise = 0.02 * torch.randn(image.shape, generator=generator)
     return (1000.0 * (image * (1.0 + gain) + noise * (image > 0))).clamp(min=0).round().to(torch.int16)

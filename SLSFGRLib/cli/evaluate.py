@@ -1,7 +1,7 @@
-"""Judge a transform by label maps of both images: Dice, 95 % surface distance, folding.
+"""Evaluate a transform with label maps of both images: Dice, HD95, folding.
 
-Dice and distance are given for each label and as means over labels; folding is the share of labelled fixed
-voxels where the transform's Jacobian determinant is not positive.
+Dice and HD95 (the 95th percentile of the surface distance) are given for each label and as means over the labels.
+Folding is the percentage of labelled fixed voxels where the Jacobian determinant of the transform is not positive.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import print_table
+
+if TYPE_CHECKING:
+    from ..evaluation.metrics import Evaluation
+
+SHARED_OPTIONS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,24 +36,32 @@ def run(arguments: argparse.Namespace) -> None:
     from ..io.transforms import read_transform
 
     fixed, moving = read_labels(arguments.fixed_labels), read_labels(arguments.moving_labels)
-    found = evaluate(fixed, moving, read_transform(arguments.transform))
-    summary = {
-        "mean_dice": found.mean_dice,
-        "mean_surface_distance_95_mm": found.mean_surface_distance_95,
-        "folding_percent": found.folding_percent,
-        "log_jacobian_deviation": found.log_jacobian_deviation,
-    }
+    evaluation = evaluate(fixed, moving, read_transform(arguments.transform))
     if arguments.json:
-        by_label = {
-            str(label): {"dice": dice, "surface_distance_95_mm": found.surface_distance_95.get(label)}
-            for label, dice in found.dice.items()
-        }
-        print(json.dumps(summary | {"labels": by_label}, indent=2))
-        return
-    print("label     Dice  95 % distance (mm)")
-    for label, dice in found.dice.items():
-        distance = found.surface_distance_95.get(label)
-        print(f"{label:5d}  {dice:7.4f}  " + ("-" if distance is None else f"{distance:.2f}"))
-    print(f" mean  {found.mean_dice:7.4f}  {found.mean_surface_distance_95:.2f}")
-    print(f"folding in the labelled region: {found.folding_percent:.4f} %")
-    print(f"standard deviation of log Jacobian: {found.log_jacobian_deviation:.3f}")
+        print(json.dumps(_as_json(evaluation), indent=2))
+    else:
+        _print(evaluation)
+
+
+def _as_json(evaluation: Evaluation) -> dict:
+    return {
+        "mean_dice": evaluation.mean_dice,
+        "mean_surface_distance_95_mm": evaluation.mean_surface_distance_95,
+        "folding_percent": evaluation.folding_percent,
+        "log_jacobian_deviation": evaluation.log_jacobian_deviation,
+        "labels": {
+            str(label): {"dice": dice, "surface_distance_95_mm": evaluation.surface_distance_95.get(label)}
+            for label, dice in evaluation.dice.items()
+        },
+    }
+
+
+def _print(evaluation: Evaluation) -> None:
+    distances = {label: f"{distance:.2f}" for label, distance in evaluation.surface_distance_95.items()}
+    print_table(
+        ("label", "Dice", "HD95 (mm)"),
+        [(str(label), f"{dice:.4f}", distances.get(label, "-")) for label, dice in evaluation.dice.items()],
+        ("mean", f"{evaluation.mean_dice:.4f}", f"{evaluation.mean_surface_distance_95:.2f}"),
+    )
+    print(f"folding in the labelled region: {evaluation.folding_percent:.4f} %")
+    print(f"standard deviation of the log Jacobian determinant: {evaluation.log_jacobian_deviation:.3f}")

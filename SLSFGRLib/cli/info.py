@@ -1,10 +1,12 @@
-"""Tell what is installed and where the work would be done."""
+"""Show the installed versions and the device that would be used."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import platform
+
+SHARED_OPTIONS = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
         "SimpleITK": sitk.__version__,
         "CPU cores": str(os.cpu_count()),
         "Device": describe_device(choose_device()),
-        "Learning systems": ", ".join(NETWORKS),
-        "Trained models": ", ".join(models) or "none",
+        "Networks": ", ".join(NETWORKS),
+        "Bundled models": ", ".join(models) or "none",
         "Recipes": ", ".join(recipes) or "none",
         "Resources": str(resource_path()),
     }

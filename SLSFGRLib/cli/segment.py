@@ -1,7 +1,7 @@
 """Segment a brain image of any contrast, with or without the skull.
 
-Writes a label map on the image's own grid, numbered as in FreeSurfer, and with --volumes a table
-of the structures' volumes in mm3.
+Writes a label map on the grid of the image, with FreeSurfer's label numbers, and with --volumes a table of the volumes
+of the structures in mm3.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
 from ..io.staging import staged_file
 from .console import ConsoleProgress
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
+
+SHARED_OPTIONS = ("device",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,25 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="the image to segment")
     parser.add_argument("labels", type=Path, metavar="LABELS", help="label map to write")
     parser.add_argument("--volumes", type=Path, metavar="TABLE.csv", help="also write the volumes in mm3")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--model", metavar="M", help="model file of slsfgr train (default: the one that ships)")
+    parser.add_argument("--model", metavar="M", help="model file of slsfgr train (default: the bundled one)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr segment``."""
-    import SimpleITK as sitk
-
-    from ..io.images import read_image, smallest_label_type
+    from ..io.images import read_image, smallest_label_type, write_image
     from ..models.loading import load_model
     from ..segmentation.pipeline import segment
 
     model = load_model(arguments.model) if arguments.model else None
-    labels = segment(read_image(arguments.image), arguments.device, ConsoleProgress(arguments.quiet), model=model)
+    image = read_image(arguments.image)
+    with ConsoleProgress(arguments.quiet) as progress:
+        labels = segment(image, arguments.device, progress, model=model)
     with staged_file(arguments.labels) as path:
-        try:
-            sitk.WriteImage(smallest_label_type(labels), str(path), useCompression=True)
-        except RuntimeError as error:
-            raise InputError(f"{arguments.labels}: cannot be written; use .nii.gz, .nrrd or .mha.") from error
+        write_image(smallest_label_type(labels), path)
         if arguments.volumes:
             _write_volumes(labels, arguments.volumes)
     print(arguments.labels)

@@ -1,10 +1,10 @@
-"""Train a system on a set of images, as a recipe (TOML) describes it.
+"""Train a network on a set of images as described by a recipe (TOML).
 
 Writes into the folder given by --output:
-  model.pt        the best weights so far, for slsfgr register --model
-  checkpoint.pt   to go on with --resume
-  curve.csv       losses and validation figures;  curve.png shows them
-  samples.png     what the network makes of two examples that it does not learn from
+  model.pt               the best weights so far, for slsfgr register --model
+  checkpoint.pt          the state of the training, for --resume
+  curve.csv, curve.png   losses and validation scores
+  samples.png            the network's output for two validation examples
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from pathlib import Path
 
 from .console import ConsoleProgress
 
+SHARED_OPTIONS = ("device",)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``slsfgr train``."""
-    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, on what, how long")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE.toml", help="what to train, on which data, how long")
     parser.add_argument(
         "--output", type=Path, default=Path("training-output"), metavar="DIR", help="default: training-output"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in DIR")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in DIR")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -35,12 +36,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume:
         trainer.resume()
     elif (arguments.output / CHECKPOINT).exists():
-        raise InputError(f"{arguments.output}: holds a training run; add --resume or choose another --output.")
+        raise InputError(f"{arguments.output}: contains a training run; add --resume or choose another --output.")
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
-        model = trainer.run(ConsoleProgress(arguments.quiet))
-    except KeyboardInterrupt as wish:
+        with ConsoleProgress(arguments.quiet) as progress:
+            model = trainer.run(progress)
+    except KeyboardInterrupt as request:
         if (arguments.output / CHECKPOINT).exists():
-            raise KeyboardInterrupt(f"go on from the last checkpoint in {arguments.output} with --resume.") from wish
+            message = f"continue from the last checkpoint in {arguments.output} with --resume."
+            raise KeyboardInterrupt(message) from request
         raise
     print(model)

@@ -15,6 +15,13 @@ import torch
 from ..spatial.fields import determinant
 from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 from ..spatial.label_resampling import warp_labels
+from ..spatial.resampling import resample_image
+
+# Fraction of the registered head that must overlap the head as stored; below it the pictures before registration need
+# an explanation.
+MIN_INITIAL_OVERLAP = 0.3
+# Voxels along each axis that the overlap is measured on.
+OVERLAP_SAMPLES = 48
 
 
 @dataclass(frozen=True)
@@ -133,3 +140,19 @@ def jacobian_determinants(transform: sitk.Transform, grid: Grid) -> np.ndarray:
     points = torch.from_numpy(mapped_points(transform, grid)).movedim(-1, 0)[None]
     columns = torch.gradient(points, dim=(2, 3, 4))
     return determinant(*columns)[0].numpy() / np.linalg.det(grid.matrix[:3, :3])
+
+
+def initial_overlap_note(moving: sitk.Image, warped: sitk.Image) -> str:
+    """Return a sentence for the report if the two heads hardly overlap as they are stored, or an empty string.
+
+    :param warped: the moving image on the fixed grid, after registration.
+    """
+    steps = [max(1, count // OVERLAP_SAMPLES) for count in warped.GetSize()]
+    after = warped[:: steps[0], :: steps[1], :: steps[2]]
+    before = resample_image(moving, after, sitk.Transform(3, sitk.sitkIdentity))
+    arrays = [sitk.GetArrayViewFromImage(image) for image in (before, after)]
+    tissue = [array > 0.1 * arrays[1].max() for array in arrays]
+    overlap = (tissue[0] & tissue[1]).sum() / max(1, tissue[1].sum())
+    if overlap >= MIN_INITIAL_OVERLAP:
+        return ""
+    return "As stored, the two heads hardly overlap in space; the pictures before registration show that."

@@ -1,4 +1,4 @@
-"""The figures of a report that matter most, in one line, and what the user should know."""
+"""The most important results of a report in one line, and its notes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Mapping
 
 
 def summary(report: Mapping) -> str:
-    """How good a result is and what it took: likeness before and after, folding, seconds, device; notes below.
+    """Return overlap or similarity before and after, folding, seconds and device in one line; the notes follow.
 
-    :param report: figures as in ``report.json``; of segmentations alone, ``volumes_ml`` tells what was found.
+    :param report: as in ``report.json``; for a segmentation without registration, ``volumes_ml`` gives the number of
+        structures.
     """
-    return "\n".join([_figures(report), *report.get("notes", [])])
+    return "\n".join([_measurements(report), *report.get("notes", [])])
 
 
-def _figures(report: Mapping) -> str:
+def _measurements(report: Mapping) -> str:
     parts = [f"{report['seconds']['total']:.1f} s", report["device"].partition(" ")[0].upper()]
     if "folding_percent" in report:
         parts.insert(0, f"folding {report['folding_percent']:.2g} %")
-    for name, title in (("dice", "Dice"), ("similarity", "Similarity")):
+    for name, title in (("dice", "Dice"), ("similarity", "Similarity (LNCC)")):
         if report.get(f"{name}_after") is not None:
             return " · ".join([f"{title} {report[f'{name}_before']:.2f} → {report[f'{name}_after']:.2f}", *parts])
-    found = {name for column in report["volumes_ml"].values() for name, volume in column.items() if volume}
-    return " · ".join([f"{len(found)} structures", *parts])
+    structures = {name for column in report["volumes_ml"].values() for name, volume in column.items() if volume}
+    return " · ".join([f"{len(structures)} structures", *parts])

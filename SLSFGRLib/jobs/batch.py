@@ -8,10 +8,10 @@ from types import ModuleType
 
 import SimpleITK as sitk
 
-from ..cli.register import write_results
 from ..errors import InputError
 from ..io.images import read_image
 from ..io.staging import staged_folder
+from ..report.results import write_results
 from ..runtime.progress import ProgressCallback
 from .job import RegistrationJob
 
@@ -67,7 +67,7 @@ def _register_file(
         moving = read_image(path)
         result = RegistrationJob(fixed, moving, **options).run(progress, library)
         with staged_folder(output) as scratch:
-            write_results(result, fixed, moving, scratch)
+            report = write_results(result, fixed, moving, scratch, moving_name=str(path))
     except InputError as error:
         return FolderCase(path, problem=str(error))
-    return FolderCase(path, output, result.report)
+    return FolderCase(path, output, report)

@@ -16,10 +16,12 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
+from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
 from ..losses.lncc import local_correlation
 from ..models.loading import default_model
 from ..models.model import Model
+from ..modes import MODES
 from ..preprocessing import PreparedImage, prepare, working_spacing
 from ..runtime.devices import choose_device, describe_device
 from ..runtime.memory import available_memory
@@ -41,7 +43,7 @@ from .affine import align
 from .deformable import COARSEST_FACTOR, Level
 from .intensity_mapping import deform_across_contrasts
 from .result import RegistrationResult
-from .schedules import MODES, affordable_levels
+from .schedules import affordable_levels
 from .segmented_pair import PairAnatomy
 from .template import DRAWN_SPACING, mean_brain
 
@@ -120,6 +122,7 @@ def register(
         found = _Found.from_field(displacement, pair, matrix)
         stages.begin("Writing into the images' space")
         result = found.published(fixed, moving, moving_labels)
+        notes += filter(None, [initial_overlap_note(moving, result.warped)])
         if label_maps is not None:
             result.fixed_labels, result.moving_labels = label_maps.result()
         overlap = _overlap(anatomy, result.transform) if anatomy is not None else {}

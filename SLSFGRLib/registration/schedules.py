@@ -27,7 +27,6 @@ SCHEDULES = {
         Level(spacing=1.0, iterations=12, field_blur=0.5, tissues=(DISTINCT_WHITE,)),
     ),
 }
-MODES = tuple(SCHEDULES)
 
 # Measured peaks of memory, rounded up so that no 1 mm pair of docs/benchmarks.md took more: of Python with its
 # libraries, for each voxel of the prepared fixed image, and for each voxel of the finest field, also for every map of

@@ -1,6 +1,1 @@
-"""The report of a registration: pictures, and one page that shows them with the figures."""
-
-from .html import html_report
-from .pictures import overview
-
-__all__ = ["html_report", "overview"]
+"""The report of a registration: ``report.json``, and a page with pictures for judging the result by eye."""

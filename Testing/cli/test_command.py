@@ -1,13 +1,15 @@
-"""The command as a shell user sees it: files, words, exit codes, and nothing left behind on failure."""
+"""The command as a shell user sees it: files, messages, exit codes, and nothing left behind on failure."""
 
 from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,13 @@ COMMAND = (sys.executable, "-m", "SLSFGRLib")
 RESULTS = {"warped.nii.gz", "transform.h5", "inverse_transform.h5", "report.json", "report.html"}
 
 
-def slsfgr(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+def slsfgr(
+    *arguments: object, folder: Path | None = None, prepare: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, encoding="utf-8", cwd=folder, timeout=300
-    )
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True, encoding="utf-8", cwd=folder, timeout=300, preexec_fn=prepare,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +38,12 @@ def files(head, tmp_path_factory) -> Path:
     for name, volume, interpolator in (("image", image, sitk.sitkLinear), ("labels", labels, sitk.sitkNearestNeighbor)):
         sitk.WriteImage(volume, str(folder / f"fixed_{name}.nii.gz"))
         sitk.WriteImage(sitk.Resample(volume, volume, move, interpolator), str(folder / f"moving_{name}.nii.gz"))
+    for name, factor in (("metres", 0.001), ("kilometres", 1e4)):
+        wrong = sitk.Image(image)
+        wrong.SetSpacing([factor * step for step in image.GetSpacing()])
+        sitk.WriteImage(wrong, str(folder / f"{name}.nii.gz"))
+    (folder / "no dicom").mkdir()
+    (folder / "no dicom" / "letter.txt").write_text("not an image")
     return folder
 
 
@@ -58,7 +69,8 @@ def test_register_writes_all_results_and_names_them(registered):
 def test_progress_goes_to_standard_error_as_plain_lines(registered):
     _, run = registered
     assert "Aligning the heads" in run.stderr
-    assert re.search(r"^Similarity 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU$|^Dice 0", run.stderr, re.MULTILINE)
+    result = r"^(Similarity \(LNCC\)|Dice) 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU$"
+    assert re.search(result, run.stderr, re.MULTILINE)
     assert "\r" not in run.stderr
 
 
@@ -121,7 +133,7 @@ def test_evaluate_prints_a_table_and_the_same_as_json(registered, files):
     assert len(figures["labels"]) == 6
 
 
-def test_info_tells_the_versions():
+def test_info_shows_the_versions():
     run = slsfgr("info")
     assert run.returncode == 0
     assert "PyTorch" in run.stdout
@@ -146,23 +158,55 @@ def bad_calls(folder: Path) -> list[tuple[list[object], str]]:
         (["evaluate", fixed, labels, "--transform", fixed], "not whole numbers"),
         (["train", folder / "absent.toml"], "absent.toml: there is no such recipe"),
         ([], "COMMAND"),
+        (["register", folder / "no dicom", fixed, "--output", "out"], "no dicom: the folder holds no DICOM series"),
+        (["register", fixed, folder / "metres.nii.gz", "--output", "out"], "metres.nii.gz: its header gives voxels of"),
+        (["segment", folder / "kilometres.nii.gz", "out.nii.gz"], "kilometres.nii.gz: its header gives voxels of"),
     ]
 
 
-@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("number", range(15))
 def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
     arguments, words = bad_calls(files)[number]
     run = slsfgr(*arguments, folder=tmp_path)
     assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith("slsfgr: error: ")
-    assert words in run.stderr.splitlines()[-1]
-    assert "Traceback" not in run.stderr
+    lines = [line for line in run.stderr.splitlines() if not line.startswith("[")]  # without progress
+    assert len(lines) == 1
+    assert lines[0].startswith("slsfgr: error: ")
+    assert words in lines[0]
     assert run.stdout == ""
     assert list(tmp_path.iterdir()) == []
 
 
+def _small_files_only() -> None:
+    # Stands for a full disk: no file may grow beyond this many bytes.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd", "mha", "img"])
+def test_a_full_disk_is_reported_in_one_line(registered, files, tmp_path, ending):
+    (tmp_path / f"out.{ending}").write_text("old")
+    run = slsfgr(
+        "apply", registered[0] / "transform.h5", files / "moving_image.nii.gz", f"out.{ending}",
+        "--reference", files / "fixed_image.nii.gz", folder=tmp_path, prepare=_small_files_only,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert re.fullmatch(rf"slsfgr: error: out\.{ending}: .+; check the folder and the disk\.\n", run.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == [f"out.{ending}"]
+    assert (tmp_path / f"out.{ending}").read_text() == "old"
+
+
+def test_a_disk_that_fills_up_during_a_registration_is_reported_in_one_line(files, tmp_path):
+    run = slsfgr(
+        "register", files / "fixed_image.nii.gz", files / "moving_image.nii.gz", "--output", tmp_path / "out",
+        "--mode", "fast", "--quiet", prepare=_small_files_only,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert re.fullmatch(r"slsfgr: error: \S+/out: .+; check the folder and the disk\.\n", run.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
 def _listen_to_interrupts() -> None:
-    # What a shell starts in the background ignores them, and so does all that it starts in turn.
+    # What a shell starts in the background ignores interrupts, and so do its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

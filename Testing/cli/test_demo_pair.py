@@ -1,4 +1,4 @@
-"""The demo: its truth must be true, and its words must be what was measured."""
+"""The demo: its ground truth is correct, and it prints what was measured."""
 
 import re
 import subprocess
@@ -21,7 +21,7 @@ def pair():
 
 @pytest.mark.slow
 def test_true_transform_has_no_error(pair):
-    """Invert the truth by searching, for each of a few fixed points, the moving voxel that came from there."""
+    """Invert the ground truth for a few fixed points by searching the moving voxel that shows each of them."""
     grid = grid_of_image(pair.fixed)
     brain = np.argwhere(sitk.GetArrayViewFromImage(pair.fixed_labels) > 0)
     chosen = brain[np.random.default_rng(0).choice(len(brain), 3, replace=False)]
@@ -35,7 +35,7 @@ def test_true_transform_has_no_error(pair):
         assert np.linalg.norm(shift) > 5.0
 
 
-def test_moving_image_shows_the_tissue_that_the_truth_names(pair):
+def test_moving_labels_agree_with_the_ground_truth(pair):
     grid = grid_of_image(pair.fixed)
     to_voxels = np.linalg.inv(grid.matrix)
     origin = np.rint(pair.truth @ to_voxels[:3, :3].T + to_voxels[:3, 3]).astype(int)
@@ -53,10 +53,10 @@ def test_contrast_is_that_of_t2(pair):
 
 
 @pytest.mark.slow
-def test_demo_tells_that_most_of_the_deformation_came_back(tmp_path):
+def test_demo_reports_a_small_recovery_error(tmp_path):
     command = [sys.executable, "-m", "SLSFGRLib", "demo", "--output", str(tmp_path), "--quiet", "--mode", "fast"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", told).groups())
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", printed).groups())
     assert before > 20
     assert after < 2
     assert {"demo.png", "warped.nii.gz", "transform.h5", "report.html"} <= {path.name for path in tmp_path.iterdir()}
@@ -73,5 +73,5 @@ def test_the_multimodal_model_brings_t2_to_t1(pair):
         result = register(pair.fixed, pair.moving, "fast", model=model)
         errors.append(pair.error(result.transform)[inside].mean())
         assert result.report["folding_percent"] == 0.0
-    # The field that is known has 8 mm at its peak; 1.1 mm remained when the model was made.
+    # The known field has a peak of 8 mm; the error was 1.1 mm when the model was trained.
     assert errors[1] < min(1.6, 0.8 * errors[0])

@@ -9,6 +9,7 @@ from SLSFGRLib.evaluation.metrics import (
     Evaluation,
     dice_by_label,
     evaluate,
+    initial_overlap_note,
     jacobian_determinants,
     surface_distances_95,
 )
@@ -171,3 +172,21 @@ def test_means_count_each_label_alike():
     assert found.mean_dice == pytest.approx(1.4 / 3)
     assert found.mean_surface_distance_95 == pytest.approx(2.5)
     assert np.isnan(Evaluation({1: 0.0}, {}, 0.0, 0.0).mean_surface_distance_95)
+
+
+def head_and_copy_at(distance, spacing):
+    """A cube of 60 mm on a grid of 120 mm, and the same image moved to a distance in mm."""
+    image = empty_image([round(120 / step) for step in spacing], spacing)
+    array = (np.abs(positions(image) - 60.0) < 30.0).all(-1).astype(np.float32)
+    fixed, moving = filled(image, array), filled(image, array)
+    moving.SetOrigin((distance, 0.0, 0.0))
+    return fixed, moving
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 1.0, 6.0)])
+@pytest.mark.parametrize(("distance", "said"), [(0.0, False), (30.0, False), (50.0, True), (500.0, True)])
+def test_heads_that_hardly_overlap_as_stored_are_reported(spacing, distance, said):
+    fixed, moving = head_and_copy_at(distance, spacing)
+    note = initial_overlap_note(moving, warped=fixed)
+    assert note.startswith("As stored, the two heads hardly overlap") == said
+    assert bool(note) == said

@@ -162,6 +162,12 @@ def test_initial_transform_is_kept_where_no_affine_is_wanted(image):
     assert compose_error(result.transform, start.GetInverse(), image).mean() < 0.3
 
 
+def test_report_says_where_the_heads_hardly_overlap_as_stored(image):
+    far = with_moved_header(image, np.block([[np.eye(3), np.array([[400.0], [0.0], [0.0]])], [0, 0, 0, 1]]))
+    notes = [SLSFGRLib.register(image, moving, "fast").report["notes"] for moving in (image, far)]
+    assert [["hardly overlap" in note for note in found] for found in notes] == [[], [True]]
+
+
 def test_progress_rises_to_one_and_names_its_stages(image):
     calls = []
     SLSFGRLib.register(image, image, "fast", progress=lambda fraction, message: calls.append((fraction, message)))

@@ -2,11 +2,16 @@ import numpy as np
 import pytest
 
 import SLSFGRLib
-from SLSFGRLib.registration.schedules import MODES, SCHEDULES, affordable_levels, needed_memory
+from SLSFGRLib.modes import MODES
+from SLSFGRLib.registration.schedules import SCHEDULES, affordable_levels, needed_memory
 from SLSFGRLib.spatial.grid import Grid
 
 # A head at 1 mm.
 HEAD = Grid((160, 200, 168), np.eye(4))
+
+
+def test_every_mode_has_a_schedule():
+    assert tuple(SCHEDULES) == MODES
 
 
 def test_enough_or_unknown_memory_leaves_nothing_out():

@@ -1,17 +1,22 @@
 import base64
+import json
 import re
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image, ImageDraw, ImageFont
 
-from SLSFGRLib.report import html_report, overview
-from SLSFGRLib.report.canvas import between_colours, blend, grey, png_bytes, resized, text_width, write_text
-from SLSFGRLib.report.pictures import BAND, FOLDED, GAP, GRID_LINES, LETTERS, OUTLINE, SIDE_SHADE, WIDTH, _canonical
+from SLSFGRLib.registration.result import RegistrationResult
+from SLSFGRLib.report.html import html_report
+from SLSFGRLib.report.pictures import BAND, FOLDED, FONT_SIZE, GRID_LINES, OUTLINE, SIDE_COLOUR, SIDE_MARGIN, overview
+from SLSFGRLib.report.planes import GAP, WIDTH, canonical_array
+from SLSFGRLib.report.results import NO_PICTURES, write_results
 from SLSFGRLib.spatial.grid import canonical_image, grid_of_image, image_from_array
 
-# The heads here are balls that fill the same box from every side, so that all panels are alike.
+# The phantoms are spheres, so that all panels have the same size.
 RADIUS = 40.0
 MARGIN = 8.0
 PANEL = (WIDTH - 4 * GAP) / 3
@@ -24,16 +29,16 @@ def decoded(png, folder):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(int)
 
 
-def ball(spacing=(1.0, 1.0, 1.0), value=100.0, spots=()):
-    """A ball about the origin on a grid along left, posterior, superior; spots are (centre, value)."""
+def sphere(spacing=(1.0, 1.0, 1.0), value=100.0, spots=()):
+    """A sphere around the origin on a grid along left, posterior, superior; spots are (centre, value)."""
     size = [2 * round(60 / step) + 1 for step in spacing]
     origin = [-(count - 1) / 2 * step for count, step in zip(size, spacing, strict=True)]
     axes = [first + step * np.arange(count) for first, step, count in zip(origin, spacing, size, strict=True)]
     z, y, x = np.meshgrid(*axes[::-1], indexing="ij")
     array = np.where(x**2 + y**2 + z**2 <= RADIUS**2, value, 0.0)
-    for centre, brightness in spots:
+    for centre, intensity in spots:
         near = [np.abs(c - middle) <= 6 for c, middle in zip((x, y, z), centre, strict=True)]
-        array[np.logical_and.reduce(near)] = brightness
+        array[np.logical_and.reduce(near)] = intensity
     image = sitk.GetImageFromArray(array.astype(np.float32))
     image.SetSpacing(spacing)
     image.SetOrigin(origin)
@@ -67,59 +72,15 @@ def centre_of(mask):
     return np.argwhere(mask).mean(axis=0) / mask.shape[0]
 
 
-def test_resized_interpolates_between_the_middles_of_pixels():
-    np.testing.assert_allclose(resized(np.array([[0.0, 4.0]]), (1, 4)), [[0, 1, 3, 4]])
-    values = np.random.default_rng(0).random((5, 7, 3))
-    np.testing.assert_allclose(resized(values, (5, 7)), values)
-    np.testing.assert_allclose(resized(values[:1, :1], (3, 2)), np.broadcast_to(values[:1, :1], (3, 2, 3)))
-
-
-def test_colours():
-    np.testing.assert_array_equal(grey(np.array([[-1.0, 0.5, 2.0]]))[0], [[0] * 3, [128] * 3, [255] * 3])
-    stops = [(0, 0, 0), (100, 0, 0), (100, 200, 0)]
-    np.testing.assert_array_equal(
-        between_colours(np.array([0, 0.25, 0.75, 1]), stops), [[0, 0, 0], [50, 0, 0], [100, 100, 0], [100, 200, 0]]
-    )
-    picture = np.full((1, 3, 3), 100, dtype=np.uint8)
-    covered = blend(picture, (200, 100, 0), np.array([[0.0, 0.5, 1.0]]))
-    np.testing.assert_array_equal(covered[0], [[100, 100, 100], [150, 100, 50], [200, 100, 0]])
-
-
-def test_letters_stay_within_their_line():
-    picture = np.zeros((40, 120, 3), dtype=np.uint8)
-    write_text(picture, "HALF", 15, 20, height=10, shade=200)
-    rows, columns = np.nonzero(picture[..., 0])
-    assert (rows.min(), rows.max()) == (14, 26)
-    assert columns.min() == 19
-    assert columns.max() == 20 + text_width("HALF", 10)
-    assert picture.max() == 200
-    # The first letter: two uprights and a bar.
-    assert picture[20, 20, 0] == picture[20, 24, 0] == 200
-    assert picture[16, 24, 0] == 0
-
-
-def test_letters_may_run_over_the_edge():
-    picture = np.zeros((8, 8, 3), dtype=np.uint8)
-    write_text(picture, "R", 4, 4, height=10)
-    assert picture[7, 4, 0] > 100
-
-
-def test_png_keeps_every_pixel(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    png = png_bytes(picture)
-    assert png.startswith(b"\x89PNG")
-    np.testing.assert_array_equal(decoded(png, tmp_path), picture)
-
-
 def test_the_pictures_and_their_order():
-    pictures = overview(ball(), ball(), ball(), identity())
+    pictures = overview(sphere(), sphere(), sphere(), identity())
     assert list(pictures) == ["before_after", "outline", "checkerboard", "deformation"]
 
 
 def test_left_front_and_top_are_where_radiologists_expect_them(tmp_path):
-    fixed = ball(spots=[((25, 0, 0), 200.0)])
-    before = ball(spots=[((0, -25, 0), 200.0)])
-    after = ball(spots=[((0, 0, 25), 200.0)])
+    fixed = sphere(spots=[((25, 0, 0), 200.0)])
+    before = sphere(spots=[((0, -25, 0), 200.0)])
+    after = sphere(spots=[((0, 0, 25), 200.0)])
     picture = decoded(overview(fixed, before, after, identity())["before_after"], tmp_path)
     bright = 240
     left, front, top = ([part[..., 0] > bright for part in panels(picture, row, 3)] for row in range(3))
@@ -136,8 +97,8 @@ def test_left_front_and_top_are_where_radiologists_expect_them(tmp_path):
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 5.0), (3.0, 1.0, 1.0)])
-def test_a_ball_is_round_whatever_the_voxels(tmp_path, spacing):
-    image = ball(spacing)
+def test_a_sphere_is_round_whatever_the_voxels(tmp_path, spacing):
+    image = sphere(spacing)
     picture = decoded(overview(image, image, image, identity())["before_after"], tmp_path)
     rows, columns, _ = np.nonzero(picture[BAND + GAP : picture.shape[0] // 3] > 180)
     gaps = np.flatnonzero(np.diff(np.unique(columns)) > 5) + 1
@@ -150,8 +111,8 @@ def test_a_ball_is_round_whatever_the_voxels(tmp_path, spacing):
 
 
 def test_how_an_image_is_stored_changes_nothing():
-    fixed = ball((1.0, 1.0, 2.0), spots=[((25, 10, -10), 150.0)])
-    moving = ball((1.0, 1.0, 2.0), spots=[((20, -10, 10), 150.0)])
+    fixed = sphere((1.0, 1.0, 2.0), spots=[((25, 10, -10), 150.0)])
+    moving = sphere((1.0, 1.0, 2.0), spots=[((20, -10, 10), 150.0)])
     transform = scaled((1.1, 0.9, 1.0))
     expected = overview(fixed, moving, fixed, transform)
     for order, flips in (((0, 1, 2), (True, True, False)), ((2, 0, 1), (False, True, True))):
@@ -159,46 +120,49 @@ def test_how_an_image_is_stored_changes_nothing():
         assert overview(stored[0], stored[1], stored[0], transform) == expected
 
 
-def test_the_canonical_array_is_that_of_the_library():
+def test_the_array_of_an_image_agrees_with_its_canonical_image():
     image = sitk.GetImageFromArray(np.random.default_rng(0).random((4, 5, 6)))
     image.SetSpacing((1.0, 2.0, 3.0))
     image.SetOrigin((5.0, -6.0, 7.0))
     image.SetDirection(sitk.VersorTransform((1.0, 2.0, -1.0), 2.5).GetMatrix())
     image = sitk.Flip(image, (True, False, False))
-    array, grid = _canonical(image)
+    array, grid = canonical_array(image)
     canonical = canonical_image(image)
     np.testing.assert_array_equal(array, sitk.GetArrayFromImage(canonical))
     np.testing.assert_allclose(grid.matrix, grid_of_image(canonical).matrix, atol=1e-12)
 
 
 def test_the_neck_is_left_out(tmp_path):
-    image = ball()
+    image = sphere()
     array = np.pad(sitk.GetArrayFromImage(image), ((200, 0), (0, 0), (0, 0)))
     array[:260, 50:70, 50:70] = 100.0
     tall = sitk.GetImageFromArray(array)
     picture = decoded(overview(tall, tall, tall, identity())["before_after"], tmp_path)
-    # The axial panel shows the ball and not only the neck, which would be a quarter as wide.
+    # The axial panel shows the sphere and not only the neck, which would be a quarter as wide.
     height = (picture.shape[0] - GAP) // 3
     axial = picture[BAND + (height - BAND) // 2, : WIDTH // 4, 0] > 180
     assert axial.sum() * 1.5 > WIDTH / 4
 
 
 def test_sides_are_named(tmp_path):
-    picture = decoded(overview(ball(), ball(), ball(), identity())["before_after"], tmp_path)
+    picture = decoded(overview(sphere(), sphere(), sphere(), identity())["before_after"], tmp_path)
     height = (picture.shape[0] - GAP) // 3
+    top = BAND + (height - BAND - int(PANEL)) // 2
     for number, (left, right) in enumerate((("R", "L"), ("R", "L"), ("A", "P"))):
         first = round(GAP + number * (PANEL + GAP))
-        for letter, column in ((left, 6), (right, int(PANEL) - 6 - text_width("R", LETTERS))):
-            expected = np.zeros((20, 20, 3), dtype=np.uint8)
-            write_text(expected, letter, 6, 6, LETTERS, SIDE_SHADE)
-            top = BAND + (height - BAND - int(PANEL)) // 2
-            found = picture[top : top + 20, first + column - 6 :][:, :16]
-            np.testing.assert_array_equal(found, expected[:, :16])
+        for letter, column, anchor in ((left, SIDE_MARGIN, "lt"), (right, int(PANEL) - SIDE_MARGIN, "rt")):
+            expected = Image.new("RGB", (int(PANEL), 24))
+            font = ImageFont.load_default(FONT_SIZE)
+            ImageDraw.Draw(expected).text((column, SIDE_MARGIN), letter, SIDE_COLOUR, font, anchor)
+            near = slice(0, 40) if anchor == "lt" else slice(int(PANEL) - 40, int(PANEL))
+            shown = picture[top : top + 24, first : first + int(PANEL)]
+            assert np.any(expected)
+            np.testing.assert_array_equal(shown[:, near], np.asarray(expected)[:, near])
 
 
 def test_checkerboard_takes_squares_in_turn(tmp_path):
-    # The windows make both balls white; spots of lesser value tell them apart.
-    fixed, moving = ball(spots=[((0, 0, 0), 40.0)]), ball()
+    # The windows make both spheres white; spots of lesser value tell them apart.
+    fixed, moving = sphere(spots=[((0, 0, 0), 40.0)]), sphere()
     picture = decoded(overview(fixed, moving, moving, identity())["checkerboard"], tmp_path)
     for row in range(2):
         for part in panels(picture, row, 2):
@@ -208,7 +172,7 @@ def test_checkerboard_takes_squares_in_turn(tmp_path):
 
 
 def test_outline_follows_the_fixed_image(tmp_path):
-    picture = decoded(overview(ball(), ball(value=0.0), ball(), identity())["outline"], tmp_path)
+    picture = decoded(overview(sphere(), sphere(value=0.0), sphere(), identity())["outline"], tmp_path)
     for row in range(2):
         for part in panels(picture, row, 2):
             drawn = np.argwhere(np.all(np.abs(part - OUTLINE) < 60, axis=-1))
@@ -220,9 +184,9 @@ def test_outline_follows_the_fixed_image(tmp_path):
 @pytest.mark.parametrize(
     ("factor", "colour"), [(2.0, (235, 40, 30)), (0.5, (30, 100, 255)), (16.0, (235, 40, 30)), (1.0, None)]
 )
-def test_volume_is_coloured_by_how_large_the_moving_brain_is(tmp_path, factor, colour):
+def test_local_volume_has_its_colour(tmp_path, factor, colour):
     transform = scaled([factor ** (1 / 3)] * 3)
-    picture = decoded(overview(ball(), ball(), ball(), transform)["deformation"], tmp_path)
+    picture = decoded(overview(sphere(), sphere(), sphere(), transform)["deformation"], tmp_path)
     under = 0.75 * 255
     expected = [under] * 3 if colour is None else 0.15 * under + 0.85 * np.array(colour)
     for part in panels(picture, 0, 2):
@@ -231,24 +195,24 @@ def test_volume_is_coloured_by_how_large_the_moving_brain_is(tmp_path, factor, c
 
 
 def test_folded_tissue_is_marked(tmp_path):
-    picture = decoded(overview(ball(), ball(), ball(), scaled((-1, 1, 1)))["deformation"], tmp_path)
+    picture = decoded(overview(sphere(), sphere(), sphere(), scaled((-1, 1, 1)))["deformation"], tmp_path)
     for part in panels(picture, 0, 2):
         np.testing.assert_array_equal(part[part.shape[0] // 2, part.shape[1] // 2], FOLDED)
 
 
-def test_scale_of_colours_runs_from_half_to_double(tmp_path):
-    picture = decoded(overview(ball(), ball(), ball(), identity())["deformation"], tmp_path)
+def test_colour_bar_runs_from_half_to_double(tmp_path):
+    picture = decoded(overview(sphere(), sphere(), sphere(), identity())["deformation"], tmp_path)
     bar = picture[14, WIDTH // 2 :]
     blue, red = (np.flatnonzero((bar[:, one] - bar[:, other]) > 150) for one, other in ((2, 0), (0, 2)))
     assert blue.max() < red.min()
     assert np.ptp(np.r_[blue, red]) == 159
 
 
-def test_grid_is_straight_for_whole_heads_and_bends_with_the_tissue(tmp_path):
-    straight = decoded(overview(ball(), ball(), ball(), identity())["deformation"], tmp_path)
+def test_grid_is_straight_for_an_affine_transform_and_bends_with_the_deformation(tmp_path):
+    straight = decoded(overview(sphere(), sphere(), sphere(), identity())["deformation"], tmp_path)
     turned = sitk.CompositeTransform([sitk.Euler3DTransform((0, 0, 0), 0.2, 0.1, 0.3, (9, 8, 7)), scaled((1.1, 1, 1))])
-    alike = decoded(overview(ball(), ball(), ball(), turned)["deformation"], tmp_path)
-    bent = decoded(overview(ball(), ball(), ball(), _bump())["deformation"], tmp_path)
+    alike = decoded(overview(sphere(), sphere(), sphere(), turned)["deformation"], tmp_path)
+    bent = decoded(overview(sphere(), sphere(), sphere(), _bump())["deformation"], tmp_path)
     for part, same, other in zip(*(panels(picture, 1, 2) for picture in (straight, alike, bent)), strict=True):
         np.testing.assert_allclose(part, same, atol=2)
         assert np.count_nonzero(part != other) > 2000
@@ -260,8 +224,8 @@ def test_grid_is_straight_for_whole_heads_and_bends_with_the_tissue(tmp_path):
 
 
 def _bump():
-    """A displacement of 10 mm along all axes in the middle, dying away with distance."""
-    image = ball()
+    """A displacement of 10 mm along all axes in the middle, decreasing with distance."""
+    image = sphere()
     grid = grid_of_image(image)
     squared = sum((np.indices(grid.shape)[axis] - 60.0) ** 2 for axis in range(3))
     array = np.repeat(10.0 * np.exp(-squared / (2 * 12.0**2))[..., None], 3, axis=-1)
@@ -269,15 +233,15 @@ def _bump():
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])
-def test_images_of_nothing_can_be_painted(tmp_path, value):
-    nothing = ball() * 0 + value
-    for fixed in (ball(), nothing):
-        picture = decoded(overview(fixed, nothing, nothing, identity())["before_after"], tmp_path)
+def test_empty_images_can_be_drawn(tmp_path, value):
+    empty = sphere() * 0 + value
+    for fixed in (sphere(), empty):
+        picture = decoded(overview(fixed, empty, empty, identity())["before_after"], tmp_path)
         assert picture.shape[1:] == (WIDTH, 3)
 
 
-def test_voxels_that_are_no_numbers_are_black(tmp_path):
-    image = ball(spots=[((0, 0, 0), np.nan)])
+def test_voxels_that_are_not_a_number_are_black(tmp_path):
+    image = sphere(spots=[((0, 0, 0), np.nan)])
     picture = decoded(overview(image, image, image, identity())["before_after"], tmp_path)
     for part in panels(picture, 0, 3):
         middle = part.shape[0] // 2
@@ -320,33 +284,34 @@ def whole_report():
         "seconds": {"total": 179.7, "stages": {"Deforming": 30.04}},
         "dice_before": 0.5531,
         "dice_after": 0.7812,
-        "dice_by_label": {"Left hippocampus": {"before": 0.51, "after": 0.79}, "Pons": {"before": None, "after": 1}},
         "similarity_before": 0.21,
         "similarity_after": 0.55,
         "folding_percent": 0.0,
         "displacement_mm": {"mean": 2.345, "max": 14.2},
         "inverse_residual_mm": 0.00001,
-        "model": {"name": "SL-SFGR", "version": "1.2.3", "sha256": "ab" * 32},
+        "models": [
+            {"role": "segmentation", "name": "sl_sfgr", "version": "1.2.3", "sha256": "ab" * 32},
+            {"role": "template", "name": "mean_brain", "version": None, "sha256": "cd" * 32},
+        ],
         "versions": {"torch": "2.13", "SimpleITK": "2.5.7"},
         "notes": ["The field of view is small."],
     }
 
 
-def test_page_shows_all_figures():
+def test_page_shows_all_measurements():
     text = Page(html_report(whole_report(), {})).text
     for words in (
         "Fixed|first.nii.gz|Moving|second.nii.gz",
         "Overlap of structures (Dice)|0.553 \u2192 0.781",
-        "Folded tissue|0\u00a0%",
+        "Folding|0\u00a0%",
         "Mean displacement|2.35\u00a0mm",
         "Largest displacement|14.2\u00a0mm",
         "|0.210 \u2192 0.550|",
         "|< 0.0001\u00a0mm|",
         "Time|3\u00a0min 0\u00a0s",
         "Deforming|30\u00a0s",
-        "Left hippocampus|0.510|0.790",
-        "Pons|\u2013|1.000",
-        "Model|SL-SFGR|Version|1.2.3|SHA-256|" + "ab" * 32,
+        "Role|Name|Version|Checksum (SHA-256)|segmentation|sl_sfgr|1.2.3|" + "ab" * 32,
+        "template|mean_brain|\u2013|" + "cd" * 32,
         "torch|2.13|SimpleITK|2.5.7",
         "The field of view is small.",
         "not for diagnosis",
@@ -355,14 +320,14 @@ def test_page_shows_all_figures():
 
 
 def test_page_leaves_out_what_is_not_known():
-    report = {"fixed": "a", "moving": "b", "dice_before": None, "dice_after": None, "model": None}
+    report = {"fixed": "a", "moving": "b", "dice_before": None, "dice_after": None, "models": []}
     text = Page(html_report(report, {})).text
-    for words in ("Dice", "Model", "Result", "None", "How it was made"):
+    for words in ("Dice", "Model", "Result", "None", "Run"):
         assert words not in text
-    assert "Likeness of the images|0.550" in Page(html_report({"similarity_after": 0.55}, {})).text
+    assert "Similarity (LNCC)|0.550" in Page(html_report({"similarity_after": 0.55}, {})).text
 
 
-def test_page_is_safe_from_what_names_contain():
+def test_page_escapes_every_value():
     nasty = "<script>alert('x')</script>&\"http"
     report = whole_report() | {
         "fixed": nasty,
@@ -370,9 +335,8 @@ def test_page_is_safe_from_what_names_contain():
         "mode": nasty,
         "device": nasty,
         "notes": [nasty],
-        "dice_by_label": {nasty: {"before": 0.1, "after": 0.2}},
         "versions": {nasty: nasty},
-        "model": {"name": nasty, "version": nasty, "sha256": nasty},
+        "models": [{"role": nasty, "name": nasty, "version": nasty, "sha256": nasty}],
         "seconds": {"total": 1.0, "stages": {nasty: 1.0}},
     }
     page = html_report(report, {nasty: b"png"})
@@ -382,7 +346,7 @@ def test_page_is_safe_from_what_names_contain():
 
 
 def test_page_holds_its_pictures_and_loads_nothing():
-    pictures = {"before_after": png_bytes(np.zeros((4, 4, 3))), "something_else": b"\x89PNG other"}
+    pictures = {"before_after": b"\x89PNG one", "something_else": b"\x89PNG other"}
     page = html_report(whole_report(), pictures)
     tags = Page(page).tags
     images = [attributes for tag, attributes in tags if tag == "img"]
@@ -393,3 +357,37 @@ def test_page_holds_its_pictures_and_loads_nothing():
     assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
     assert any("default-src 'none'" in attributes.get("content", "") for _, attributes in tags)
     assert "prefers-color-scheme: dark" in page
+
+
+def small_result():
+    """The result of a registration that changed nothing."""
+    composite = sitk.CompositeTransform([identity()])
+    labels = sitk.Cast(sphere() > 50, sitk.sitkInt32)
+    return RegistrationResult(sphere(), composite, composite, labels, None, {"mode": "fast", "notes": ["Mind this."]})
+
+
+def test_results_are_written_with_their_names_and_a_report(tmp_path):
+    report = write_results(
+        small_result(), sphere(), sphere(), tmp_path, fixed_name="one.nii.gz", moving_name="two.nii.gz"
+    )
+    expected = {"warped.nii.gz", "fixed_labels.nii.gz", "transform.h5", "inverse_transform.h5"}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"report.json", "report.html"}
+    assert report == json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert report == {"fixed": "one.nii.gz", "moving": "two.nii.gz", "mode": "fast", "notes": ["Mind this."]}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 4
+    assert "Moving|two.nii.gz" in Page(page).text
+    assert sitk.ReadImage(str(tmp_path / "fixed_labels.nii.gz")).GetPixelID() == sitk.sitkUInt8
+
+
+def test_without_pillow_the_report_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    for name in ("pictures", "planes"):
+        monkeypatch.delitem(sys.modules, f"SLSFGRLib.report.{name}")
+    result = small_result()
+    report = write_results(result, sphere(), sphere(), tmp_path)
+    assert report["notes"] == ["Mind this.", NO_PICTURES]
+    assert result.report["notes"] == ["Mind this."]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "pip install pillow" in Page(page).text
+    assert "<img" not in page
