@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from .io.images import checked_image, checked_intensities
-from .spatial.fields import extended
+from .spatial.fields import pad_to_multiple
 from .spatial.grid import Grid, canonical_image, grid_of_image
 
 # Changes when prepared images come to look different: a network knows only the ones that it has learned from.
@@ -38,9 +38,9 @@ class PreparedImage:
         """The same on another device."""
         return PreparedImage(self.tensor.to(device), self.grid)
 
-    def extended(self, multiple: int) -> PreparedImage:
+    def pad_to_multiple(self, multiple: int) -> PreparedImage:
         """The same with its far edges continued, to sizes that are multiples of a number."""
-        tensor = extended(self.tensor, multiple)
+        tensor = pad_to_multiple(self.tensor, multiple)
         return PreparedImage(tensor, self.grid.cropped((0, 0, 0), tensor.shape[2:]))
 
 

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..spatial.fields import integrate, lengths, resize_image, sample, voxel_grid
+from ..spatial.fields import integrate, resize_image, sample, vector_norms, voxel_grid
 from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 
 # Of the smooth deformation, in mm; control points along each axis of its velocity field.
@@ -56,7 +56,7 @@ class DemoPair:
         voxels = torch.einsum("rc,bcdhw->brdhw", to_voxels[:3, :3], mapped) + to_voxels[:3, 3].view(1, 3, 1, 1, 1)
         origin = sample(_to_tensor(self.truth), voxels)
         identity = _to_tensor(mapped_points(sitk.Transform(3, sitk.sitkIdentity), grid))
-        distance = lengths(origin - identity)[0].numpy()
+        distance = vector_norms(origin - identity)[0].numpy()
         return np.where(sitk.GetArrayViewFromImage(self.fixed_labels) > 0, distance, 0.0)
 
 
@@ -121,8 +121,8 @@ def _truth(grid: Grid, generator: torch.Generator) -> np.ndarray:
     """
     knots = torch.randn(1, 3, KNOTS, KNOTS, KNOTS, generator=generator)
     velocity = resize_image(knots, grid.shape)
-    field = integrate(velocity * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(lengths(velocity).max())))
-    field = field * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(lengths(field).max()))
+    field = integrate(velocity * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(vector_norms(velocity).max())))
+    field = field * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(vector_norms(field).max()))
     voxels = (voxel_grid(grid.shape) + field)[0].movedim(0, -1).double().numpy()
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
     x, y, z = (math.radians(angle) for angle in ROTATION_DEGREES)

@@ -12,8 +12,8 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from ..spatial.blockwise import along_each_axis, in_slabs
-from ..spatial.fields import extended, running_sum
+from ..spatial.blockwise import apply_along_each_axis, apply_blockwise
+from ..spatial.fields import pad_to_multiple, running_sum
 
 # A cube of the written-out measure: so many pairs of voxels a side, of which so many lie before and after its own.
 PAIRS = 4
@@ -29,7 +29,7 @@ def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
 
 def _cube_sum(volume: torch.Tensor, before: int, after: int) -> torch.Tensor:
     """Sum over the cube that begins and ends so many voxels before and after each voxel, zeros outside."""
-    return along_each_axis(partial(_line_sum, before=before, after=after), volume)
+    return apply_along_each_axis(partial(_line_sum, before=before, after=after), volume)
 
 
 def _line_sum(volume: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
@@ -93,14 +93,14 @@ class LocalCorrelationGradient:
         """The derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W)."""
         paired = _paired(warped)
         moments = self._means(self._products, paired, self.fixed)
-        factors = in_slabs(self._factors, moments, self.mean, self.variance)
-        found = in_slabs(self._derivative, paired, self.fixed, _cube_sum(factors, AFTER, BEFORE)).flatten(2, 3)
+        factors = apply_blockwise(self._factors, moments, self.mean, self.variance)
+        found = apply_blockwise(self._derivative, paired, self.fixed, _cube_sum(factors, AFTER, BEFORE)).flatten(2, 3)
         return found[..., : warped.shape[2], : warped.shape[3], : warped.shape[4]]
 
     @staticmethod
     def _means(function: Callable[..., torch.Tensor], *paired: torch.Tensor) -> torch.Tensor:
         """Of what a function gives for each voxel, the mean in every cube, (1, C, D / 2, H / 2, W / 2)."""
-        sums = in_slabs(lambda *parts: _sum_of_pairs(function(*parts)), *paired)
+        sums = apply_blockwise(lambda *parts: _sum_of_pairs(function(*parts)), *paired)
         return _cube_sum(sums, BEFORE, AFTER).div_(PAIR_VOXELS * PAIRS**3)
 
     @staticmethod
@@ -134,7 +134,7 @@ class LocalCorrelationGradient:
 
 def _paired(volume: torch.Tensor) -> torch.Tensor:
     """Every two slices side by side, zeros beyond odd sizes: (1, 1, D, H, W) to (1, 1, D / 2, 2, H, W)."""
-    return extended(volume, 2, mode="constant").unflatten(2, (-1, 2))
+    return pad_to_multiple(volume, 2, mode="constant").unflatten(2, (-1, 2))
 
 
 def _sum_of_pairs(paired: torch.Tensor) -> torch.Tensor:

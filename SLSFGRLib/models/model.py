@@ -18,7 +18,7 @@ from ..networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwo
 from ..preprocessing import FINEST_SPACING, PREPARATION, PreparedImage
 from ..registration.deformable import Level
 from ..registration.instance_optimisation import PairLearning, learn_pair
-from ..spatial.fields import downsample, extended, resize_field
+from ..spatial.fields import downsample, pad_to_multiple, resize_field
 from ..spatial.warping import AffineWarper
 from ..version import VERSION
 
@@ -163,7 +163,7 @@ class Model:
         aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
         network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
         shape = images.shape[2:]
-        aligned, images = (extended(image, network.size_multiple) for image in (aligned, images))
+        aligned, images = (pad_to_multiple(image, network.size_multiple) for image in (aligned, images))
         if mode == "fast" or not self.learns_on_pairs:
             return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
         settings = PairLearning(
@@ -193,6 +193,6 @@ def structures_of(network: torch.nn.Module) -> list[str]:
 
 
 def _cropped(field: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Undo :func:`SLSFGRLib.spatial.fields.extended` for a field in voxels."""
+    """Undo :func:`SLSFGRLib.spatial.fields.pad_to_multiple` for a field in voxels."""
     depth, height, width = shape
     return field[:, :, :depth, :height, :width]

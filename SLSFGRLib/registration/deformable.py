@@ -18,15 +18,15 @@ import torch
 from ..losses.lncc import LocalCorrelationGradient
 from ..preprocessing import PreparedImage
 from ..segmentation.tissue_maps import MAPS
-from ..spatial.blockwise import in_slabs
+from ..spatial.blockwise import apply_blockwise
 from ..spatial.fields import (
     border_ramp,
     central_differences,
     compose_with_step,
     downsample,
-    lengths,
     resize_field,
     smooth,
+    vector_norms,
 )
 from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
@@ -130,7 +130,7 @@ class _LevelOptimiser:
         """One step downhill, composed with the field."""
         force = smooth(self._force(field), STEP_BLUR)
         self.count += 1
-        step = in_slabs(self._downhill, force, self.first, self.second, self.ramp)
+        step = apply_blockwise(self._downhill, force, self.first, self.second, self.ramp)
         return _with_still_border(smooth(compose_with_step(field, step), self.field_blur))
 
     def _force(self, field: torch.Tensor) -> torch.Tensor:
@@ -154,7 +154,7 @@ class _LevelOptimiser:
         second.lerp_(force.square().sum(1, keepdim=True), 1 - MEMORY)
         scale = (second / (1 - MEMORY**self.count)).sqrt_().add_(NOISE_FORCE).mul_(1 - MOMENTUM**self.count)
         step = (first / scale).mul_(ramp)
-        return step.div_(lengths(step)[:, None].div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
+        return step.div_(vector_norms(step)[:, None].div_(LONGEST_STEP).clamp_(min=1.0)).neg_()
 
 
 def _pull(warped: torch.Tensor, similarity: LocalCorrelationGradient) -> torch.Tensor:

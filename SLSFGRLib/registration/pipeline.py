@@ -26,7 +26,7 @@ from ..preprocessing import PreparedImage, prepare, working_spacing
 from ..runtime.devices import choose_device, describe_device
 from ..runtime.memory import available_memory
 from ..runtime.progress import Progress, ProgressCallback
-from ..spatial.fields import downsample, invert, jacobian_determinant, lengths, resize_field
+from ..spatial.fields import downsample, invert, jacobian_determinant, resize_field, vector_norms
 from ..spatial.grid import (
     Grid,
     affine_then_field,
@@ -257,7 +257,7 @@ class _Found:
             > 0.05
         )
         folded = jacobian_determinant(self.displacement)[0][inside] <= 0
-        distances = lengths(self.displacement)[0][inside] * spacing
+        distances = vector_norms(self.displacement)[0][inside] * spacing
         warper = AffineWarper(self.pair.moving.tensor, self.matrix, self.pair.fixed.grid.shape, 2)
         maps = [local_correlation(warper(field), head) for field in (torch.zeros_like(coarse), coarse)]
         likeness = [float(values[head > 0.05].mean()) for values in maps]

@@ -75,7 +75,7 @@ def fitting_network(image: sitk.Image, prepared: PreparedImage) -> PreparedImage
     """
     if float(prepared.grid.spacing.max()) > FINEST_SPACING * (1.0 + SPACING_TOLERANCE):
         return prepare_for_network(image, "the image").to(prepared.tensor.device)
-    return prepared.extended(FACTOR * SLSFGRNetwork.size_multiple)
+    return prepared.pad_to_multiple(FACTOR * SLSFGRNetwork.size_multiple)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from functools import partial
 
 import torch
 
-from ..spatial.blockwise import in_slabs
-from ..spatial.fields import downsample, extended, resize_image, smooth
+from ..spatial.blockwise import apply_blockwise
+from ..spatial.fields import downsample, pad_to_multiple, resize_image, smooth
 from .intensity_model import TYPICAL, StructureBrightness, log_likelihood
 
 TISSUES = tuple(TYPICAL)
@@ -58,7 +58,7 @@ def tissue_maps(
     means = _means_nearby(searched, mean, variance, REACH_MM / (block * spacing))
     margin = _averaged(deep, block, MARGIN_MM / (block * spacing)).mul_(MARGIN_SLOPE).clamp_(max=1.0)
     nearby = _resized(torch.cat([means, margin], dim=1), image.shape[2:], block)
-    return in_slabs(partial(_maps, fluid=mean[0], variance=variance), image, deep, nearby)
+    return apply_blockwise(partial(_maps, fluid=mean[0], variance=variance), image, deep, nearby)
 
 
 def _maps(
@@ -102,7 +102,7 @@ def _posterior(image: torch.Tensor, fluid: torch.Tensor, solid: torch.Tensor, va
 
 def _averaged(volume: torch.Tensor, factor: int, blur: float) -> torch.Tensor:
     """The volume on blocks of ``factor`` voxels a side, blurred by a Gaussian of ``blur`` blocks."""
-    return smooth(downsample(extended(volume, factor, mode="constant"), factor), blur)
+    return smooth(downsample(pad_to_multiple(volume, factor, mode="constant"), factor), blur)
 
 
 def _resized(blocks: torch.Tensor, shape: torch.Size, factor: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ import torch
 SLAB_VALUES = 2**19
 
 
-def in_slabs(function: Callable[..., torch.Tensor], *volumes: torch.Tensor, across: int = 2) -> torch.Tensor:
+def apply_blockwise(function: Callable[..., torch.Tensor], *volumes: torch.Tensor, across: int = 2) -> torch.Tensor:
     """What a function gives for whole volumes, worked out slab by slab where that is faster.
 
     :param function: of tensors to a tensor, in which no two positions of the axis ``across`` have to do with each
@@ -40,12 +40,12 @@ def in_slabs(function: Callable[..., torch.Tensor], *volumes: torch.Tensor, acro
     return found
 
 
-def along_each_axis(function: Callable[..., torch.Tensor], volume: torch.Tensor) -> torch.Tensor:
+def apply_along_each_axis(function: Callable[..., torch.Tensor], volume: torch.Tensor) -> torch.Tensor:
     """Apply a filter of lines along one of the last three axes after the other, slab by slab.
 
     :param function: of a volume and ``axis``, which leaves its shape as it is.
     :param volume: (B, C, D, H, W).
     """
     for axis in (2, 3, 4):
-        volume = in_slabs(partial(function, axis=axis), volume, across=3 if axis == 2 else 2)
+        volume = apply_blockwise(partial(function, axis=axis), volume, across=3 if axis == 2 else 2)
     return volume

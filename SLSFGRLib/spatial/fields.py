@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from .blockwise import along_each_axis, in_slabs
+from .blockwise import apply_along_each_axis, apply_blockwise
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
@@ -75,7 +75,7 @@ def compose_with_step(field: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """
     for axis in (2, 3, 4):
         along = step[:, axis - 2 : axis - 1]
-        field = in_slabs(partial(_stepped, axis=axis), field, along, across=3 if axis == 2 else 2)
+        field = apply_blockwise(partial(_stepped, axis=axis), field, along, across=3 if axis == 2 else 2)
     return field
 
 
@@ -124,7 +124,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
         # While most voxels are open, all are visited: in a list each takes twice as long.
         inverse -= miss
         miss = compose(field, inverse)
-    inverse, residual = inverse[0].flatten(1), lengths(miss)[0].flatten()
+    inverse, residual = inverse[0].flatten(1), vector_norms(miss)[0].flatten()
     open_voxels = torch.nonzero(residual > tolerance).flatten()
     places, found, miss = (
         volume.flatten(1)[:, open_voxels] for volume in (voxel_grid(shape, field.device)[0], inverse, miss[0])
@@ -135,7 +135,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
         found = found - (1.0 if iteration < WHOLE_STEPS else 0.5) * miss
         inverse[:, open_voxels] = found
         miss = found + sample(field, (places + found).view(1, 3, -1, 1, 1)).view(3, -1)
-        length = lengths(miss[None])[0]
+        length = vector_norms(miss[None])[0]
         residual[open_voxels] = length
         kept = torch.nonzero(length > tolerance).flatten()
         open_voxels, places, found, miss = open_voxels[kept], places[:, kept], found[:, kept], miss[:, kept]
@@ -162,7 +162,7 @@ def downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
     return functional.avg_pool3d(image, factor) if factor > 1 else image
 
 
-def extended(volume: torch.Tensor, multiple: int, mode: str = "replicate") -> torch.Tensor:
+def pad_to_multiple(volume: torch.Tensor, multiple: int, mode: str = "replicate") -> torch.Tensor:
     """(B, C, D, H, W) with something beyond its far ends, to sizes that are multiples of a number.
 
     :param mode: ``replicate`` to continue the edges, ``constant`` for zeros.
@@ -203,7 +203,7 @@ def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights = (weights / weights.sum()).tolist()
-    return along_each_axis(partial(_filtered, weights=weights), volume)
+    return apply_along_each_axis(partial(_filtered, weights=weights), volume)
 
 
 def _filtered(volume: torch.Tensor, axis: int, weights: list[float]) -> torch.Tensor:
@@ -223,7 +223,7 @@ def pad_axis(volume: torch.Tensor, axis: int, amount: int, mode: str = "constant
     return functional.pad(volume, widths, mode=mode)
 
 
-def lengths(vectors: torch.Tensor) -> torch.Tensor:
+def vector_norms(vectors: torch.Tensor) -> torch.Tensor:
     """The length of each vector, (B, 3, ...) to (B, ...); PyTorch's norm along this axis takes ten times as long."""
     return vectors.square().sum(dim=1).sqrt_()
 

@@ -8,7 +8,7 @@ from itertools import product
 
 import torch
 
-from ..spatial.fields import central_differences, integrate, lengths, resize_image, voxel_grid
+from ..spatial.fields import central_differences, integrate, resize_image, vector_norms, voxel_grid
 from .label_maps import SPACING, LabelMap
 from .poses import Pose
 from .rng import smooth_noise, uniform
@@ -84,6 +84,6 @@ def _random_diffeomorphism(
     for scale in SCALES_MM:
         weight = uniform(generator)
         velocity += weight * smooth_noise(generator, coarse, 3, scale / COARSE_MM, velocity.device)
-    velocity *= synthesis.deformation_mm * uniform(generator) / lengths(velocity).max()
+    velocity *= synthesis.deformation_mm * uniform(generator) / vector_norms(velocity).max()
     step = step.view(1, 3, 1, 1, 1)
     return integrate(velocity / step, steps=5) * step

@@ -61,7 +61,7 @@ def prepared(images):
 
 def seen(prepared, matrix=None):
     """What a network without a fault would see in a prepared image."""
-    grid = prepared.extended(16).grid
+    grid = prepared.pad_to_multiple(16).grid
     places = np.stack(np.meshgrid(*map(np.arange, grid.coarsened(2).shape), indexing="ij"), axis=-1)
     points = places @ grid.coarsened(2).matrix[:3, :3].T + grid.coarsened(2).matrix[:3, 3]
     if matrix is not None:
@@ -70,7 +70,7 @@ def seen(prepared, matrix=None):
     for centre, channel in zip(CENTRES, CHANNELS, strict=True):
         labels[np.linalg.norm(points - centre, axis=-1) < 11] = channel
     logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(labels), 31).movedim(-1, 0)[None].float()
-    return Segmentation(logits, prepared.extended(16))
+    return Segmentation(logits, prepared.pad_to_multiple(16))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import torch
 
 from SLSFGRLib.losses.lncc import LocalCorrelationGradient, box_sum
 from SLSFGRLib.spatial import blockwise as slabs
-from SLSFGRLib.spatial.blockwise import in_slabs
+from SLSFGRLib.spatial.blockwise import apply_blockwise
 from SLSFGRLib.spatial.fields import smooth
 
 SHAPE = (11, 13, 9)
@@ -28,7 +28,7 @@ def test_slabs_are_put_together_in_order_even_if_the_last_is_thinner(thin_slabs,
         thicknesses.append(volume.shape[across])
         return torch.cat([volume * other, other], dim=1)
 
-    found = in_slabs(function, first, second, across=across)
+    found = apply_blockwise(function, first, second, across=across)
     assert len(thicknesses) > 2
     assert sum(thicknesses) == SHAPE[across - 2]
     assert torch.equal(found, torch.cat([first * second, second], dim=1))
@@ -37,19 +37,19 @@ def test_slabs_are_put_together_in_order_even_if_the_last_is_thinner(thin_slabs,
 def test_what_is_changed_in_place_is_changed_everywhere(thin_slabs):
     state = torch.zeros(1, 1, *SHAPE)
     added = noise(1, 1, *SHAPE)
-    in_slabs(lambda volume, total: total.add_(volume), added, state)
+    apply_blockwise(lambda volume, total: total.add_(volume), added, state)
     assert torch.equal(state, added)
 
 
 def test_small_volume_is_taken_whole():
     shapes = []
-    in_slabs(lambda volume: shapes.append(volume.shape) or volume, noise(1, 1, *SHAPE))
+    apply_blockwise(lambda volume: shapes.append(volume.shape) or volume, noise(1, 1, *SHAPE))
     assert shapes == [(1, 1, *SHAPE)]
 
 
 def test_recorded_volume_is_taken_whole_and_has_its_gradient(thin_slabs):
     volume = noise(1, 1, *SHAPE).requires_grad_()
-    in_slabs(torch.square, volume).sum().backward()
+    apply_blockwise(torch.square, volume).sum().backward()
     torch.testing.assert_close(volume.grad, 2 * volume.detach())
 
 
