@@ -1,7 +1,7 @@
 """Measure what each part of the network SL-SFGR contributes: ``python -m benchmarks.ablation --output DIR``.
 
 Every variant is trained for the same number of steps on the same maps and images, once for every seed, and scored on
-the same held-out pairs. At 4 mm, so that the whole table takes a night on two cores. A stopped training is continued.
+the same held-out pairs. At 4 mm, so that the whole table takes a night on two cores.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ VARIANTS = {
 class Training:
     """What all variants have in common.
 
-    :param folder: holds a folder for each training, and the label maps in compact form, which all share.
+    :param maps: folder of the label maps in compact form, which takes a minute to make.
     """
 
     seed: int
     steps: int
-    folder: Path
+    maps: Path
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,11 @@ class Variant:
     name: str
     environment = {"PYTHONPATH": str(ROOT), "SLSFGR_DATA": str(DATA)}  # noqa: RUF012
 
-    def command(self, training: Training, _output: Path) -> list[str]:
+    def command(self, training: Training, output: Path) -> list[str]:
         """Return the command line of one training."""
+        words = map(str, (self.name, training.steps, training.seed, training.maps, output))
         code = "import sys; from benchmarks.ablation import train; train(*sys.argv[1:])"
-        words = self.name, str(training.seed), str(training.steps), str(self.folder(training))
         return [sys.executable, "-P", "-c", code, *words]
-
-    def folder(self, training: Training) -> Path:
-        """Return the folder of one training."""
-        return training.folder / f"{self.name.replace(' ', '_').strip('_+%')}_{training.seed}"
 
 
 def main() -> None:
@@ -80,34 +76,26 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of each training (default: 1500)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant (default: 3)")
     given = parser.parse_args()
-    trainings = {str(seed): Training(seed, given.steps, given.output) for seed in range(given.seeds)}
+    maps = given.output.resolve() / "label_maps"
+    trainings = {str(seed): Training(seed, given.steps, maps) for seed in range(given.seeds)}
     run(given, trainings, "benchmarks.ablation:figures", Variant)
 
 
-def train(name: str, seed: str, steps: str, folder: str) -> None:
-    """Train a variant to its last step, from its checkpoint if there is one."""
+def train(name: str, steps: str, seed: str, maps: str, output: str) -> None:
+    """Train a variant to its last step."""
     from SLSFGRLib.runtime.process import set_up_process
 
     set_up_process()
-    from SLSFGRLib.training.trainer import CHECKPOINT, Trainer
+    from SLSFGRLib.training.trainer import Trainer
 
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    # To bring the maps into their compact form takes a minute, and is the same for all.
-    maps, shared = place / "label_maps", place.parent / "label_maps"
-    shared.mkdir(exist_ok=True)
-    if not maps.exists():
-        maps.symlink_to(shared.resolve(), target_is_directory=True)
-    trainer = Trainer(recipe(name, int(steps), int(seed)), place)
-    if (place / CHECKPOINT).is_file():
-        trainer.resume()
-    if trainer.step < trainer.recipe.training.steps:
-        trainer.run()
+    Path(maps).mkdir(exist_ok=True)
+    (Path(output) / "label_maps").symlink_to(maps, target_is_directory=True)
+    Trainer(recipe(name, int(steps), int(seed)), Path(output)).run()
 
 
-def figures(training: Training, variant: Variant, _output: Path) -> dict[str, float]:
+def figures(_training: Training, _variant: Variant, output: Path) -> dict[str, float]:
     """Return the validation figures after the last step of a training."""
-    with (variant.folder(training) / "curve.csv").open(newline="", encoding="utf-8") as stream:
+    with (output / "curve.csv").open(newline="", encoding="utf-8") as stream:
         last = list(csv.DictReader(stream))[-1]
     return {figure: float(last[column]) for column, figure in FIGURES.items() if last.get(column)}
 

@@ -80,25 +80,24 @@ class Experiment:
 
 
 def finished(table: Path) -> set[Run]:
-    """Return the runs whose figures are in a table."""
-    if not table.exists():
-        return set()
-    with table.open(newline="", encoding="utf-8") as stream:
-        return {Run(int(row["repeat"]), row["case"], row["system"]) for row in csv.DictReader(stream)}
-
-
-def append(table: Path, run: Run, figures: Mapping[str, float]) -> None:
-    """Add the figures of one run to a table, at once.
+    """Return the runs whose figures are in a table.
 
     :raises SystemExit: the file is another kind of table.
     """
-    is_new = not table.exists()
-    with table.open("a+", newline="", encoding="utf-8") as stream:
-        stream.seek(0)
-        if not is_new and next(csv.reader(stream), None) != COLUMNS:
+    if not table.exists():
+        return set()
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        if rows.fieldnames != COLUMNS:
             raise SystemExit(f"error: {table} has other columns; give another --output.")
-        rows = [COLUMNS] if is_new else []
-        csv.writer(stream).writerows([*rows, *([*run, name, f"{value:.6f}"] for name, value in figures.items())])
+        return {Run(int(row["repeat"]), row["case"], row["system"]) for row in rows}
+
+
+def append(table: Path, run: Run, figures: Mapping[str, float]) -> None:
+    """Add the figures of one run to a table, at once."""
+    header = [] if table.exists() else [COLUMNS]
+    with table.open("a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([*header, *([*run, name, f"{value:.6f}"] for name, value in figures.items())])
 
 
 def arguments(description: str, systems: str) -> argparse.ArgumentParser:

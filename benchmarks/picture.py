@@ -1,8 +1,11 @@
-"""Draw Dice against seconds, ours in red: ``python -m benchmarks.picture DIR PICTURE.png``."""
+"""Draw Dice against seconds, ours in red: ``python -m benchmarks.picture DIR PICTURE.png [GROUP]``.
+
+GROUP is one of cases, such as t2; without it those are drawn that have none.
+"""
 
 from __future__ import annotations
 
-import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -10,17 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from .tables import read
-
-
-def main() -> None:
-    """Draw the picture."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the --output of an experiment")
-    parser.add_argument("picture", type=Path, help="the file to write")
-    parser.add_argument("--group", default="", help="of cases, such as t2 (default: those without a group)")
-    given = parser.parse_args()
-    results = read(given.folder)
-    draw(results[results["group"] == given.group], given.picture)
 
 
 def draw(results: pd.DataFrame, path: Path) -> None:
@@ -51,4 +43,6 @@ def means_on_common_cases(results: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 if __name__ == "__main__":
-    main()
+    folder, path, *group = sys.argv[1:]
+    found = read(Path(folder))
+    draw(found[found["group"] == "".join(group)], Path(path))

@@ -10,7 +10,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from .data import ROOT, TEN_PAIRS, pair_of_brains
 
@@ -30,63 +29,48 @@ WORKER_LOADS = 20.0  # seconds in which the waiting process loads torch
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    pair = pair_of_brains(TEN_PAIRS[0])
-    parser.add_argument("fixed", nargs="?", type=Path, default=pair.fixed)
-    parser.add_argument("moving", nargs="?", type=Path, default=pair.moving)
     parser.add_argument("--mode", default="fast", choices=MODES)
-    arguments = parser.parse_args()
+    pair = pair_of_brains(TEN_PAIRS[0])
     slicer_module.new_scene()
     widget = module.SLSFGRWidget()
     report("panel opens", *timed(widget.setup))
-    volumes = [add_volume(sitk.ReadImage(str(path)), path.name) for path in (arguments.fixed, arguments.moving)]
-    widget.ui.modeComboBox.currentIndex = MODES.index(arguments.mode)
-    widget.ui.fixedVolumeSelector.setCurrentNode(volumes[0])
-    widget.ui.movingVolumeSelector.setCurrentNode(volumes[1])
+    widget.ui.modeComboBox.currentIndex = MODES.index(parser.parse_args().mode)
+    for path, selector in ((pair.fixed, widget.ui.fixedVolumeSelector), (pair.moving, widget.ui.movingVolumeSelector)):
+        selector.setCurrentNode(add_volume(sitk.ReadImage(str(path)), path.name))
     measure_cancel(widget)
     for name in ("first run", "second run, updating the nodes"):
         measure_run(widget, name)
     widget.cleanup()
 
 
-def measure_run(widget: object, name: str) -> None:
-    """Register once and report the panel's share of the time, which is what remains without the engine's."""
-    process_events(WORKER_LOADS)
-    published = record_time(widget, "_publish")
-    begin = time.perf_counter()
-    pressed = timed(widget.ui.registerButton._object.click)
-    process_events(3600.0, until=lambda: widget.ui.registerButton.text == "Register")
-    clock = time.perf_counter() - begin
-    if not published:
-        sys.exit(widget.ui.statusLabel.text)
-    outcome = published.pop()
-    print(f"\n{name}: {widget.ui.resultLabel.text}")
-    report("  press, until the panel answers again", *pressed)
-    report("  publishing into the scene", *outcome)
-    engine = widget.engineSeconds
-    print(f"{'  from the press to nodes, engine left out':<50} {clock - engine:6.2f} s of {clock:.1f} s")
-
-
 def measure_cancel(widget: object) -> None:
     """Cancel in the middle and report the time until the process is gone and the panel ready."""
     widget.ui.registerButton._object.click()
-    process_events(3600.0, until=lambda: widget.ui.progressBar.value > 0)
-    process_events(2.0)
-    begin = time.perf_counter()
+    process_events(until=lambda: widget.ui.progressBar.value > 0)
+    process_events(seconds=2.0)
     widget.ui.registerButton._object.click()
-    process_events(60.0, until=lambda: widget.ui.registerButton.text == "Register")
-    report("Cancel, until the process is gone", time.perf_counter() - begin, float("nan"))
+    report("Cancel, until the process is gone", *timed(lambda: wait_for_end(widget)))
 
 
-def record_time(widget: object, name: str) -> list[tuple[float, float]]:
-    """Return a list that each call of a method adds its time to; note the engine's own seconds, too."""
-    method, taken = getattr(type(widget), name).__get__(widget), []
+def measure_run(widget: object, name: str) -> None:
+    """Register once and report the panel's share of the time, which is what remains without the engine's."""
+    process_events(seconds=WORKER_LOADS)
+    publish, reports, published = type(widget)._publish.__get__(widget), [], []
 
-    def wrapped(result: object) -> None:
-        widget.engineSeconds = result.report["seconds"]["total"]
-        taken.append(timed(lambda: method(result)))
+    def timed_publish(result: object) -> None:
+        reports.append(result.report)
+        published.append(timed(lambda: publish(result)))
 
-    setattr(widget, name, wrapped)
-    return taken
+    widget._publish = timed_publish
+    pressed = timed(widget.ui.registerButton._object.click)
+    waited, processor = timed(lambda: wait_for_end(widget))
+    if not published:
+        sys.exit(widget.ui.statusLabel.text)
+    print(f"\n{name}: {widget.ui.resultLabel.text}")
+    report("  press, until the panel answers again", *pressed)
+    report("  publishing into the scene", *published[0])
+    whole = pressed[0] + waited
+    report("  from the press to nodes, engine left out", whole - reports[0]["seconds"]["total"], processor)
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -96,7 +80,12 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def process_events(seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+def wait_for_end(widget: object) -> None:
+    """Process events until the panel is ready for another run."""
+    process_events(until=lambda: widget.ui.registerButton.text == "Register")
+
+
+def process_events(seconds: float = 3600.0, until: Callable[[], bool] = lambda: False) -> None:
     """Process the panel's events for some seconds, or until a condition holds."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end and not until():

@@ -22,14 +22,14 @@ class System:
     """A program that registers a pair or segments a brain.
 
     :param script: file in ``peers``, or None for our own command.
-    :param options: passed on as they are.
+    :param options: of the script or command.
     :param reader: how its transform is read, see ``score.read_transform``.
     :param contrasts: the contrasts of the ten pairs that it is run on by default.
     :param checkout: the copy of this repository that our own command is taken from.
     """
 
     script: str | None
-    options: tuple[str, ...]
+    options: str
     reader: str = "itk"
     contrasts: tuple[str, ...] = (SAME,)
     checkout: Path = ROOT
@@ -46,44 +46,32 @@ class System:
         else:
             # -P: what is in the working directory is not imported in place of the checkout.
             words = ["-P", "-m", "SLSFGRLib", *case.words(output), "--quiet"]
-        return [sys.executable, *words, *self.options]
-
-
-def _ants(kind: str, contrasts: tuple[str, ...] = CONTRASTS) -> System:
-    return System("ants_syn.py", (kind,), "ants", contrasts)
-
-
-def _greedy(options: str, contrast: str = SAME) -> System:
-    return System("greedy_ncc.py", tuple(options.split()), "greedy", (contrast,))
-
-
-def _fireants(options: str, contrast: str = SAME) -> System:
-    return System("fireants_greedy.py", tuple(options.split()), "fireants", (contrast,))
+        return [sys.executable, *words, *shlex.split(self.options)]
 
 
 SYSTEMS = {
-    "slsfgr": System(None, (), contrasts=()),
-    "slsfgr-fast": System(None, ("--mode", "fast"), contrasts=CONTRASTS),
-    "slsfgr-standard": System(None, ("--mode", "standard"), contrasts=CONTRASTS),
-    "slsfgr-accurate": System(None, ("--mode", "accurate"), contrasts=CONTRASTS),
+    "slsfgr": System(None, "", contrasts=()),
+    "slsfgr-fast": System(None, "--mode fast", contrasts=CONTRASTS),
+    "slsfgr-standard": System(None, "--mode standard", contrasts=CONTRASTS),
+    "slsfgr-accurate": System(None, "--mode accurate", contrasts=CONTRASTS),
     # The affine part of what "fast" finds.
-    "affine": System(None, ("--mode", "fast"), "affine", ()),
-    "ants-syn": _ants("SyN"),
-    "ants-quick": _ants("antsRegistrationSyNQuick[s]"),
-    "ants-syncc": _ants("SyNCC"),
-    "ants-full": _ants("antsRegistrationSyN[s]", ()),
-    "greedy": _greedy("-m NCC 2x2x2"),
-    "greedy-2-05": _greedy("-m NCC 2x2x2 -s 2vox 0.5vox"),
-    "greedy-3-1": _greedy("-m NCC 2x2x2 -s 3vox 1vox"),
-    "greedy-sv": _greedy("-m WNCC 2x2x2 -sv"),
-    "greedy-nmi": _greedy("--affine NMI -m NMI", T2),
-    "elastix": System("elastix_bspline.py", ("default",), contrasts=CONTRASTS),
-    "elastix-par0035": System("elastix_bspline.py", ("par0035",), contrasts=CONTRASTS),
-    "convex-adam": System("convex_adam.py", (), "convex_adam"),
-    "convex-adam-t2": System("convex_adam.py", ("--affine", "NMI"), "convex_adam", (T2,)),
-    "fireants": _fireants("cc oasis"),
-    "fireants-quick": _fireants("cc quickstart"),
-    "fireants-mi": _fireants("mi quickstart", T2),
+    "affine": System(None, "--mode fast", "affine", ()),
+    "ants-syn": System("ants_syn.py", "SyN", "ants", CONTRASTS),
+    "ants-quick": System("ants_syn.py", "antsRegistrationSyNQuick[s]", "ants", CONTRASTS),
+    "ants-syncc": System("ants_syn.py", "SyNCC", "ants", CONTRASTS),
+    "ants-full": System("ants_syn.py", "antsRegistrationSyN[s]", "ants", ()),
+    "greedy": System("greedy_ncc.py", "-m NCC 2x2x2", "greedy"),
+    "greedy-2-05": System("greedy_ncc.py", "-m NCC 2x2x2 -s 2vox 0.5vox", "greedy"),
+    "greedy-3-1": System("greedy_ncc.py", "-m NCC 2x2x2 -s 3vox 1vox", "greedy"),
+    "greedy-sv": System("greedy_ncc.py", "-m WNCC 2x2x2 -sv", "greedy"),
+    "greedy-nmi": System("greedy_ncc.py", "--affine NMI -m NMI", "greedy", (T2,)),
+    "elastix": System("elastix_bspline.py", "default", contrasts=CONTRASTS),
+    "elastix-par0035": System("elastix_bspline.py", "par0035", contrasts=CONTRASTS),
+    "convex-adam": System("convex_adam.py", "", "convex_adam"),
+    "convex-adam-t2": System("convex_adam.py", "--affine NMI", "convex_adam", (T2,)),
+    "fireants": System("fireants_greedy.py", "cc oasis", "fireants"),
+    "fireants-quick": System("fireants_greedy.py", "cc quickstart", "fireants"),
+    "fireants-mi": System("fireants_greedy.py", "mi quickstart", "fireants", (T2,)),
 }
 
 
@@ -91,10 +79,10 @@ def system(specification: str) -> System:
     """Return a system by the words that the user has given.
 
     :param specification: ``NAME[@CHECKOUT] [OPTION ...]``: a key of :data:`SYSTEMS`; for ours, another checkout of
-        this repository to run; further options of the command.
+        this repository to run, without spaces in its path; further options.
     :raises SystemExit: there is no such system or checkout.
     """
-    place, *options = shlex.split(specification)
+    place, _, options = specification.partition(" ")
     name, _, checkout = place.partition("@")
     if name not in SYSTEMS:
         raise SystemExit(f"error: there is no system {name!r}; use some of {', '.join(SYSTEMS)}.")
@@ -102,4 +90,4 @@ def system(specification: str) -> System:
     if checkout and (listed.script or not (Path(checkout) / "SLSFGRLib").is_dir()):
         raise SystemExit(f"error: {place}: after @ give, for a mode of SLSFGR, a folder that holds SLSFGRLib.")
     folder = Path(checkout).resolve() if checkout else ROOT
-    return replace(listed, options=(*listed.options, *options), checkout=folder)
+    return replace(listed, options=f"{listed.options} {options}", checkout=folder)

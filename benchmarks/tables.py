@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -21,15 +21,6 @@ HEADINGS = {
     "cpu_seconds": ("CPU seconds", 1),
     "memory_gb": ("peak GB", 2),
 }
-
-
-def main() -> None:
-    """Write the tables again and print all of them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the --output of an experiment")
-    folder = parser.parse_args().folder
-    write_tables(folder)
-    print((folder / "tables.md").read_text(encoding="utf-8"))
 
 
 def write_tables(folder: Path) -> str:
@@ -97,4 +88,4 @@ def _text(value: float, decimals: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print(write_tables(Path(sys.argv[1])))

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from phantoms import empty_image, filled
 
 from benchmarks.data import ROOT, Pair
-from benchmarks.experiment import Experiment, Run, append, finished
+from benchmarks.experiment import Experiment, Run, finished
 from benchmarks.processes import RunError, isolated, timed
 from benchmarks.systems import SYSTEMS, System, system
 
@@ -41,7 +41,7 @@ def shifting(tmp_path):
     """Return a system that shifts the moving image by so many mm; it fails if that is no number."""
     script = tmp_path / "shifting.py"
     script.write_text(SHIFTING)
-    return lambda shift: System(str(script), (shift,))
+    return lambda shift: System(str(script), shift)
 
 
 def printed_by(code):
@@ -78,18 +78,18 @@ def test_systems_take_turns_case_by_case(tmp_path):
     assert len(runs) == 8
 
 
-def test_a_table_of_another_kind_is_not_appended_to(tmp_path):
+def test_a_table_of_another_kind_is_refused(tmp_path):
     (tmp_path / "results.csv").write_text("contrast,repeat,system\n")
     with pytest.raises(SystemExit, match="other columns"):
-        append(tmp_path / "results.csv", Run(1, "a", "b"), {"dice": 0.5})
+        finished(tmp_path / "results.csv")
 
 
 def test_another_checkout_runs_its_own_code(pair, tmp_path):
-    library = tmp_path / "old version" / "SLSFGRLib"
+    library = tmp_path / "old-version" / "SLSFGRLib"
     library.mkdir(parents=True)
     (library / "__init__.py").touch()
     (library / "__main__.py").write_text("import sys; print(__file__); print(*sys.argv[1:])")
-    old = system(f"slsfgr-fast@'{library.parent}' --model m.pt")
+    old = system(f"slsfgr-fast@{library.parent} --model m.pt")
     with (tmp_path / "log").open("w") as log:
         timed(old.command(pair, tmp_path), log, 1, old.environment)
     place, words = (tmp_path / "log").read_text().splitlines()
