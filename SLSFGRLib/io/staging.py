@@ -107,10 +107,7 @@ def _require_space(staging: Path, output: Path | None = None) -> None:
     """Raise an error if the disk is full: not every writer of SimpleITK does, and the files are then incomplete."""
     probe = staging / ".probe"
     try:
-        with probe.open("wb") as stream:
-            stream.write(bytes(PROBE))
-            stream.flush()
-            os.fsync(stream.fileno())
+        probe.write_bytes(bytes(PROBE))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(output or probe)) from error
     finally:
@@ -132,7 +129,7 @@ def _is_running(process: int) -> bool:
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # It is another user's.
