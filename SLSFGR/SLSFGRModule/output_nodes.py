@@ -87,8 +87,8 @@ def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
 def _outputs(result, fixedVolumeNode, movingVolumeNode):
     """List the parts of a result, segmentations first: an unknown label is found before a selected node is changed."""
     ofFixed, ofMoving = (fixedVolumeNode, movingVolumeNode), (movingVolumeNode, fixedVolumeNode)
-    nodes = {"fixed": fixedVolumeNode, "moving": movingVolumeNode}
-    columns = [(nodes[role].GetName(), volumes) for role, volumes in result.report.get("volumes_ml", {}).items()]
+    titles = _columnTitles(fixedVolumeNode, movingVolumeNode)
+    columns = [(titles[role], volumes) for role, volumes in result.report.get("volumes_ml", {}).items()]
     return [
         _Output("fixedSegmentationNode", result.fixed_labels, _fillSegmentation, *ofFixed),
         _Output("movingSegmentationNode", result.moving_labels, _fillSegmentation, *ofMoving),
@@ -98,6 +98,14 @@ def _outputs(result, fixedVolumeNode, movingVolumeNode):
         _Output("jacobianVolumeNode", result.jacobian, _fillJacobian, *ofFixed),
         _Output("warpedVolumeNode", result.warped, _fillWarped, *ofMoving),
     ]
+
+
+def _columnTitles(fixedVolumeNode, movingVolumeNode):
+    """Return the volumes' names, made different where they are the same: a table has one column of each name."""
+    fixed, moving = (node and node.GetName() for node in (fixedVolumeNode, movingVolumeNode))
+    if fixed == moving:
+        fixed, moving = _("{name}, fixed").format(name=fixed), _("{name}, moving").format(name=moving)
+    return {"fixed": fixed, "moving": moving}
 
 
 def _nodeName(fieldName, fixedVolumeNode, movingVolumeNode):

@@ -183,6 +183,14 @@ def test_table_holds_the_volumes_of_both_brains_in_ml(axial_pair):
         assert columns[2].GetValue(row) == pytest.approx(milliliters)
 
 
+def test_volumes_of_two_brains_of_one_name_are_both_in_the_table(axial_pair):
+    for node in axial_pair:
+        node.SetName("T1")
+    table = register(axial_pair).volumesTableNode.GetTable()
+    titles = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
+    assert titles == ["Structure", "T1, fixed (mL)", "T1, moving (mL)"]
+
+
 def test_transforms_know_which_volume_they_take_to_which(axial_pair):
     fixed, moving = axial_pair
     nodes = register(axial_pair)
