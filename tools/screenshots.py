@@ -61,7 +61,7 @@ def main() -> None:
     save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
     save(comparison(widget, before), "compare.png")
     widget.ui.checkerboardCheckBox.checked = False
-    widget.ui.fadeSlider.value = 50
+    widget.ui.fadeSlider.value = 100
     show_segmentations(widget, True)
     save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), "SLSFGR.png")
     others = {name: states[name] for name in ("Advanced", "Cancelled", "A problem")}
