@@ -21,7 +21,7 @@ class Runner(Protocol):
     def cancel(self) -> None:
         """End the job; a later :meth:`poll` reports its end."""
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """End the job, and call no callback any more."""
 
 

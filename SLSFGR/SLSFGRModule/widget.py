@@ -233,7 +233,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _abandonRun(self):
         """End a run, if there is one, and clear the messages of the last."""
-        self.runner.abandon()
+        self.runner.discard()
         self._showRunning(False)
         self._say()
 

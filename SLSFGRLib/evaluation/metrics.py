@@ -1,7 +1,7 @@
-"""How good a registration is, judged by label maps and by the transform itself.
+"""Evaluate a registration by label maps and by its transform: Dice, surface distances, Jacobians, folding.
 
-All distances are in mm and all Jacobians of the transform in space: where the voxels lie, how far apart
-they are and which way their axes run does not change a figure.
+Distances are in mm and Jacobians are those of the transform in space: no figure depends on the position, spacing or
+direction of the voxel grid.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OVERLAP_SAMPLES = 48
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Overlap, distance and folding of one registration.
+    """The overlap, distances and folding of one registration.
 
     :param dice: label to Dice coefficient, 0 to 1, for every label in either map.
     :param surface_distance_95: label to 95 % surface distance in mm; only labels present in both maps.
@@ -41,17 +41,17 @@ class Evaluation:
 
     @property
     def mean_dice(self) -> float:
-        """Mean over the labels, each counting alike."""
+        """Return the mean over the labels, equally weighted."""
         return float(np.mean(list(self.dice.values())))
 
     @property
     def mean_surface_distance_95(self) -> float:
-        """Mean over the labels in mm; not a number if no label is in both maps."""
+        """Return the mean over the labels in mm; not a number if no label is in both maps."""
         return float(np.mean(list(self.surface_distance_95.values()) or [np.nan]))
 
 
 def evaluate(fixed_labels: sitk.Image, moving_labels: sitk.Image, transform: sitk.Transform) -> Evaluation:
-    """Carry the moving labels over and compare them with the fixed ones.
+    """Warp the moving labels and compare them with the fixed ones.
 
     :param transform: points of the fixed image to points of the moving image, LPS mm.
     """
@@ -68,7 +68,7 @@ def evaluate(fixed_labels: sitk.Image, moving_labels: sitk.Image, transform: sit
 
 
 def dice_by_label(first: np.ndarray, second: np.ndarray) -> dict[int, float]:
-    """Twice the overlap over the sum of the sizes, for every label but 0 in either array."""
+    """Return the Dice coefficient, ``2 |A and B| / (|A| + |B|)``, of every label but 0 in either array."""
     first, second = first.ravel().astype(np.int64), second.ravel().astype(np.int64)
     count = int(max(first.max(), second.max())) + 1
     in_first, in_second = np.bincount(first, minlength=count), np.bincount(second, minlength=count)
@@ -78,7 +78,7 @@ def dice_by_label(first: np.ndarray, second: np.ndarray) -> dict[int, float]:
 
 
 def surface_distances_95(first: sitk.Image, second: sitk.Image) -> dict[int, float]:
-    """The 95th percentile of the distance from surface to surface, in mm, the larger of both directions.
+    """Return the 95th percentile of the distance between surfaces in mm, the larger of both directions.
 
     :param first: a label map.
     :param second: another on the same grid.
@@ -97,7 +97,7 @@ def surface_distances_95(first: sitk.Image, second: sitk.Image) -> dict[int, flo
 
 
 def _boxes_by_label(labels: sitk.Image) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """First and one-past-last array index of each label's box."""
+    """Return the first and one-past-last array index of each label's bounding box."""
     shapes = sitk.LabelShapeStatisticsImageFilter()
     shapes.Execute(sitk.Cast(labels, sitk.sitkInt32))
     boxes = {}
@@ -115,7 +115,7 @@ def _surface_distance_95(first: np.ndarray, second: np.ndarray, grid: Grid) -> f
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
-    """The voxels of a mask that touch the outside by a face; the mask must not reach the array's edge."""
+    """Return the voxels of a mask with a face on its outside; the mask must not reach the array's edge."""
     inner = mask.copy()
     for axis in range(3):
         for shift in (-1, 1):
@@ -124,18 +124,18 @@ def _surface(mask: np.ndarray) -> np.ndarray:
 
 
 def _distance_to(surface: np.ndarray, grid: Grid) -> np.ndarray:
-    """Distance in mm of each voxel from the nearest surface voxel's centre."""
+    """Return the distance in mm of each voxel from the nearest surface voxel's centre."""
     image = image_from_array(surface.astype(np.uint8), grid)
     distance = sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True)
     return np.maximum(sitk.GetArrayFromImage(distance), 0.0)
 
 
 def jacobian_determinants(transform: sitk.Transform, grid: Grid) -> np.ndarray:
-    """Determinant of the derivative of a transform at every voxel, in space.
+    """Return the Jacobian determinant of a transform at every voxel, in space.
 
-    Central differences between neighbouring voxels, one-sided at the edges. Both the points and the steps
-    between them are in LPS mm, so the direction of the grid's axes cancels; ITK's
-    ``DisplacementFieldJacobianDeterminant`` leaves it out and reports folds on flipped grids.
+    Differences are central, at the edges one-sided. Both the points and the steps between them are in LPS mm, so the
+    direction of the grid's axes cancels; ITK's ``DisplacementFieldJacobianDeterminant`` leaves it out and reports folds
+    on flipped grids.
     """
     points = torch.from_numpy(mapped_points(transform, grid)).movedim(-1, 0)[None]
     columns = torch.gradient(points, dim=(2, 3, 4))

@@ -9,6 +9,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 
+# Of the image files that are recognised by name.
+IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SMALLEST_SIZE = 8
 # Limits in mm that no image of a head exceeds, unless its header is in other units than mm.
 LARGEST_SPACING = 50.0

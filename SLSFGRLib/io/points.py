@@ -1,10 +1,10 @@
-"""Point lists: comma-separated tables, and the .fcsv and .mrk.json files of Slicer.
+"""Read and write point lists: comma-separated tables, and Slicer's .fcsv and .mrk.json files.
 
-In memory positions are LPS millimetres, whatever the file says. A list written in the format it was read in
-keeps everything but the positions: labels, identifiers, display, other columns, points without a position.
+In memory positions are in LPS mm, whatever the file uses. A list written in the format it was read from keeps
+everything but the positions: labels, identifiers, display, other columns, points without a position.
 
-Which way to send points is the caller's affair. An ITK registration transform takes points of the fixed
-image to points of the moving image, the opposite of what warping does to images.
+The caller chooses the direction of the transform: an ITK registration transform maps points of the fixed image to
+points of the moving image, the opposite of what warping does to images.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import numpy as np
 from ..errors import InputError
 
 FORMATS = (".csv", ".fcsv", ".mrk.json")
-# By what names the coordinates' systems go in Slicer's files; the numbers are those of older versions.
+# The coordinate systems in Slicer's files; older versions write numbers.
 _TO_LPS = {"LPS": (1.0, 1.0, 1.0), "1": (1.0, 1.0, 1.0), "RAS": (-1.0, -1.0, 1.0), "0": (-1.0, -1.0, 1.0)}
 # ANTs writes x,y,z in LPS; Slicer exports l,p,s or r,a,s.
 _CSV_COLUMNS = {("x", "y", "z"): "LPS", ("l", "p", "s"): "LPS", ("r", "a", "s"): "RAS"}
 _FCSV_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
-# Slicer writes the state of a position after the named columns: 0 not placed yet, 3 skipped by the user.
+# Slicer writes the state of a position after the named columns: 0 is not placed yet, 3 is skipped by the user.
 _FCSV_STATUS_COLUMN = 14
 _FCSV_WITHOUT_POSITION = ("0", "3")
 _MARKUPS_WITHOUT_POSITION = ("undefined", "missing")
-# These carry a centre, axes and sizes beside their control points, which would no longer agree with them.
+# These also hold a centre, axes and sizes, which would no longer agree with moved control points.
 _MARKUPS_BOXES = ("ROI", "Plane")
 
 
 @dataclass(frozen=True)
 class PointList:
-    """Positions, and the file that they came from.
+    """Positions and labels of points, with the file that they were read from.
 
     :param positions: (N, 3) LPS mm, only of the points that have a position.
     :param labels: N names.
@@ -48,7 +48,7 @@ class PointList:
     _document: _Table | _Markups
 
     def with_positions(self, positions: np.ndarray) -> PointList:
-        """Return the same points elsewhere.
+        """Return the same points with other positions.
 
         :param positions: (N, 3) LPS mm, in the order of ``self.positions``.
         """
@@ -58,25 +58,25 @@ class PointList:
         return replace(self, positions=positions)
 
     def write(self, path: str | Path) -> None:
-        """Write in the format that the name's ending asks for.
+        """Write in the format of the name's ending.
 
-        In another format than that of the file read, a .csv or .mrk.json, only positions and labels are kept.
+        If that is not the format of the file that was read, only positions and labels are written.
 
-        :raises InputError: the ending is not one of :data:`FORMATS`, or .fcsv, which Slicer is giving up,
-            is asked for a list read from another format.
+        :raises InputError: the ending is not one of :data:`FORMATS`, or it is .fcsv, which Slicer is giving up, for a
+            list read from another format.
         """
         wanted = _format_of(path)
         document = self._document
         if wanted != document.format:
             document = _new_document(wanted, self.labels, path)
         text = document.text(self.positions)
-        # Without newline="" Windows would write line ends that Slicer's JSON schema does not allow.
+        # Without newline="" Windows writes line ends that Slicer's JSON schema does not allow.
         with open(path, "w", encoding="utf-8", newline="") as stream:
             stream.write(text)
 
 
 def is_point_list(path: str | Path) -> bool:
-    """Tell by its name's ending whether a file is a point list."""
+    """Return whether the ending of a file's name is that of a point list."""
     return str(path).lower().endswith(FORMATS)
 
 
@@ -118,11 +118,11 @@ def _read_text(path: str | Path) -> str:
 class _Table:
     """A comma-separated file.
 
-    :param comments: the lines before the first row, as they stood.
+    :param comments: the lines before the first row, unchanged.
     :param rows: the cells of all rows, header included.
     :param point_rows: the indices of the rows that hold a position.
-    :param columns: where x, y and z are.
-    :param to_lps: what to multiply the file's coordinates by.
+    :param columns: of x, y and z.
+    :param to_lps: factors of the file's coordinates to LPS.
     """
 
     format: str
@@ -135,7 +135,7 @@ class _Table:
     line_end: str
 
     def positions(self, name: str) -> np.ndarray:
-        """Positions of all points, (N, 3) LPS mm."""
+        """Return the positions of all points, (N, 3) LPS mm."""
         cells = [self._cells(row, name) for row in self.point_rows]
         return np.array(cells, dtype=float).reshape(-1, 3) * self.to_lps + 0.0
 
@@ -150,7 +150,7 @@ class _Table:
         return values
 
     def labels(self) -> tuple[str, ...]:
-        """Name of each point, or its number where the table has no labels."""
+        """Return the name of each point, or its number if the table has no labels."""
         if self.label_column is None:
             return tuple(str(number) for number in range(1, len(self.point_rows) + 1))
         return tuple(_cell(self.rows[row], self.label_column) for row in self.point_rows)
@@ -198,7 +198,7 @@ def _read_fcsv(text: str, name: str) -> _Table:
 
 
 def _places(names: tuple[str, ...], header: list[str]) -> tuple[int, ...]:
-    """Where in the header the names are."""
+    """Return the column of each name in the header."""
     return tuple(header.index(name) for name in names)
 
 
@@ -207,7 +207,7 @@ def _label(header: list[str]) -> int | None:
 
 
 def _split_table(text: str, name: str) -> tuple[str, list[list[str]], str]:
-    """Part the comment lines at the top from the rows below, and see how lines end."""
+    """Return the comment lines at the top, the rows below, and the line ending."""
     lines = list(io.StringIO(text, newline=""))
     start = next((index for index, line in enumerate(lines) if not line.startswith("#")), len(lines))
     try:
@@ -218,12 +218,12 @@ def _split_table(text: str, name: str) -> tuple[str, list[list[str]], str]:
 
 
 def _used_rows(rows: list[list[str]]) -> list[int]:
-    """List the rows that are neither empty nor a comment."""
+    """Return the indices of the rows that are neither empty nor a comment."""
     return [index for index, row in enumerate(rows) if any(row) and not row[0].startswith("#")]
 
 
 def _comment(comments: str, key: str) -> str | None:
-    """Find the value of a comment line ``# key = value``."""
+    """Return the value of a comment line ``# key = value``."""
     for line in comments.splitlines():
         found, _, value = line.lstrip("# ").partition("=")
         if found.strip() == key:
@@ -254,12 +254,12 @@ class _Markups:
     format: str = ".mrk.json"
 
     def positions(self, name: str) -> np.ndarray:
-        """Positions of all control points that have one, (N, 3) LPS mm."""
+        """Return the positions of all control points that have one, (N, 3) LPS mm."""
         found = [_position(point, name) * to_lps for point, to_lps in _placed_points(self.content)]
         return np.array(found, dtype=float).reshape(-1, 3) + 0.0
 
     def labels(self) -> tuple[str, ...]:
-        """Name of each control point that has a position."""
+        """Return the name of each control point that has a position."""
         return tuple(str(point.get("label", "")) for point, _ in _placed_points(self.content))
 
     def text(self, positions: np.ndarray) -> str:
@@ -293,12 +293,12 @@ def _check_markup(markup: dict, name: str) -> None:
 
 
 def _system(markup: dict) -> str:
-    """Name the coordinate system of one of a file's markups; like Slicer, take LPS where none is named."""
+    """Return the coordinate system of one of a file's markups; as in Slicer, LPS is the default."""
     return markup.get("coordinateSystem", "LPS")
 
 
 def _placed_points(content: dict) -> Iterator[tuple[dict, tuple[float, ...]]]:
-    """Go through the control points that have a position, each with what to multiply its coordinates by."""
+    """Yield the control points that have a position, each with the factors of its coordinates to LPS."""
     for markup in content["markups"]:
         for point in markup.get("controlPoints", []):
             if "position" in point and point.get("positionStatus") not in _MARKUPS_WITHOUT_POSITION:
@@ -317,7 +317,7 @@ def _position(point: dict, name: str) -> np.ndarray:
 
 
 def _new_document(wanted: str, labels: tuple[str, ...], path: str | Path) -> _Table | _Markups:
-    """Make an empty file of another format than the one read, with room for the labelled points."""
+    """Return an empty document of another format than the one read, with rows for the labelled points."""
     if wanted == ".csv":
         rows = [["x", "y", "z", "label"], *(["", "", "", label] for label in labels)]
         return _Table(".csv", "", rows, list(range(1, len(rows))), (0, 1, 2), _TO_LPS["LPS"], 3, "\n")

@@ -1,4 +1,4 @@
-"""Finding the files that ship with the library: weights, recipes, tables."""
+"""Find the bundled files: weights, template, recipes, label table."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 
 from ..errors import InputError
 
-# The models that ship.
-SEGMENTS = "sl_sfgr"
+# The bundled models: the one that segments and registers, and one for images of different modalities.
+SEGMENTATION_MODEL = "sl_sfgr"
 MULTIMODAL = "multimodal"
-# What stands beside them: no network.
-MEAN_BRAIN = "mean_brain"
+# The population template, which is no network but lies in the same folder.
+TEMPLATE = "mean_brain"
 
 
 def resource_path(*parts: str) -> Path:
-    """The path of a file under ``Resources``.
+    """Return the path of a file under ``Resources``.
 
-    An installed library carries the folder inside itself; in a source checkout it lies beside the library.
+    In an installed library the folder lies inside it; in a source checkout it lies beside it.
     """
     library = Path(__file__).resolve().parents[1]
     installed = library / "Resources"
@@ -25,16 +25,14 @@ def resource_path(*parts: str) -> Path:
 
 
 def model_path(name: str) -> Path:
-    """The file of a model that ships, or of the mean brain."""
+    """Return the path of a bundled model or of the template."""
     return resource_path("Models", f"{name}.pt")
 
 
 def require_intact(path: Path) -> None:
-    """Refuse a file that ships and is not what it was when it was made.
+    """Check a bundled file against its SHA-256, which lies beside it as `sha256sum` writes it.
 
-    Its SHA-256 is noted beside it, as `sha256sum` writes it.
-
-    :raises InputError: it is damaged.
+    :raises InputError: the file is damaged.
     """
     expected = path.with_suffix(".pt.sha256").read_text(encoding="ascii").split()[0]
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
@@ -42,5 +40,5 @@ def require_intact(path: Path) -> None:
 
 
 def can_segment() -> bool:
-    """Whether the weights of the network that segments are installed. Needs no torch."""
-    return model_path(SEGMENTS).is_file()
+    """Return whether the weights of the segmentation model are installed; this needs no torch."""
+    return model_path(SEGMENTATION_MODEL).is_file()

@@ -1,4 +1,4 @@
-"""Reading and writing of ITK transform files."""
+"""Read and write ITK transform files."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .images import IMAGE_ENDINGS
 
 
 def read_transform(path: Path) -> sitk.Transform:
-    """Read a transform of points in LPS mm: .h5, .tfm, .txt, .mat, .xfm or a displacement field image.
+    """Read a transform of points in LPS mm: .h5, .tfm, .txt, .mat, .xfm or an image of displacements.
 
-    :raises InputError: the file is missing, or holds no three-dimensional transform.
+    :raises InputError: the file is missing or holds no three-dimensional transform.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the name.")
     try:
-        transform = _read_field(path) if _is_image(path) else sitk.ReadTransform(str(path))
+        transform = _read_field(path) if path.name.endswith(IMAGE_ENDINGS) else sitk.ReadTransform(str(path))
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as a transform; an ITK transform file is needed.") from error
     if transform.GetDimension() != 3:
@@ -27,12 +28,8 @@ def read_transform(path: Path) -> sitk.Transform:
 
 
 def write_transform(transform: sitk.Transform, path: Path) -> None:
-    """Write a transform; the ending decides the format, ``.h5`` holds every kind."""
+    """Write a transform in the format of the name's ending; ``.h5`` holds every kind."""
     sitk.WriteTransform(transform, str(path))
-
-
-def _is_image(path: Path) -> bool:
-    return path.name.endswith((".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"))
 
 
 def _read_field(path: Path) -> sitk.Transform:
@@ -45,10 +42,10 @@ def _read_field(path: Path) -> sitk.Transform:
 
 
 def transform_parts(transform: sitk.Transform) -> list[np.ndarray | sitk.Image]:
-    """What a transform is composed of, in the order in which ITK keeps it; the last is applied first.
+    """Split a transform into its parts, in ITK's order: the last is applied first.
 
     :returns: 3x4 matrices on LPS points in mm, and displacement fields in LPS mm as vector images of 32-bit floats.
-    :raises TypeError: there is something else in it.
+    :raises TypeError: a part is neither linear nor a displacement field.
     """
     if isinstance(transform, sitk.CompositeTransform):
         count = transform.GetNumberOfTransforms()

@@ -1,4 +1,4 @@
-"""Registering every image of a folder to one image, from file to file."""
+"""Register every image of a folder to one image, from file to file."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from types import ModuleType
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..io.images import read_image
+from ..io.images import IMAGE_ENDINGS, read_image
 from ..io.staging import staged_folder
 from ..report.results import write_results
 from ..runtime.progress import ProgressCallback
 from .job import RegistrationJob
 
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-
 
 @dataclass(frozen=True)
 class FolderCase:
-    """What became of one image of a folder.
+    """The outcome for one image of a folder.
 
     :param path: the moving image.
     :param output: the folder with its results; None if it could not be registered.
-    :param report: figures, as in ``report.json``.
+    :param report: as in ``report.json``.
     :param problem: why it could not be registered, in one sentence.
     """
 
@@ -46,7 +44,7 @@ def register_folder(
 
     An image that cannot be registered does not stop the others.
 
-    :param library: what has ``register``; by default this library.
+    :param library: a module with a function ``register``; this library by default.
     :param options: fields of :class:`SLSFGRLib.jobs.job.RegistrationJob`.
     """
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(IMAGE_ENDINGS))

@@ -1,6 +1,6 @@
-"""Images, transforms and plain values from one process to another, through a folder.
+"""Pass images, transforms and plain values from one process to another through a folder.
 
-Fast rather than compact: nothing is compressed, and displacements travel as 32-bit floats.
+Fast rather than compact: nothing is compressed; displacements are stored as 32-bit floats.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ INDEX = "index.json"
 
 
 def save_values(values: dict[str, object], folder: Path) -> None:
-    """Write named images, transforms and values that JSON knows into a folder, which is made.
+    """Write named images, transforms, matrices and JSON values into a new folder.
 
-    :raises TypeError: a value is of no such kind.
+    :raises TypeError: a value is of another kind.
     """
     folder.mkdir(parents=True)
     index = {name: _saved(value, name, folder) for name, value in values.items()}
@@ -34,7 +34,7 @@ def load_values(folder: Path) -> dict[str, object]:
 
 
 def _saved(value: object, name: str, folder: Path) -> tuple[str, object]:
-    """The kind of a value, and what the index holds for it."""
+    """Write a value; return its kind and its entry in the index."""
     if isinstance(value, sitk.Image):
         sitk.WriteImage(value, str(folder / f"{name}.mha"))
         return "image", f"{name}.mha"

@@ -1,7 +1,7 @@
-"""A job in a process of its own, on the side of whoever starts it; on the other side is :mod:`SLSFGRLib.jobs.worker`.
+"""A job in a child process, seen from its parent; the child runs :mod:`SLSFGRLib.jobs.worker`.
 
-Nothing here waits and no thread is needed: what the process tells goes into files, which :meth:`JobProcess.poll`
-reads. Whoever starts it stays responsive, and a cancel or a crash takes nothing else down.
+Nothing here blocks or needs a thread: the child writes its messages to files, which :meth:`JobProcess.poll` reads. The
+parent stays responsive, and neither a cancel nor a crash of the child affects it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from pathlib import Path
 from ..runtime.progress import ProgressCallback
 from .job import Job, JobResult, save_job
 
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has but one way to end a process
-NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would open a console
-PATIENCE_SECONDS = 2.0
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
+NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # otherwise Windows opens a console
+# How long to wait for a killed process to be gone.
+WAIT_SECONDS = 2.0
 
 
 class JobProcess:
-    """Does one job. The process starts, and loads torch, before the job is given.
+    """A child process that does one job. It starts, and loads torch, before the job is given.
 
     :param temporary: where a folder for the job is made; it is removed when the process has ended.
-    :param command: program and arguments that run the worker, to which that folder is added.
+    :param command: program and arguments that run the worker; the folder is appended to them.
     """
 
     def __init__(self, temporary: Path | str, command: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ class JobProcess:
         with self._messages.path.open("wb") as messages, self._log.path.open("wb") as log:
             return subprocess.Popen(
                 command,
-                stdin=subprocess.PIPE,  # closed when we end, in whatever way; the worker then ends, too
+                stdin=subprocess.PIPE,  # closes when this process ends, for any reason; the worker then ends, too
                 stdout=messages,
                 stderr=log,
                 cwd=Path(__file__).resolve().parents[2],
@@ -55,7 +56,7 @@ class JobProcess:
             )
 
     def is_alive(self) -> bool:
-        """Whether the process has not ended."""
+        """Return whether the process has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(
@@ -65,19 +66,19 @@ class JobProcess:
         on_log: Callable[[str], object],
         on_end: Callable[[JobResult | None, str], object],
     ) -> None:
-        """Do a job. The callbacks are called by :meth:`poll`.
+        """Start a job; :meth:`poll` calls the callbacks.
 
-        :param on_progress: called with the fraction done and a sentence.
-        :param on_log: called with what the process writes to its log.
-        :param on_end: called once, with the result or None, and with what went wrong, in one sentence; empty
-            after a cancel.
+        :param on_progress: called with the fraction done and a message.
+        :param on_log: called with new text of the log.
+        :param on_end: called once, with the result or None, and with what went wrong, in one sentence; the sentence is
+            empty after a cancel.
         """
         self._on_progress, self._on_log, self._on_end = on_progress, on_log, on_end
         save_job(job, self._folder / "unfinished")
         (self._folder / "unfinished").rename(self._folder / "job")
 
     def poll(self) -> None:
-        """Call the callbacks with what is new; to be done some times a second until the end was told."""
+        """Call the callbacks with what is new; call this some times a second until ``on_end`` was called."""
         has_ended = not self.is_alive()
         for message in self._new_messages():
             if "fraction" in message and self._problem is None:
@@ -89,23 +90,23 @@ class JobProcess:
             self._end()
 
     def cancel(self) -> None:
-        """End the process; the next :meth:`poll` that finds it gone tells so."""
+        """Kill the process; the next :meth:`poll` that finds it gone calls ``on_end``."""
         self._new_messages()
         self._problem = ""
         if self._process is None:
             return
         if self._pid is not None and self.is_alive():
-            with contextlib.suppress(OSError):  # it may have ended by itself
+            with contextlib.suppress(OSError):  # it may have ended meanwhile
                 os.kill(self._pid, KILL)
-        self._process.stdin.close()  # ends it if it has not told its number yet, for which a launcher stands
-        self._process.kill()
+        self._process.stdin.close()  # ends the worker, also if its process id is not known yet
+        self._process.kill()  # the launcher's process, where one stands between
 
-    def abandon(self) -> None:
-        """End the process, wait until it is gone, and call nobody any more."""
+    def discard(self) -> None:
+        """Kill the process, wait until it is gone, and call no callback any more."""
         self.cancel()
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE_SECONDS)
+                self._process.wait(WAIT_SECONDS)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _new_messages(self) -> list[dict]:
@@ -130,7 +131,7 @@ class JobProcess:
 
 
 class JobRunner:
-    """Does one job after the other, each in a process of its own. The next one stands by, with torch loaded.
+    """A runner of one job after the other, each in its own process; the next process stands by, with torch loaded.
 
     :param temporary, command: as for :class:`JobProcess`; both may be changed between jobs.
     """
@@ -142,13 +143,13 @@ class JobRunner:
 
     @property
     def is_running(self) -> bool:
-        """Whether a job was started whose end was not told yet."""
+        """Return whether a job was started for which ``on_end`` was not called yet."""
         return self._running is not None
 
     def stand_by(self, ready: bool) -> None:
-        """Have a process ready for the next job, or none."""
+        """Keep a process ready for the next job, or none."""
         if self._standby and not (ready and self._standby.is_alive()):
-            self._standby.abandon()
+            self._standby.discard()
             self._standby = None
         if ready and not self._standby:
             self._standby = JobProcess(self.temporary, self.command)
@@ -160,7 +161,7 @@ class JobRunner:
         on_log: Callable[[str], object],
         on_end: Callable[[JobResult | None, str], object],
     ) -> None:
-        """Do a job, as :meth:`JobProcess.start`. While one is done there is no other."""
+        """Start a job, as :meth:`JobProcess.start` does. Only one runs at a time."""
 
         def end(result: JobResult | None, problem: str) -> None:
             self._running = None
@@ -171,24 +172,24 @@ class JobRunner:
         try:
             process.start(job, on_progress, on_log, end)
         except Exception:  # the disk may be full
-            process.abandon()
+            process.discard()
             raise
         self._running = process
 
     def poll(self) -> None:
-        """Call the callbacks with what is new; to be done some times a second while a job is running."""
+        """Call the callbacks with what is new; call this some times a second while a job is running."""
         if self._running:
             self._running.poll()
 
     def cancel(self) -> None:
-        """End the job that is running; a :meth:`poll` tells when it is gone."""
+        """End the job that is running; a later :meth:`poll` reports its end."""
         if self._running:
             self._running.cancel()
 
-    def abandon(self) -> None:
-        """End the job that is running, wait until it is gone, and tell nobody."""
+    def discard(self) -> None:
+        """End the job that is running, wait until it is gone, and call no callback any more."""
         if self._running:
-            self._running.abandon()
+            self._running.discard()
             self._running = None
 
 
@@ -200,7 +201,7 @@ class _Tail:
         self._place = 0
 
     def new_bytes(self) -> bytes:
-        """What was written since the last call."""
+        """Return what was written since the last call."""
         if not self.path.exists():
             return b""
         with self.path.open("rb") as file:

@@ -1,15 +1,15 @@
-"""Do one job in a process of its own: ``python -m SLSFGRLib.jobs.worker FOLDER``.
+"""Do one job in a child process: ``python -m SLSFGRLib.jobs.worker FOLDER``.
 
-Loads torch, waits for ``FOLDER/job``, and writes ``FOLDER/result``. Who starts the process early need not wait for
-torch. Standard output holds lines of JSON and nothing else:
+Load torch, wait for ``FOLDER/job``, and write ``FOLDER/result``; a parent that starts the process early need not wait
+for torch. Standard output holds lines of JSON and nothing else:
 
-- ``{"pid": 123}``: the first line. A launcher may stand between us and who started us; killing that would
-  leave us running.
+- ``{"pid": 123}``: the first line. The parent may have started a launcher; killing that alone would leave this process
+  running.
 - ``{"fraction": 0.4, "message": "Deforming"}``: progress.
 - ``{"done": true}``, or ``{"error": "what went wrong, for the user"}``: the last line.
 
-Logs and tracebacks go to standard error. When standard input is closed, because whoever started us has ended
-or lost interest, the process removes the folder and ends at once.
+Logs and tracebacks go to standard error. When standard input closes, because the parent has ended or cancelled, the
+process removes the folder and ends at once.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ POLL_SECONDS = 0.01
 
 
 def main(folder: Path) -> int:
-    """Do the job in a folder, as soon as there is one.
+    """Wait for the job in a folder and do it.
 
     :returns: the exit code: 0 done, 1 failed.
     """
-    tell = _sole_writer_to_standard_output()
-    tell(pid=os.getpid())
+    send = _sole_writer_to_standard_output()
+    send(pid=os.getpid())
     threading.Thread(target=_end_with_standard_input, args=(folder,), daemon=True).start()
     set_up_process()
     import_module("SLSFGRLib.registration.pipeline")
     while not (folder / "job").exists():
         time.sleep(POLL_SECONDS)
     try:
-        result = load_job(folder / "job").run(lambda fraction, message: tell(fraction=fraction, message=message))
+        result = load_job(folder / "job").run(lambda fraction, message: send(fraction=fraction, message=message))
         result.save(folder / "result")
     except InputError as error:
-        tell(error=str(error))
+        send(error=str(error))
         return FAILED
     except MemoryError:
-        tell(error="The memory of this computer is not enough for these images; crop or resample them first.")
+        send(error="The memory of this computer is not enough for these images; crop or resample them first.")
         return FAILED
-    tell(done=True)
+    send(done=True)
     return 0
 
 
 def _sole_writer_to_standard_output() -> Callable[..., None]:
-    """Give a function that writes its arguments as a line of JSON; all other output goes to standard error."""
+    """Return a function that writes its arguments as a line of JSON; redirect all other output to standard error."""
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def tell(**message: object) -> None:
+    def send(**message: object) -> None:
         stream.write(json.dumps(message) + "\n")
         stream.flush()
 
-    return tell
+    return send
 
 
 def _end_with_standard_input(folder: Path) -> None:
-    # Read past Python's own buffer, whose lock would be held when the interpreter ends.
+    # Not through Python's buffer, whose lock would be held when the interpreter ends.
     while os.read(0, 1024):
         pass
     shutil.rmtree(folder, ignore_errors=True)
@@ -78,7 +78,7 @@ def _end_with_standard_input(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Nothing is left to clean up, and torch takes its time to end in good order.
+    # Nothing is left to clean up, and an orderly end of torch takes long.
     code = main(Path(sys.argv[1]))
     sys.stderr.flush()
     os._exit(code)

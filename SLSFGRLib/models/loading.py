@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..io.resources import MULTIMODAL, SEGMENTS, model_path, require_intact
+from ..io.resources import MULTIMODAL, SEGMENTATION_MODEL, model_path, require_intact
 from ..preprocessing import PREPARATION
 from .model import FORMAT, Model, ModelSettings, structures_of
 
@@ -32,9 +32,9 @@ def load_model(name: str) -> Model:
         return _read(path)
     if name == LEARNS_ON_A_PAIR:
         return Model.untrained(name)
-    if name in (SEGMENTS, MULTIMODAL):
+    if name in (SEGMENTATION_MODEL, MULTIMODAL):
         return _shipped(name)
-    names = f"{SEGMENTS}, {MULTIMODAL} or {LEARNS_ON_A_PAIR}"
+    names = f"{SEGMENTATION_MODEL}, {MULTIMODAL} or {LEARNS_ON_A_PAIR}"
     raise InputError(f"{name}: there is no such model file; give one, {names}.")
 
 
@@ -43,7 +43,7 @@ def default_model() -> Model:
 
     :raises InputError: this installation has none, or a damaged one.
     """
-    return _shipped(SEGMENTS)
+    return _shipped(SEGMENTATION_MODEL)
 
 
 def _shipped(name: str) -> Model:

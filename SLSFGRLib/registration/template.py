@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..io.resources import MEAN_BRAIN, model_path, require_intact
+from ..io.resources import TEMPLATE, model_path, require_intact
 from ..losses.lncc import local_correlation
 from ..preprocessing import PreparedImage
 from ..segmentation.structures import Structures
@@ -152,7 +152,7 @@ def mean_brain() -> BrainMaps | None:
 
     :raises InputError: it is damaged.
     """
-    path = model_path(MEAN_BRAIN)
+    path = model_path(TEMPLATE)
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""Progress of a long computation, passed on as a fraction and a sentence."""
+"""Report the progress of a long computation as a fraction and a message."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ ProgressCallback = Callable[[float, str], None]
 
 
 class Progress:
-    """Splits one run into named stages, reports how far it has come, and times each stage.
+    """The progress of one run through named stages, and the seconds of each stage.
 
-    :param callback: called with the fraction done, 0 to 1, and what is being done; it may raise
+    :param callback: called with the fraction done, 0 to 1, and the name of the stage; it may raise
         :class:`SLSFGRLib.errors.Cancelled`, or anything else, to stop the run.
-    :param shares: the stages in order, with the share of the whole that each is expected to take.
+    :param shares: the stages in order, with the fraction of the time that each is expected to take.
     """
 
     def __init__(self, callback: ProgressCallback | None, shares: dict[str, float]) -> None:
@@ -25,13 +25,13 @@ class Progress:
         self.seconds: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
-        """Close the stage that runs and begin the named one."""
+        """End the current stage and begin the named one."""
         self._close_stage()
         self._stage = stage
         self.update(0.0)
 
     def update(self, fraction: float) -> None:
-        """Report that this fraction of the running stage is done."""
+        """Report that this fraction of the current stage is done."""
         if self._callback is None:
             return
         names = list(self._shares)
@@ -39,9 +39,9 @@ class Progress:
         self._callback(before + fraction * self._shares[self._stage], self._stage)
 
     def finish(self) -> float:
-        """Close the last stage.
+        """End the last stage.
 
-        :returns: seconds since the progress was made.
+        :returns: seconds since this object was created.
         """
         self._close_stage()
         if self._callback is not None:

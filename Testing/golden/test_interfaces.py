@@ -83,7 +83,7 @@ def by_slicer(images, environment, tmp_path_factory):
     while not ends and time.monotonic() < latest:
         process.poll()
         time.sleep(0.05)
-    process.abandon()
+    process.discard()
     ((result, problem),) = ends
     assert problem == ""
     return result

@@ -78,7 +78,7 @@ def test_a_cancelled_job_ends_within_a_second_with_no_problem_and_no_file(tmp_pa
 def test_an_abandoned_process_is_gone_and_tells_nobody(tmp_path, job):
     process, listener = process_that(tmp_path, "endless"), Listener()
     listener.start(process, job)
-    process.abandon()
+    process.discard()
     assert not process.is_alive()
     assert listener.ends == []
     assert list(tmp_path.iterdir()) == []
@@ -148,7 +148,7 @@ def test_a_cancelled_run_is_told_and_an_abandoned_one_is_not(tmp_path, job):
     listener.wait_for(runner, lambda: listener.ends)
     assert listener.ends == [(None, "")]
     listener.start(runner, job)
-    runner.abandon()
+    runner.discard()
     assert not runner.is_running
     assert listener.ends == [(None, "")]
     assert standing_by(tmp_path) == set()
@@ -162,4 +162,4 @@ def test_a_job_that_cannot_be_handed_over_leaves_no_process(tmp_path, job):
     assert standing_by(tmp_path) == set()
     listener.start(runner, job)
     assert runner.is_running
-    runner.abandon()
+    runner.discard()

@@ -10,7 +10,7 @@ from fake_models import MODEL_SETTINGS, random_model
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table
-from SLSFGRLib.io.resources import MULTIMODAL, SEGMENTS, model_path
+from SLSFGRLib.io.resources import MULTIMODAL, SEGMENTATION_MODEL, model_path
 from SLSFGRLib.models.loading import default_model, load_model
 from SLSFGRLib.models.model import Model, ModelSettings
 
@@ -133,7 +133,7 @@ def test_the_multimodal_model_that_ships_does_not_learn_on_pairs():
 
 
 def test_both_models_that_ship_take_less_than_ten_megabytes():
-    assert sum(path.stat().st_size for path in map(model_path, (SEGMENTS, MULTIMODAL))) < 10e6
+    assert sum(path.stat().st_size for path in map(model_path, (SEGMENTATION_MODEL, MULTIMODAL))) < 10e6
 
 
 @pytest.mark.parametrize("load", [default_model, lambda: load_model("multimodal")])

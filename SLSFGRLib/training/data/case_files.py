@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...io.images import IMAGE_ENDINGS
 
 COLUMNS = ("moving", "fixed", "moving_labels", "fixed_labels")
-IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 LABEL_ENDINGS = (*IMAGE_ENDINGS, ".seg.nrrd", ".csv", ".fcsv", ".mrk.json")
 
 
