@@ -1,4 +1,4 @@
-"""As much of ``slicer.parameterNodeWrapper`` as the module uses: typed access to a node, and binding to widgets."""
+"""A stand-in for ``slicer.parameterNodeWrapper``: typed access to a node, and binding to widgets."""
 # ruff: noqa: N802 - the names are Slicer's
 
 import enum
@@ -14,7 +14,7 @@ PROPERTY = "SlicerParameterName"
 
 
 def parameterNodeWrapper(cls):
-    """Make the annotated names of a class properties that live in a parameter node."""
+    """Turn the annotated names of a class into properties that are stored in a parameter node."""
     hints = typing.get_type_hints(cls)
     for name, kind in hints.items():
         default = getattr(cls, name, None)
@@ -62,7 +62,7 @@ def _initialize(self, parameterNode):
 
 
 def connectGui(self, ui):
-    """Bind every widget that bears the name of a parameter; return a tag for :func:`disconnectGui`."""
+    """Bind every widget that has the name of a parameter; return a tag for :func:`disconnectGui`."""
     bound = {
         widget.property(PROPERTY): widget
         for widget in vars(ui).values()
@@ -106,14 +106,14 @@ def RemoveObserver(self, tag):
 
 
 def _widget_class(kind):
-    """The one class of widgets that Slicer binds to such a parameter."""
+    """Return the class of widgets that Slicer binds to such a parameter."""
     if _is_node(kind):
         return qMRMLNodeComboBox
     return {str: QLineEdit, bool: QCheckBox}.get(kind, QComboBox)
 
 
 class _Connector:
-    """Keeps a parameter and a widget alike."""
+    """Two-way binding of a parameter and a widget."""
 
     def __init__(self, parameters, name, kind, widget):
         self.parameters, self.name, self.kind, self.widget = parameters, name, kind, widget

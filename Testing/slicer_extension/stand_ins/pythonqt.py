@@ -1,4 +1,4 @@
-"""PythonQt's way of speaking to Qt, over PySide6: properties are attributes, signals are named by signature.
+"""A stand-in for PythonQt, over PySide6: properties are attributes, signals are named by signature.
 
 What PythonQt would refuse, or worse, ignore, is refused here: a property, signal or slot that does not exist,
 a property that cannot be written, a value of the wrong type.
@@ -14,7 +14,7 @@ _CLASSES = {}
 
 
 class _Class(type):
-    """Gives constants of the Qt class: ``qt.QProcess.FailedToStart``."""
+    """Access to the constants of the Qt class: ``qt.QProcess.FailedToStart``."""
 
     def __getattr__(cls, name):
         if name.startswith("_") or name == "qt_class":
@@ -56,7 +56,7 @@ class Wrapped(metaclass=_Class):
         return lambda *arguments: wrap(method(*map(unwrap, arguments)))
 
     def connect(self, signature, callback):
-        """Connect a signal named by its signature; unlike PythonQt, say so when there is none."""
+        """Connect a signal named by its signature; unlike PythonQt, raise an error if there is none."""
         own = _own_signals(self._object)
         if signature not in own and signature not in _signatures(self._object.metaObject()):
             raise ValueError(f"{_described(self._object)} has no signal {signature}.")
@@ -103,19 +103,19 @@ def _signal_names(meta):
 
 
 def _own_signals(target):
-    """Signals of stand-ins for Slicer's widgets, whose argument types Qt does not know here."""
+    """Return the signals of the stand-in widgets, whose argument types are unknown to Qt."""
     return getattr(target, "SIGNALS", {})
 
 
 def _accepting_fewer(callback):
-    """PythonQt passes as many arguments as the function takes."""
+    """Pass only as many arguments as the function takes, as PythonQt does."""
     parameters = inspect.signature(callback).parameters.values()
     limit = None if any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters) else len(parameters)
     return lambda *arguments: callback(*map(wrap, arguments[:limit]))
 
 
 def wrap(value):
-    """A Qt object as PythonQt shows it; other values as they are."""
+    """Wrap a Qt object as PythonQt does; return other values unchanged."""
     if isinstance(value, list):
         return [wrap(item) for item in value]
     if not isinstance(value, QtCore.QObject):
@@ -137,7 +137,7 @@ def unwrap(value):
 
 
 def wrapper_class(qt_class):
-    """The class as which PythonQt shows a Qt class."""
+    """Return the wrapper for a Qt class."""
     if qt_class not in _CLASSES:
         _CLASSES[qt_class] = _Class(qt_class.__name__, (Wrapped,), {"qt_class": qt_class})
     return _CLASSES[qt_class]
@@ -156,7 +156,7 @@ class QtModule(types.ModuleType):
 
 
 def ui_loader(custom_classes):
-    """A class ``QUiLoader`` that knows Slicer's widgets and connects what hands on the scene."""
+    """Return a class ``QUiLoader`` that knows Slicer's widgets and makes the connections that pass on the scene."""
 
     class QUiLoader:
         def load(self, file):

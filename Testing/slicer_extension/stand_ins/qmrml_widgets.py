@@ -1,4 +1,4 @@
-"""Slicer's and CTK's widgets that the panel uses, drawn plainly and refusing what the real ones would refuse."""
+"""Stand-ins for the widgets of Slicer and CTK that the panel uses; they refuse what the real ones would refuse."""
 # ruff: noqa: N801, N802, N815 - the names are Slicer's
 
 import re
@@ -23,7 +23,7 @@ PATHS_KEPT = 5
 
 
 class qMRMLWidget(QWidget):
-    """Hands the scene on to those widgets that the .ui file connects."""
+    """A widget that passes the scene on to the widgets that the .ui file connects."""
 
     SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}  # noqa: RUF012
     mrmlSceneChanged = Signal(object)
@@ -38,7 +38,7 @@ class qMRMLWidget(QWidget):
 
 
 class ctkCollapsibleButton(QWidget):
-    """A section with a title that can be closed."""
+    """A section with a title that can be collapsed."""
 
     SIGNALS = {"contentsCollapsed(bool)": "contentsCollapsed"}  # noqa: RUF012
     contentsCollapsed = Signal(bool)
@@ -82,7 +82,7 @@ class ctkCollapsibleButton(QWidget):
 
 
 class ctkPathLineEdit(QWidget):
-    """A line for a path, with those chosen before and a button to browse.
+    """A line for a path, with a list of recent paths and a button to browse.
 
     As in CTK, no signal is sent for a path that no name filter accepts, nor for an emptied line; and where the
     settings hold paths of earlier days, the latest is shown as if it were chosen.
@@ -156,7 +156,7 @@ def scene_nodes(scene):
 
 
 class _NodeList(QComboBox):
-    """What both node selectors share: the scene and the kinds of nodes to list."""
+    """The part that both node selectors share: the scene, and the classes of nodes to list."""
 
     def __init__(self, parent=None):
         super().__init__(parent)
@@ -204,7 +204,7 @@ class _NodeList(QComboBox):
         self._leaving = None
 
     def listed(self):
-        """The nodes of the scene that the selector offers."""
+        """Return the nodes of the scene that the selector lists."""
         nodes = [] if self._scene is None else scene_nodes(self._scene)
         return [node for node in nodes if node is not self._leaving and self.accepts(node)]
 
@@ -230,7 +230,7 @@ class _NodeList(QComboBox):
 
 
 class qMRMLNodeComboBox(_NodeList):
-    """Selects one node or none."""
+    """A selector of one node or none."""
 
     SIGNALS = {"currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged"}  # noqa: RUF012
     currentNodeChanged = Signal(object)
@@ -254,7 +254,7 @@ class qMRMLNodeComboBox(_NodeList):
             self.currentNodeChanged.emit(node)
 
     def addNode(self):
-        """What the entry "Create new ..." does."""
+        """Do what the entry "Create new ..." does."""
         if not self._flags["addEnabled"]:
             raise RuntimeError(f"{self.objectName()} does not create nodes.")
         name = self._scene.GenerateUniqueName(self._texts["baseName"] or "Node")
@@ -279,14 +279,14 @@ class qMRMLNodeComboBox(_NodeList):
             self.currentNodeChanged.emit(self._node)
 
     def removeCurrentNode(self):
-        """What the entry "Delete current ..." does."""
+        """Do what the entry "Delete current ..." does."""
         if not self._flags["removeEnabled"]:
             raise RuntimeError(f"{self.objectName()} does not delete nodes.")
         self._scene.RemoveNode(self._node)
 
 
 class qMRMLCheckableNodeComboBox(_NodeList):
-    """Checks any number of nodes."""
+    """A selector of any number of nodes."""
 
     SIGNALS = {"checkedNodesChanged()": "checkedNodesChanged"}  # noqa: RUF012
     checkedNodesChanged = Signal()

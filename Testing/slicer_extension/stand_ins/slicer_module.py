@@ -1,4 +1,4 @@
-"""What the slicer-core wheel lacks of Slicer, as little of it as the module needs.
+"""Stand-ins for the parts of Slicer that the slicer-core wheel lacks and the module needs.
 
 MRML, VTK and ``slicer.util`` are Slicer's own; the panel is drawn by Qt, without a screen, from its own .ui file.
 """
@@ -40,7 +40,7 @@ PARENT_PROPERTIES = {
 
 
 class ModuleParent:
-    """The object of Slicer's that holds what a module says of itself."""
+    """The object in which Slicer holds a module's title, categories and texts."""
 
     def __setattr__(self, name, value):
         if name not in PARENT_PROPERTIES:
@@ -104,7 +104,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 
 class Application:
-    """As much of ``slicer.app`` as is asked of it."""
+    """The part of ``slicer.app`` that the module uses."""
 
     def __init__(self):
         self.temporaryPath = tempfile.gettempdir()
@@ -131,7 +131,7 @@ class Application:
 
 
 def load(name):
-    """Import a part of the scripted module, with ``slicer`` completed as far as needed."""
+    """Import a part of the scripted module; install the stand-ins first."""
     if not hasattr(slicer, "app"):
         _install()
     return importlib.import_module(name)
@@ -174,7 +174,7 @@ def new_scene():
 
 
 def slice_views():
-    """The nodes that say which volumes the slice views show."""
+    """Return the nodes that hold which volumes the slice views show."""
     count = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")
     return [slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode") for index in range(count)]
 
