@@ -77,3 +77,17 @@ def selectNodes(parameters, nodes):
     with slicer.util.NodeModify(parameters.parameterNode):
         for name, node in nodes.items():
             setattr(parameters, name, node)
+
+
+def outputsToFill(parameters):
+    """Return the outputs to overwrite by the names of their parameters; None where a node is to be created.
+
+    The table and the Jacobian have no selector. A new table is created with new segmentations, a new Jacobian with a
+    new transform: who sets those to be created wants to keep the earlier results.
+    """
+    outputs = selectedNodes(parameters, OUTPUTS)
+    if not outputs["fixedSegmentation"] and not outputs["movingSegmentation"]:
+        outputs["volumesTable"] = None
+    if not outputs["transform"]:
+        outputs["jacobianVolume"] = None
+    return outputs

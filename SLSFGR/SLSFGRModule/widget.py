@@ -15,7 +15,7 @@ from .comparison import canCompare, showComparison
 from .library import TorchInstaller, importLibrary, jobRunner
 from .logic import SLSFGRLogic
 from .output_nodes import RegistrationNodes, publish
-from .parameter_node import INPUTS, OUTPUTS, selectedNodes, selectNodes
+from .parameter_node import INPUTS, OUTPUTS, outputsToFill, selectedNodes, selectNodes
 from .validation import reasonNotToApply, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
 
 POLL_MS = 30
@@ -76,7 +76,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """Stop a run and all observers when the module is reloaded or Slicer ends."""
         self.exit()
-        self._abandonRun()
+        self._discardRun()
         self.removeObservers()
 
     def enter(self):
@@ -129,14 +129,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onNodeRemoved(self, caller, event):
         if self.runner.is_running and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
-            self._abandonRun()
+            self._discardRun()
             self._say(_("The run was cancelled: its volume was removed from the scene."))
         else:
             self._updateButtons()
 
     def _onSceneStartClose(self, caller, event):
         self.exit()
-        self._abandonRun()
+        self._discardRun()
 
     def _onSceneEndClose(self, caller, event):
         if self.parent.isEntered:
@@ -186,7 +186,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if not chosen:  # the user left the module during the installation
                 return
             self._volumes = chosen.fixedVolume, chosen.movingVolume
-            outputs = selectedNodes(chosen, OUTPUTS)
+            outputs = outputsToFill(chosen)
             self._outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
             job = prepare(chosen, *self._volumes)
             self.ui.logTextEdit.clear()
@@ -231,7 +231,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._say(result=importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report))
             self.ui.resultLabel.toolTip = nodes.report["device"]
 
-    def _abandonRun(self):
+    def _discardRun(self):
         """End a run, if there is one, and clear the messages of the last."""
         self.runner.discard()
         self._showRunning(False)

@@ -68,6 +68,28 @@ def test_an_output_that_is_lost_never_gives_way_to_a_node_of_the_user(widget, lo
         assert getattr(widget.logic.getParameterNode(), name) not in users
 
 
+def test_all_earlier_results_are_kept_when_every_output_is_to_be_created(widget):
+    choose_volumes(widget)
+    widget.ui.jacobianCheckBox.checked = True
+    run_to_the_end(widget)
+    earlier = selected_outputs(widget)
+    names = {name: node.GetName() for name, node in earlier.items()}
+    assert len(names) == len(OUTPUTS) + 2  # the table and the Jacobian have no selector
+    for name in OUTPUTS:
+        getattr(widget.ui, f"{name}Selector").setCurrentNode(None)
+    widget.ui.movingVolumeSelector.setCurrentNode(add_volume(small_head(4.0), "T1 2028"))
+    run_to_the_end(widget)
+    assert "Dice" in widget.ui.resultLabel.text
+    assert {name: node.GetName() for name, node in earlier.items()} == names
+    assert all(map(slicer.mrmlScene.IsNodePresent, earlier.values()))
+    assert not set(earlier.values()) & set(selected_outputs(widget).values())
+
+
+def selected_outputs(widget):
+    chosen = widget.logic.getParameterNode()
+    return {name: getattr(chosen, name) for name in (*OUTPUTS, "volumesTable", "jacobianVolume")}
+
+
 def test_an_output_that_is_deleted_while_it_is_computed_is_created_again(widget):
     choose_volumes(widget)
     users = add_nodes_of_the_user()
