@@ -126,7 +126,7 @@ def test_reloading_the_module_or_ending_slicer_in_the_middle_ends_the_run(widget
     assert list(tmp_path.iterdir()) == []
 
 
-def test_leaving_the_panel_lets_the_run_go_on_but_no_idle_process_stand_by(widget, tmp_path):
+def test_leaving_the_panel_keeps_the_run_but_no_standby_process(widget, tmp_path):
     choose_volumes(widget)
     begin(widget)
     widget.exit()

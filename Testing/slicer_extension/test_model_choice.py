@@ -39,7 +39,7 @@ def test_the_bundled_model_is_used_unless_another_is_chosen(earlier_models, widg
 
 
 @pytest.mark.parametrize("typed", ["", "/models/hu.txt", "li_fan"])
-def test_the_model_is_what_the_line_shows_whatever_ctk_thinks_of_it(widget, typed):
+def test_the_model_is_what_the_line_shows_also_where_ctk_sends_no_signal(widget, typed):
     choose_volumes(widget)
     type_model(widget, "/models/hu.pt")
     type_model(widget, typed)

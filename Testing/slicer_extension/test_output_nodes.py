@@ -159,7 +159,7 @@ def test_segments_lie_where_their_labels_are(pair):
         assert node.GetNodeReference(role) is volume
 
 
-def test_a_label_that_the_table_does_not_know_is_refused_and_nothing_is_added(axial_pair, scene):
+def test_an_unknown_label_is_refused_and_nothing_is_added(axial_pair, scene):
     before = scene.GetNumberOfNodes()
     labels = labelled(image_of(axial_pair[0])) + 9000
     with pytest.raises(ValueError, match="does not hold the labels 9000, 9002, 9017, 9053"):
@@ -191,7 +191,7 @@ def test_volumes_of_two_brains_of_one_name_are_both_in_the_table(axial_pair):
     assert titles == ["Structure", "T1, fixed (mL)", "T1, moving (mL)"]
 
 
-def test_transforms_know_which_volume_they_take_to_which(axial_pair):
+def test_transforms_refer_to_the_volumes_that_they_connect(axial_pair):
     fixed, moving = axial_pair
     nodes = register(axial_pair)
     for node, ends in ((nodes.transformNode, (fixed, moving)), (nodes.inverseTransformNode, (moving, fixed))):
@@ -199,7 +199,7 @@ def test_transforms_know_which_volume_they_take_to_which(axial_pair):
         assert node.GetNodeReference(node.GetMovingNodeReferenceRole()) is ends[1]
 
 
-def test_every_node_tells_how_it_came_about(axial_pair):
+def test_every_node_has_its_provenance(axial_pair):
     nodes = register(axial_pair, mode="accurate", jacobian=True)
     made = [node for node in vars(nodes).values() if isinstance(node, slicer.vtkMRMLNode)]
     assert len(made) == 7
@@ -223,7 +223,7 @@ def test_warped_volume_is_shown_as_the_moving_volume_is(axial_pair):
     assert not display.GetAutoWindowLevel()
 
 
-def test_results_stand_beside_their_inputs_in_the_subject_hierarchy(axial_pair, scene):
+def test_results_are_next_to_their_inputs_in_the_subject_hierarchy(axial_pair, scene):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     studies = [hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), name) for name in ("2024", "2026")]
     for study, node in zip(studies, axial_pair, strict=True):
