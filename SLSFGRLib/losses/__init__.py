@@ -1,6 +1,7 @@
-"""How unlike two images are: each measure is a callable ``(warped, fixed) -> scalar``, at least zero.
+"""Losses of images, fields and labels.
 
-Images are (B, 1, D, H, W) with values in [0, 1]; the scalar is a mean over the batch, to be minimised.
+The dissimilarity measures of images in :data:`MEASURES` are callables ``(warped, fixed) -> scalar``: images are
+(B, 1, D, H, W) with values in [0, 1]; the scalar is at least zero, a mean over the batch, and to be minimised.
 """
 
 from .lncc import LocalCorrelation

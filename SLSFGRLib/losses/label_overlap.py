@@ -1,8 +1,8 @@
-"""How unlike corresponding labels are, at several scales: what teaches where intensities cannot (Hu et al. 2018).
+"""The dissimilarity of corresponding labels at several scales, for weak supervision.
 
 Y. Hu, M. Modat et al.: Weakly-supervised convolutional neural networks for multimodal image registration. Medical
 Image Analysis 49, 2018, equation 3: the mean over a set of Gaussians of a measure between two labels, both blurred.
-The wide ones reach labels that do not overlap yet.
+Wide Gaussians have a gradient also for labels that do not overlap yet.
 """
 
 from __future__ import annotations
@@ -15,46 +15,45 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..spatial.fields import downsample, pad_axis
+from .dice import soft_dice
 
 # Standard deviations in voxels.
 SCALES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-# Keeps an empty label from dividing by nothing; in voxels of the full grid.
-EMPTY = 1e-6
-# The logarithm's argument is kept so far from zero.
-LEAST_PROBABILITY = 1e-4
+# Avoids a division by zero for empty labels; in voxels. Two empty labels have a Dice of 1.
+SMOOTHING = 1e-6
+# Smallest argument of the logarithm.
+MIN_PROBABILITY = 1e-4
 
 
-def dice(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """One minus soft Dice, ``2 sum(a b) / sum(a^2 + b^2)`` (Milletari et al. 2016): 0 for equal labels.
+def dice_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return one minus soft Dice, ``2 sum(a b) / sum(a^2 + b^2)`` (Milletari et al. 2016): 0 for equal labels.
 
-    With ``sum(a + b)`` below the line, as in the paper's own code, even equal labels are far from a Dice of one when
-    a wide Gaussian has made them faint, and the wide scales of small labels would count for nothing.
+    With the denominator ``sum(a + b)``, as in the code of Hu et al., even equal labels have a Dice far below 1 once a
+    wide Gaussian has made them faint, and small labels would have no effect at wide scales.
 
     :param first: (B, L, D, H, W) with values in [0, 1].
     :param second: likewise.
     :returns: (B, L).
     """
-    common, total = _products(first, second), _products(first, first) + _products(second, second)
-    # Two empty labels agree.
-    return 1.0 - (2.0 * common + EMPTY) / (total + EMPTY)
+    return 1.0 - soft_dice(first, second, squared=True, smoothing=SMOOTHING)
 
 
 def cross_entropy(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of ``first`` as a probability of ``second``, less what equal labels have: 0 for these.
+    """Return the mean cross-entropy of ``first`` as a probability of ``second``, minus the entropy of ``second``.
 
-    Parameters and result as :func:`dice`.
+    It is 0 for equal labels. Parameters and result are those of :func:`dice_loss`.
     """
     entropies = [_binary_entropy(probability, second) for probability in (first, second)]
     return (entropies[0] - entropies[1]).mean((2, 3, 4))
 
 
 def mean_squares(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference. Parameters and result as :func:`dice`."""
+    """Return the mean squared difference; parameters and result are those of :func:`dice_loss`."""
     return (first - second).square().mean((2, 3, 4))
 
 
 LABEL_MEASURES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "dice": dice,
+    "dice": dice_loss,
     "cross_entropy": cross_entropy,
     "mean_squares": mean_squares,
 }
@@ -64,7 +63,7 @@ class MultiScaleLabelSimilarity:
     """The mean of a measure over scales, labels and batch.
 
     :param measure: a name in :data:`LABEL_MEASURES`.
-    :param scales: standard deviations of the Gaussians in voxels; 0 leaves the labels as they are.
+    :param scales: standard deviations of the Gaussians in voxels; 0 is no blur.
     :raises InputError: there is no such measure, no scale or a negative one.
     """
 
@@ -78,7 +77,7 @@ class MultiScaleLabelSimilarity:
         self.scales = scales
 
     def __call__(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Compare (B, L, D, H, W) labels with values in [0, 1]; a scalar, 0 for equal labels."""
+        """Return the dissimilarity of (B, L, D, H, W) labels with values in [0, 1]: a scalar, 0 for equal labels."""
         losses = [
             self.measure(*blurred).mean()
             for blurred in zip(blurred_copies(first, self.scales), blurred_copies(second, self.scales), strict=True)
@@ -87,10 +86,10 @@ class MultiScaleLabelSimilarity:
 
 
 def blurred_copies(labels: torch.Tensor, scales: tuple[float, ...]) -> list[torch.Tensor]:
-    """Blur by several Gaussians, nothing being outside, on copies with as few voxels as show what is left.
+    """Blur by several Gaussians, with zeros outside, each on the coarsest grid that resolves the result.
 
-    Voxels of up to twice the standard deviation will do: wide Gaussians cost next to nothing. Averaging blocks of n
-    voxels a side blurs, too, by a variance of (n^2 - 1) / 12; narrow kernels add what is missing.
+    Voxels of up to twice the standard deviation suffice, so wide Gaussians take hardly any time. Downsampling by a
+    factor n also blurs, by a variance of (n^2 - 1) / 12; narrow kernels add the rest.
 
     :param labels: (B, L, D, H, W).
     :param scales: standard deviations in voxels of ``labels``.
@@ -98,13 +97,13 @@ def blurred_copies(labels: torch.Tensor, scales: tuple[float, ...]) -> list[torc
     factors = [2 ** (math.floor(math.log2(scale)) + 1) if scale >= 1.0 else 1 for scale in scales]
     copies = {1: labels}
     while max(copies) < max(factors):
-        copies[2 * max(copies)] = _halved(copies[max(copies)])
+        copies[2 * max(copies)] = _downsampled(copies[max(copies)])
     missing = ((scale / factor) ** 2 - (1.0 - factor**-2) / 12.0 for scale, factor in zip(scales, factors, strict=True))
-    return [_spread(copies[factor], variance) for factor, variance in zip(factors, missing, strict=True)]
+    return [_blurred(copies[factor], variance) for factor, variance in zip(factors, missing, strict=True)]
 
 
-def _spread(volume: torch.Tensor, variance: float) -> torch.Tensor:
-    """Blur by a variance of less than one: twice a kernel of three voxels with half of it, along each axis."""
+def _blurred(volume: torch.Tensor, variance: float) -> torch.Tensor:
+    """Blur by a variance below 1, in voxels: apply a kernel of three voxels with half of it twice along each axis."""
     if variance <= 0:
         return volume
     for axis in (2, 3, 4, 2, 3, 4):
@@ -114,18 +113,12 @@ def _spread(volume: torch.Tensor, variance: float) -> torch.Tensor:
     return volume
 
 
-def _halved(labels: torch.Tensor) -> torch.Tensor:
-    """Averages of two voxels a side, with nothing beyond the far ends."""
+def _downsampled(labels: torch.Tensor) -> torch.Tensor:
+    """Downsample by 2, with zeros beyond the far ends."""
     widths = [width for size in reversed(labels.shape[2:]) for width in (0, size % 2)]
     return downsample(functional.pad(labels, widths) if any(widths) else labels, 2)
 
 
-def _products(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """The sum over all voxels of the product, (B, L); without an image of the products in between."""
-    one, other = (volume.flatten(2).flatten(0, 1) for volume in (first, second))
-    return torch.bmm(one[:, None], other[:, :, None]).view(first.shape[:2])
-
-
 def _binary_entropy(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    inside = probability.clamp(LEAST_PROBABILITY, 1.0 - LEAST_PROBABILITY)
+    inside = probability.clamp(MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
     return -(target * inside.log() + (1.0 - target) * (1.0 - inside).log())

@@ -1,7 +1,7 @@
-"""Squared normalised correlation in a small cube about every voxel (LNCC; Avants et al. 2008).
+"""Local normalised cross-correlation: squared, in a cubic window around every voxel (LNCC; Avants et al. 2008).
 
-Box sums are separable sums of shifted copies: on a CPU some ten times faster than a dense convolution or
-an average pooling, and without the cancellation of running sums.
+Window sums are separable sums of shifted copies: on a CPU some ten times as fast as a dense convolution or average
+pooling, and without the cancellation errors of cumulative sums.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from torch.nn import functional
 from ..spatial.blockwise import apply_along_each_axis, apply_blockwise
 from ..spatial.fields import pad_to_multiple, running_sum
 
-# A cube of the written-out measure: so many pairs of voxels a side, of which so many lie before and after its own.
+# LNCC window of the analytic gradient: 8 voxels, which are 4 pairs, evaluated at stride 2. So many of the pairs lie
+# before and after the window's own.
 PAIRS = 4
 BEFORE, AFTER = 1, 2
-# Each cube stands for the voxels of one pair along every axis.
+# Voxels in a block of one pair along every axis; each window stands for one block.
 PAIR_VOXELS = 8
 
 
 def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
-    """Sum over a cube of ``2 radius + 1`` voxels about each voxel of (B, C, D, H, W), zeros outside."""
+    """Return the sum over the window of ``2 radius + 1`` voxels around each voxel of (B, C, D, H, W), zeros outside."""
     return _cube_sum(volume, radius, radius)
 
 
 def _cube_sum(volume: torch.Tensor, before: int, after: int) -> torch.Tensor:
-    """Sum over the cube that begins and ends so many voxels before and after each voxel, zeros outside."""
+    """Return the sum over the window from ``before`` voxels before each voxel to ``after`` after it, zeros outside."""
     return apply_along_each_axis(partial(_line_sum, before=before, after=after), volume)
 
 
 def _line_sum(volume: torch.Tensor, axis: int, before: int, after: int) -> torch.Tensor:
-    """Sum along one axis only."""
+    """Return the sum along one axis only."""
     widths = [0, 0, 0, 0, 0, 0]
     widths[2 * (4 - axis)], widths[2 * (4 - axis) + 1] = before, after
     return running_sum(functional.pad(volume, widths), axis, before + after + 1)
 
 
 def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3, noise: float = 1e-3) -> torch.Tensor:
-    """Squared correlation in the cube about each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
+    """Return the squared correlation in the window around each voxel, 0 to 1: (B, 1, D, H, W) to the same shape.
 
-    ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as though both images carried the
-    same faint noise: 1 for equal or inverted images however flat, near 0 for a flat and a structured one. With
-    noise below the line alone, as is usual, faint regions are pulled towards whatever has more contrast.
+    It is ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as if both images had the same faint
+    noise: 1 for equal or inverted images however flat they are, near 0 for a flat and a structured one. With noise in
+    the denominator only, as is usual, low-contrast regions are drawn to regions of more contrast.
     """
     count = (2 * radius + 1) ** 3
     moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)
@@ -56,10 +57,10 @@ def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3
 
 
 class LocalCorrelation:
-    """``1 - LNCC``: 0 where every neighbourhood is a linear image of the other's, 1 where none is related.
+    """The dissimilarity ``1 - LNCC``: 0 if the images are linearly related in every window, 1 if in none.
 
-    :param radius: half the side of the cube, in voxels.
-    :param noise: variance below which a neighbourhood counts as flat, for images in [0, 1].
+    :param radius: half the side of the window, in voxels.
+    :param noise: variance below which a window counts as flat, for images in [0, 1].
     """
 
     def __init__(self, radius: int = 3, noise: float = 1e-3) -> None:
@@ -67,17 +68,17 @@ class LocalCorrelation:
         self.noise = noise
 
     def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """Compare (B, 1, D, H, W) images; the mean over voxels and batch."""
+        """Return the mean over voxels and batch for (B, 1, D, H, W) images."""
         return 1.0 - local_correlation(warped.float(), fixed.float(), self.radius, self.noise).mean()
 
 
 class LocalCorrelationGradient:
-    """The same measure for one fixed image, with its derivative written out instead of recorded.
+    """The analytic gradient of LNCC with one fixed image.
 
-    The windows have 8 x 8 x 8 voxels and are evaluated at every second voxel along each axis, on a grid with an eighth
-    of the voxels: five times as fast as a window at every voxel (docs/develop/experiments.md). Window sums of three
-    volumes give the terms of the derivative with respect to every warped voxel; sums of three more volumes over the
-    windows that contain a voxel give the derivative itself (tested to agree with automatic differentiation).
+    The windows have 8 x 8 x 8 voxels and are evaluated at stride 2, on a grid with an eighth of the voxels: five times
+    as fast as a window at every voxel (docs/develop/experiments.md). Window sums of three volumes give the terms of the
+    derivative with respect to every warped voxel; sums of three more volumes over the windows that contain a voxel
+    give the derivative itself. A test compares it with automatic differentiation.
 
     :param fixed: (1, 1, D, H, W).
     :param noise: as in :class:`LocalCorrelation`.
@@ -90,7 +91,7 @@ class LocalCorrelationGradient:
         self.mean, self.variance = mean, self._variance(square, mean)
 
     def __call__(self, warped: torch.Tensor) -> torch.Tensor:
-        """The derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W)."""
+        """Return the derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W)."""
         paired = _paired(warped)
         moments = self._means(self._products, paired, self.fixed)
         factors = apply_blockwise(self._factors, moments, self.mean, self.variance)
@@ -99,7 +100,7 @@ class LocalCorrelationGradient:
 
     @staticmethod
     def _means(function: Callable[..., torch.Tensor], *paired: torch.Tensor) -> torch.Tensor:
-        """Of what a function gives for each voxel, the mean in every cube, (1, C, D / 2, H / 2, W / 2)."""
+        """Return the mean of a function of the voxels in every window, (1, C, D / 2, H / 2, W / 2)."""
         sums = apply_blockwise(lambda *parts: _sum_of_pairs(function(*parts)), *paired)
         return _cube_sum(sums, BEFORE, AFTER).div_(PAIR_VOXELS * PAIRS**3)
 
@@ -108,7 +109,7 @@ class LocalCorrelationGradient:
         return torch.cat([warped, warped * warped, warped * fixed], dim=1)
 
     def _factors(self, moments: torch.Tensor, mean_f: torch.Tensor, variance_f: torch.Tensor) -> torch.Tensor:
-        """What the warped voxels, the fixed ones and 1 are multiplied by, for each cube that they are in."""
+        """Return each window's factors of the warped voxels, of the fixed voxels and of 1 in the derivative."""
         mean, square, product = moments.split(1, dim=1)
         variance = self._variance(square, mean)
         covariance = product - mean * mean_f
@@ -119,26 +120,23 @@ class LocalCorrelationGradient:
 
     @staticmethod
     def _derivative(warped: torch.Tensor, fixed: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
-        """From the sums of the factors of all cubes that a pair of voxels is in.
-
-        A cube stands for as many voxels as a pair has along the three axes.
-        """
+        """Return the derivative, given the sums of the factors of all windows that contain a block of voxels."""
         whole = functional.interpolate(sums, scale_factor=2).unflatten(2, (-1, 2))
         decay, slope, rest = whole.split(1, dim=1)
         return (decay * warped).sub_(slope * fixed).sub_(rest).mul_(2.0 / PAIRS**3)
 
     def _variance(self, square: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """From the means of the square and of the values themselves."""
+        """Return the variance plus noise, given the means of the squares and of the values."""
         return (square - mean * mean).clamp_(min=0).add_(self.noise)
 
 
 def _paired(volume: torch.Tensor) -> torch.Tensor:
-    """Every two slices side by side, zeros beyond odd sizes: (1, 1, D, H, W) to (1, 1, D / 2, 2, H, W)."""
+    """Put every two slices into an axis of their own, zeros beyond odd sizes: to (1, 1, D / 2, 2, H, W)."""
     return pad_to_multiple(volume, 2, mode="constant").unflatten(2, (-1, 2))
 
 
 def _sum_of_pairs(paired: torch.Tensor) -> torch.Tensor:
-    """Sum of every two voxels along each axis: (1, C, D / 2, 2, H, W) to (1, C, D / 2, H / 2, W / 2)."""
+    """Return the sum of every block of 2 x 2 x 2 voxels: (1, C, D / 2, 2, H, W) to (1, C, D / 2, H / 2, W / 2)."""
     lines = paired[:, :, :, 0] + paired[:, :, :, 1]
     rows = lines[..., ::2, :] + lines[..., 1::2, :]
     return rows[..., ::2] + rows[..., 1::2]

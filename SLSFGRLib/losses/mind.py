@@ -9,7 +9,7 @@ import torch
 from .lncc import box_sum
 
 FACES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
-# Pairs of the six face neighbours at a right angle: the twelve edges of the context.
+# Pairs of face neighbours at a right angle: the twelve edges of the self-similarity context.
 EDGES = tuple(
     (first, second)
     for first, second in combinations(FACES, 2)
@@ -18,7 +18,7 @@ EDGES = tuple(
 
 
 def _shifted(image: torch.Tensor, offset: tuple[int, ...], distance: int) -> torch.Tensor:
-    """The image read ``distance`` voxels along ``offset``, edges continued."""
+    """Return the image shifted by ``distance`` voxels along ``offset``, edges replicated."""
     padded = torch.nn.functional.pad(image, [distance] * 6, mode="replicate")
     for axis, step in enumerate(offset):
         padded = padded.narrow(axis + 2, distance * (1 + step), image.shape[axis + 2])
@@ -26,11 +26,11 @@ def _shifted(image: torch.Tensor, offset: tuple[int, ...], distance: int) -> tor
 
 
 def descriptor(image: torch.Tensor, radius: int = 1, distance: int = 2) -> torch.Tensor:
-    """Twelve numbers in (0, 1] about each voxel that do not depend on the contrast.
+    """Return twelve numbers in (0, 1] for each voxel, which do not depend on the contrast.
 
     :param image: (B, 1, D, H, W).
     :param radius: half the side of the patches that are compared, in voxels.
-    :param distance: how far from the voxel the patches lie, in voxels.
+    :param distance: of the patches from the voxel, in voxels.
     :returns: (B, 12, D, H, W).
     """
     neighbours = {offset: _shifted(image, offset, distance) for offset in FACES}
@@ -38,21 +38,21 @@ def descriptor(image: torch.Tensor, radius: int = 1, distance: int = 2) -> torch
     distances = box_sum(squares, radius) / (2 * radius + 1) ** 3
     distances = distances - distances.amin(dim=1, keepdim=True)
     variance = distances.mean(dim=1, keepdim=True)
-    # The bounds keep flat regions and strong edges from deciding alone.
+    # The bounds limit the influence of flat regions and of strong edges.
     middle = variance.mean(dim=(2, 3, 4), keepdim=True)
     variance = torch.minimum(torch.maximum(variance, 1e-3 * middle), 1e3 * middle)
     return torch.exp(-distances / (variance + 1e-12))
 
 
 class MindSelfSimilarity:
-    """Mean squared difference of the descriptors: 0 for images alike up to any local change of contrast."""
+    """The mean squared difference of the descriptors: 0 for images that are equal up to a local change of contrast."""
 
     def __init__(self, radius: int = 1, distance: int = 2) -> None:
         self.radius = radius
         self.distance = distance
 
     def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """Compare (B, 1, D, H, W) images; the mean over voxels, channels and batch."""
+        """Return the mean over voxels, channels and batch for (B, 1, D, H, W) images."""
         first = descriptor(warped.float(), self.radius, self.distance)
         second = descriptor(fixed.float(), self.radius, self.distance)
         return (first - second).square().mean()

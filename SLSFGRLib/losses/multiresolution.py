@@ -1,4 +1,4 @@
-"""What is minimised: unlikeness and roughness of the fields at every resolution (Li & Fan 2018)."""
+"""The loss of a registration: dissimilarity and regularisation of the fields at every resolution (Li & Fan 2018)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ RESOLUTIONS = 3
 
 @dataclass(frozen=True)
 class MultiResolutionObjective:
-    """A weighted sum over the fields of ``similarity(warped, fixed) + roughness * penalty(field)``.
+    """A weighted sum over the fields of ``similarity(warped, fixed) + regularisation_weight * penalty(field)``.
 
-    Each field is resampled to the images' own size before it warps, so that all are judged alike.
+    Each field is resampled to the size of the images first, so that all losses are comparable.
 
     :param similarity: ``(warped, fixed) -> scalar``, to be minimised.
     :param penalty: ``field -> scalar``.
-    :param roughness: weight of the penalty.
-    :param level_weights: for the fields from coarse to fine. Two re-implementations of the paper weigh by
-        (1, 0.6, 0.3) and disagree on the order; here the finest, which is what is used, counts most.
+    :param level_weights: of the fields from coarse to fine. Two re-implementations of the paper use (1, 0.6, 0.3) and
+        disagree on the order; here the finest field, which is the result, has the largest weight.
     """
 
     similarity: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     penalty: Callable[[torch.Tensor], torch.Tensor]
-    roughness: float
+    regularisation_weight: float
     level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
 
     @classmethod
     def from_names(
-        cls, similarity: str, penalty: str, roughness: float, level_weights: tuple[float, ...]
+        cls, similarity: str, penalty: str, regularisation_weight: float, level_weights: tuple[float, ...]
     ) -> MultiResolutionObjective:
-        """The objective that a recipe describes in words.
+        """Return the objective with the measure and penalty of these names.
 
         :raises InputError: there is no such measure or penalty, or not one weight for each resolution.
         """
@@ -46,12 +45,12 @@ class MultiResolutionObjective:
         for kind, name, known in (("similarity", similarity, MEASURES), ("penalty", penalty, PENALTIES)):
             if name not in known:
                 raise InputError(f"{kind} {name!r}: there is none of this name; use one of {', '.join(known)}.")
-        return cls(MEASURES[similarity](), PENALTIES[penalty], roughness, level_weights)
+        return cls(MEASURES[similarity](), PENALTIES[penalty], regularisation_weight, level_weights)
 
     def __call__(
         self, fields: list[torch.Tensor], moving: torch.Tensor, fixed: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """The terms, and their weighted sum.
+        """Return the terms and their weighted sum.
 
         :param fields: (B, 3, ...) from coarse to fine, each in its own voxels.
         :param moving: (B, 1, D, H, W) on the fixed image's grid.
@@ -62,5 +61,5 @@ class MultiResolutionObjective:
             full = resize_field(field, fixed.shape[2:])
             similarity = self.similarity(warp(moving, full), fixed)
             penalty = self.penalty(full)
-            loss = loss + weight * (similarity + self.roughness * penalty)
+            loss = loss + weight * (similarity + self.regularisation_weight * penalty)
         return {"similarity": similarity, "penalty": penalty, "loss": loss}

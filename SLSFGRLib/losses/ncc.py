@@ -6,13 +6,10 @@ import torch
 
 
 class GlobalCorrelation:
-    """``1 - NCC``: 0 for images that differ by a positive gain and an offset, 2 for opposites.
-
-    The similarity of Li & Fan 2018.
-    """
+    """The dissimilarity ``1 - NCC`` (Li & Fan 2018): 0 up to gain and offset, 2 for inverted images."""
 
     def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """Compare (B, 1, D, H, W) images; the mean over the batch."""
+        """Return the mean over the batch for (B, 1, D, H, W) images."""
         warped, fixed = warped.float().flatten(1), fixed.float().flatten(1)
         warped = warped - warped.mean(1, keepdim=True)
         fixed = fixed - fixed.mean(1, keepdim=True)

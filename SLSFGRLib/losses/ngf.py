@@ -1,4 +1,4 @@
-"""Normalised gradient fields (NGF; Haber & Modersitzki 2006): how much alike the edges of two images run."""
+"""Normalised gradient fields (NGF; Haber & Modersitzki 2006): whether the edges of two images are parallel."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ..spatial.fields import central_differences
 
 
 class NormalisedGradients:
-    """``1 - cos^2`` of the angle between the images' gradients, whatever the sign of the contrast.
+    """The dissimilarity ``1 - cos^2`` of the angle between the images' gradients, whatever the sign of the contrast.
 
     :param spacing: size of a voxel along each array axis; derivatives are divided by it.
-    :param noise: share of the mean gradient of each image below which an edge counts as noise.
+    :param noise: fraction of an image's mean gradient below which an edge counts as noise.
     """
 
     def __init__(self, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), noise: float = 0.5) -> None:
@@ -19,7 +19,7 @@ class NormalisedGradients:
         self.noise = noise
 
     def __call__(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """Compare (B, 1, D, H, W) images; the mean over voxels and batch."""
+        """Return the mean over voxels and batch for (B, 1, D, H, W) images."""
         first, second = self._directions(warped.float()), self._directions(fixed.float())
         return (1.0 - (first * second).sum(1).square()).mean()
 
@@ -28,5 +28,5 @@ class NormalisedGradients:
         gradient = central_differences(image)[:, 0] / spacing
         energy = gradient.square().sum(1, keepdim=True)
         threshold = self.noise * (energy + 1e-20).sqrt().mean(dim=(1, 2, 3, 4), keepdim=True)
-        # The noise level is a yardstick, not something to optimise.
+        # The noise level is a constant of the optimisation.
         return gradient / (energy + threshold.detach().square() + 1e-20).sqrt()

@@ -1,8 +1,8 @@
-"""How well features tell corresponding labels: a loss that teaches features which do not depend on the contrast.
+"""A prototype loss: features are trained to identify corresponding labels in both images, whatever the contrast.
 
-A label's prototype is its mean feature in one image; each voxel of the other image should be more like the prototype
-of its own label than like the others (prototypical networks, J. Snell et al., NeurIPS 2017). Nothing is learned for
-any label in particular: labels may be different ones, and differently many, for each pair of images.
+A label's prototype is its mean feature in one image; each voxel of the other image should be more similar to the
+prototype of its own label than to the others (prototypical networks, J. Snell et al., NeurIPS 2017). No parameter
+belongs to a particular label: each pair of images may have other labels, and another number of them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
-from ..spatial.fields import on_grid
+from ..spatial.fields import average_on_grid
 
-# What a scalar product of two features, from -1 to 1, is multiplied with to be the logarithm of a likelihood.
-SHARPNESS = 10.0
-# How much more a voxel of a small label counts: 0 not at all, 1 as much as the label is smaller.
-RARITY = 0.5
-LEAST_SHARE = 1e-4
+# Factor of the scalar product of two features, from -1 to 1, in the softmax.
+INVERSE_TEMPERATURE = 10.0
+# A voxel of a label that fills a fraction f of the image has the weight ``f ** -CLASS_WEIGHT_EXPONENT``.
+CLASS_WEIGHT_EXPONENT = 0.5
+MIN_FRACTION = 1e-4
 
 
 def feature_dissimilarity(
@@ -27,35 +27,39 @@ def feature_dissimilarity(
     moving_labels: torch.Tensor,
     fixed_labels: torch.Tensor,
 ) -> torch.Tensor:
-    """Mean cross-entropy of the labels by the other image's prototypes, over resolutions and both directions.
+    """Return the cross-entropy of labels predicted by the other image's prototypes.
+
+    It is the mean over resolutions and both directions.
 
     :param moving: (B, C, d, h, w) features of length one, at any resolutions.
     :param fixed: likewise, at the same.
-    :param moving_labels: (B, L, D, H, W), the part of each voxel that each label fills; what none fills is one more.
+    :param moving_labels: (B, L, D, H, W), partial-volume labels; the rest of each voxel is one more label.
     :param fixed_labels: likewise.
     :returns: a scalar.
     """
     losses = []
     for one, other in zip(moving, fixed, strict=True):
-        shares = [_shares(labels, one.shape[2:]) for labels in (moving_labels, fixed_labels)]
-        sides = list(zip((one.flatten(2), other.flatten(2)), shares, strict=True))
-        losses += [_cross_entropy(*sides), _cross_entropy(*sides[::-1])]
+        labels = [_labels_on_grid(volume, one.shape[2:]) for volume in (moving_labels, fixed_labels)]
+        images = list(zip((one.flatten(2), other.flatten(2)), labels, strict=True))
+        losses += [_cross_entropy(*images), _cross_entropy(*images[::-1])]
     return torch.stack(losses).mean()
 
 
-def _shares(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """The part of each voxel of a coarser grid that each label fills, and that none does: (B, L + 1, voxels)."""
-    shares = on_grid(labels, shape)
-    rest = (1.0 - shares.sum(dim=1, keepdim=True)).clamp(min=0.0)
-    return torch.cat([rest, shares], dim=1).flatten(2)
+def _labels_on_grid(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Return partial-volume labels on a coarser grid, the unlabelled fraction first: (B, L + 1, voxels)."""
+    fractions = average_on_grid(labels, shape)
+    rest = (1.0 - fractions.sum(dim=1, keepdim=True)).clamp(min=0.0)
+    return torch.cat([rest, fractions], dim=1).flatten(2)
 
 
-def _cross_entropy(
-    known: tuple[torch.Tensor, torch.Tensor], unknown: tuple[torch.Tensor, torch.Tensor]
-) -> torch.Tensor:
-    """Of the labels of the second image; each image (B, C, voxels) features and (B, L + 1, voxels) shares."""
-    (features, shares), (others, truth) = known, unknown
-    prototypes = functional.normalize(shares @ features.transpose(1, 2), dim=2)
-    logarithms = functional.log_softmax(SHARPNESS * prototypes @ others, dim=1)
-    weighted = truth * truth.mean(dim=2, keepdim=True).clamp(min=LEAST_SHARE) ** -RARITY
-    return -(weighted * logarithms).sum() / weighted.sum()
+def _cross_entropy(one: tuple[torch.Tensor, torch.Tensor], other: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Return the cross-entropy of the second image's labels, predicted by the first image's prototypes.
+
+    :param one: (B, C, voxels) features and (B, L + 1, voxels) labels.
+    :param other: likewise.
+    """
+    (features, labels), (other_features, target) = one, other
+    prototypes = functional.normalize(labels @ features.transpose(1, 2), dim=2)
+    log_probability = functional.log_softmax(INVERSE_TEMPERATURE * prototypes @ other_features, dim=1)
+    weighted = target * target.mean(dim=2, keepdim=True).clamp(min=MIN_FRACTION) ** -CLASS_WEIGHT_EXPONENT
+    return -(weighted * log_probability).sum() / weighted.sum()

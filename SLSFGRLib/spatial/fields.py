@@ -263,6 +263,6 @@ def border_ramp(shape: Sequence[int], width: float = 4.0) -> torch.Tensor:
     return (ramps[0][:, None, None] * ramps[1][:, None] * ramps[2])[None, None]
 
 
-def on_grid(volume: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+def average_on_grid(volume: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Averages of (B, C, D, H, W) over the voxels of a coarser grid over the same box."""
     return functional.adaptive_avg_pool3d(volume, tuple(shape))

@@ -10,7 +10,7 @@ from SLSFGRLib.losses.label_overlap import (
     MultiScaleLabelSimilarity,
     blurred_copies,
     cross_entropy,
-    dice,
+    dice_loss,
     mean_squares,
 )
 from SLSFGRLib.spatial.fields import voxel_grid
@@ -31,7 +31,7 @@ def ball(centre, radius, shape=(40, 44, 36)):
 
 def test_dice_by_hand():
     # 2 (1 * 0.5 + 0.5 * 1) / (1 + 0.25 + 0.25 + 1) = 0.8
-    found = dice(voxels(1.0, 0.5, 0.0), voxels(0.5, 1.0, 0.0))
+    found = dice_loss(voxels(1.0, 0.5, 0.0), voxels(0.5, 1.0, 0.0))
     assert found.shape == (1, 1)
     assert float(found) == pytest.approx(0.2, abs=1e-6)
 
@@ -63,7 +63,7 @@ def test_labels_and_batch_are_measured_one_by_one():
 
 
 def test_two_empty_labels_agree():
-    assert float(dice(torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4))) == 0.0
+    assert float(dice_loss(torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 4))) == 0.0
 
 
 # --- several scales -----------------------------------------------------------------------------------------

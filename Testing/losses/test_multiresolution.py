@@ -58,7 +58,7 @@ def test_names_of_a_recipe_choose_the_terms(similarity, penalty):
     objective = MultiResolutionObjective.from_names(similarity, penalty, 0.5, (1.0, 2.0, 3.0))
     assert isinstance(objective.similarity, MEASURES[similarity])
     assert objective.penalty is PENALTIES[penalty]
-    assert (objective.roughness, objective.level_weights) == (0.5, (1.0, 2.0, 3.0))
+    assert (objective.regularisation_weight, objective.level_weights) == (0.5, (1.0, 2.0, 3.0))
 
 
 def test_unknown_names_are_refused():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from SLSFGRLib.losses.prototypes import SHARPNESS, feature_dissimilarity
-from SLSFGRLib.spatial.fields import on_grid
+from SLSFGRLib.losses.prototypes import INVERSE_TEMPERATURE, feature_dissimilarity
+from SLSFGRLib.spatial.fields import average_on_grid
 
 SHAPE = (4, 6, 8)
 
@@ -26,7 +26,7 @@ def telling(labels):
 def test_features_that_tell_labels_have_the_least_loss():
     labels = halves()
     loss = feature_dissimilarity([telling(labels)], [telling(labels)], labels, labels)
-    assert float(loss) == pytest.approx(math.log(1.0 + 2.0 * math.exp(-SHARPNESS)), rel=1e-3)
+    assert float(loss) == pytest.approx(math.log(1.0 + 2.0 * math.exp(-INVERSE_TEMPERATURE)), rel=1e-3)
 
 
 def test_features_that_tell_nothing_have_that_of_guessing():
@@ -42,7 +42,7 @@ def test_features_must_agree_between_the_images():
     # Those of the second label agree; the others each point at the other's. A voxel counts as the root of its
     # label's size says: that of the half 2 ** 0.5, those of the quarters 4 ** 0.5.
     wrong, right = 0.25 * 4**0.5 + 0.5 * 2**0.5, 0.25 * 4**0.5
-    expected = SHARPNESS * wrong / (wrong + right)
+    expected = INVERSE_TEMPERATURE * wrong / (wrong + right)
     loss = feature_dissimilarity([features], [exchanged], labels, labels)
     assert float(loss) == pytest.approx(expected, rel=1e-3)
 
@@ -53,7 +53,7 @@ def test_labels_may_lie_elsewhere_and_on_a_finer_grid():
     fine = [functional.interpolate(volume, scale_factor=2) for volume in (labels, moved)]
     loss = feature_dissimilarity([telling(labels)], [telling(moved)], *fine)
     assert float(loss) < 1e-3
-    torch.testing.assert_close(on_grid(fine[0], SHAPE), labels)
+    torch.testing.assert_close(average_on_grid(fine[0], SHAPE), labels)
 
 
 def test_mean_is_over_resolutions_and_directions():

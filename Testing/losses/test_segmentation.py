@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from SLSFGRLib.losses.segmentation import FEW_VOXELS, _CrossEntropyAndDice, segmentation_loss, soft_dice_loss
+from SLSFGRLib.losses.segmentation import segmentation_loss
 
 CLASSES = 4
 SHAPE = (3, 4, 2)
@@ -23,50 +23,16 @@ def random_logits(seed=0, count=2):
     return 2.0 * torch.randn(count, CLASSES, *SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-def written_out(logits, target, weight, rarity, part=1.0):
-    """The loss of one image in plain terms: (K, D, H, W) and (1, D, H, W)."""
-    probability, volumes = logits.softmax(0), (weight * target).sum((1, 2, 3))
-    scarce = (volumes + FEW_VOXELS) ** -rarity / (volumes * (volumes + FEW_VOXELS) ** -rarity).sum()
-    entropy = -(scarce[:, None, None, None] * weight * target * probability.log()).sum()
+def loss_of_one_image(logits, target, exponent, dice_weight):
+    """The loss in plain terms, class by class; both (K, D, H, W)."""
+    probability, sizes = logits.softmax(0), target.sum((1, 2, 3))
+    weights = (sizes + 1.0) ** -exponent / (sizes * (sizes + 1.0) ** -exponent).sum()
+    entropy = -(weights[:, None, None, None] * target * probability.log()).sum()
     losses = []
     for found, wanted in zip(probability[1:], target[1:], strict=True):
-        if (wanted * weight).sum() > 0:
-            overlap = 2.0 * (weight[0] * found * wanted).sum() + FEW_VOXELS
-            losses.append(1.0 - overlap / ((weight[0] * (found + wanted)).sum() + FEW_VOXELS))
-    return entropy + part * (torch.stack(losses).mean() if losses else 0.0)
-
-
-# --- soft Dice ----------------------------------------------------------------------------------------------
-
-
-def test_dice_loss_is_that_of_hand_computed_numbers():
-    first, second = volume(1.0, 1.0, 0.5, 0.0), volume(1.0, 0.0, 0.5, 0.25)
-    # Common 1.25 of 2.5 and 1.75, and one voxel more above and below.
-    assert float(soft_dice_loss(first, second)) == pytest.approx(1.0 - 3.5 / 5.25)
-    weight = volume(1.0, 0.5, 0.0, 2.0)
-    # Common 1; sums 1.5 and 1.5.
-    assert float(soft_dice_loss(first, second, weight)) == pytest.approx(1.0 - 3.0 / 4.0)
-    assert float(soft_dice_loss(first, second, torch.zeros_like(weight))) == 0.0
-
-
-def test_dice_loss_is_the_mean_over_channels_and_batch():
-    one, none, half = volume(1.0, 1.0), volume(0.0, 0.0), volume(1.0, 0.0)
-    first = torch.cat([torch.cat([one, none], 1), torch.cat([half, half], 1)])
-    second = torch.cat([torch.cat([one, none], 1), torch.cat([one, none], 1)])
-    # 1 and 1 (empty in both); (2 + 1) / (3 + 1) and 1 / 2.
-    assert float(soft_dice_loss(first, second)) == pytest.approx(1.0 - (1.0 + 1.0 + 0.75 + 0.5) / 4.0)
-
-
-def test_dice_loss_falls_as_the_overlap_grows():
-    line = torch.arange(30.0)
-    fixed = ((line > 10) & (line < 20)).float().view(1, 1, -1, 1, 1)
-    losses = [float(soft_dice_loss(fixed.roll(shift, 2), fixed)) for shift in (9, 6, 3, 1, 0)]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[0] > 0.9
-    assert losses[-1] == 0.0
-
-
-# --- cross-entropy and Dice ---------------------------------------------------------------------------------
+        if wanted.sum() > 0:
+            losses.append(1.0 - (2.0 * (found * wanted).sum() + 1.0) / ((found + wanted).sum() + 1.0))
+    return entropy + dice_weight * torch.stack(losses).mean()
 
 
 def test_segmentation_loss_is_that_of_hand_computed_numbers():
@@ -76,11 +42,9 @@ def test_segmentation_loss_is_that_of_hand_computed_numbers():
     entropy = -(math.log(0.8) + math.log(0.5)) / 2.0
     dice = (2.0 * 0.8 + 1.0) / (0.8 + 0.5 + 1.0 + 1.0)
     assert float(segmentation_loss(logits, target)) == pytest.approx(entropy + 1.0 - dice)
-    # The first voxel thrice as much as the second: three voxels of the structure, each by 1 / sqrt(3 + 1), and one
-    # of background by 1 / sqrt(1 + 1).
-    entropy = -(1.5 * math.log(0.8) + math.sqrt(0.5) * math.log(0.5)) / (1.5 + math.sqrt(0.5))
-    dice = (2.0 * 2.4 + 1.0) / (2.4 + 0.5 + 3.0 + 1.0)
-    assert float(segmentation_loss(logits, target, volume(3.0, 1.0), 0.5)) == pytest.approx(entropy + 1.0 - dice)
+    # One voxel of the structure and one of background, both with a weight of 1 / sqrt(1 + 1), which is scaled to 1 / 2.
+    assert float(segmentation_loss(logits, target, 0.5)) == pytest.approx(entropy + 1.0 - dice)
+    assert float(segmentation_loss(logits, target, dice_weight=0.1)) == pytest.approx(entropy + 0.1 * (1.0 - dice))
 
 
 def test_background_and_absent_structures_are_left_out_of_the_dice():
@@ -95,50 +59,25 @@ def test_background_and_absent_structures_are_left_out_of_the_dice():
     assert float(segmentation_loss(logits, one)) == pytest.approx(float(entropy + 1.0 - dice))
 
 
-@pytest.mark.parametrize(
-    ("weighted", "rarity", "part"), [(False, 0.0, 1.0), (False, 0.5, 0.1), (True, 0.0, 0.0), (True, 0.7, 1.0)]
-)
-def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(weighted, rarity, part):
+@pytest.mark.parametrize(("exponent", "dice_weight"), [(0.0, 1.0), (0.5, 0.1), (0.7, 0.0)])
+def test_segmentation_loss_and_its_gradient_are_those_of_the_plain_formula(exponent, dice_weight):
     target = shares()
     target[1, 2] = 0.0
     target[1] /= target[1].sum(0)
-    weight = torch.rand(2, 1, *SHAPE, generator=torch.Generator().manual_seed(5)) if weighted else None
     ours, plain = random_logits().requires_grad_(), random_logits().requires_grad_()
-    loss = segmentation_loss(ours, target, weight, rarity, part)
-    weights = torch.ones(2, 1, *SHAPE) if weight is None else weight
-    expected = torch.stack([written_out(plain[i], target[i], weights[i], rarity, part) for i in range(2)]).mean()
+    loss = segmentation_loss(ours, target, exponent, dice_weight)
+    expected = torch.stack([loss_of_one_image(plain[i], target[i], exponent, dice_weight) for i in range(2)]).mean()
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
-    (3.0 * loss).backward()
-    (3.0 * expected).backward()
+    loss.backward()
+    expected.backward()
     assert plain.grad.abs().max() > 0.01
     torch.testing.assert_close(ours.grad, plain.grad, atol=1e-6, rtol=1e-4)
 
 
-def test_written_out_gradient_is_the_numerical_one():
-    rows, wanted = (tensor.double().flatten(2).mT for tensor in (random_logits(), shares()))
-    weight = torch.rand(*rows.shape[:2], 1, dtype=torch.double, generator=torch.Generator().manual_seed(5))
-    for weights, rarity in ((torch.ones_like(weight), 0.5), (weight, 0.0), (0.01 * weight, 0.5)):
-        leaf = rows.clone().requires_grad_()
-        assert torch.autograd.gradcheck(
-            lambda logits, w=weights, r=rarity: _CrossEntropyAndDice.apply(logits, wanted, w, r, 0.7), leaf
-        )
-
-
-def test_target_and_weight_carry_no_gradient():
+def test_target_gets_no_gradient():
     logits, target = random_logits().requires_grad_(), shares().requires_grad_()
-    weight = torch.ones(2, 1, *SHAPE, requires_grad=True)
-    segmentation_loss(logits, target, weight).backward()
+    segmentation_loss(logits, target).backward()
     assert target.grad is None
-    assert weight.grad is None
-
-
-def test_voxels_without_weight_get_no_gradient():
-    logits = random_logits().requires_grad_()
-    weight = torch.ones(2, 1, *SHAPE)
-    weight[:, :, 1] = 0.0
-    segmentation_loss(logits, shares(), weight).backward()
-    assert not logits.grad[:, :, 1].any()
-    assert logits.grad[:, :, 0].abs().min() > 0
 
 
 def test_layout_in_memory_changes_nothing():

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ... import synthesis
 from ...errors import InputError
+from ...evaluation.metrics import dice_by_label
 from ...losses.segmentation import segmentation_loss
 from ...networks.sl_sfgr import SLSFGRNetwork
 from ...spatial.fields import jacobian_determinant, resize_field, warp
@@ -150,7 +152,9 @@ class SemiSupervised:
             sample = self._draw(synthesis.draw_sample, self.training[: self._labelled], generator)
             image, target = sample.image, _fractions(sample.labels)
         logits = self.network.segment(image)
-        return segmentation_loss(logits, target, rarity=supervision.rarity, overlap=supervision.overlap)
+        return segmentation_loss(
+            logits, target, class_weight_exponent=supervision.rarity, dice_weight=supervision.overlap
+        )
 
     def _pair(self, generator: torch.Generator) -> tuple[Example, Example]:
         if self.images is not None and float(torch.rand((), generator=generator)) < self.recipe.supervision.real_pairs:
@@ -205,12 +209,6 @@ def _fractions(labels: torch.Tensor) -> torch.Tensor:
 
 
 def _mean_dice(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Mean Dice of the strongest channels, over the structures in ``wanted``; both (1, K, D, H, W)."""
-    found, wanted = found.argmax(dim=1), wanted.argmax(dim=1)
-    scores = []
-    for label in wanted.unique().tolist():
-        if label == 0:
-            continue
-        first, second = found == label, wanted == label
-        scores.append(2.0 * float((first & second).sum()) / float(first.sum() + second.sum()))
-    return sum(scores) / len(scores)
+    """Return the mean Dice of the most probable channels, over the structures in ``wanted``; both (1, K, D, H, W)."""
+    found, wanted = (volume.argmax(dim=1).cpu().numpy() for volume in (found, wanted))
+    return float(np.mean([dice for label, dice in dice_by_label(found, wanted).items() if (wanted == label).any()]))

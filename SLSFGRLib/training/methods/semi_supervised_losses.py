@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ...losses.dice import soft_dice
 from ...losses.lncc import LocalCorrelation, local_correlation
 from ...losses.regularisation import gradient_energy
-from ...losses.segmentation import segmentation_loss, soft_dice_loss
+from ...losses.segmentation import segmentation_loss
 from ...networks.sl_sfgr import Description, SLSFGRNetwork
 from ...spatial.fields import downsample, resize_field, warp
 
@@ -94,16 +95,17 @@ class _Way:
             for description, example in ((self.described_moving, self.moving), (self.described_fixed, self.fixed))
         )
         for weight, field in zip(LEVEL_WEIGHTS, self.fields, strict=True):
-            loss = loss + weight * soft_dice_loss(warp(carried, resize_field(field, wanted.shape[2:])), wanted)
+            warped = warp(carried, resize_field(field, wanted.shape[2:]))
+            loss = loss + weight * (1.0 - soft_dice(warped, wanted).mean())
         return loss / sum(LEVEL_WEIGHTS)
 
     def segmentation(self, pseudo_weight: float, overlap: float = 1.0) -> torch.Tensor:
         """How far the fixed image's segmentation is from its labels, or from those carried over."""
         if self.fixed.fractions is not None:
-            return segmentation_loss(self.described_fixed.logits, self.fixed.fractions, overlap=overlap)
+            return segmentation_loss(self.described_fixed.logits, self.fixed.fractions, dice_weight=overlap)
         target, confidence = self.pseudo_labels()
         found = downsample(self.described_fixed.logits.softmax(dim=1), FIELD_FACTOR)
-        return pseudo_weight * overlap * soft_dice_loss(found[:, 1:], target[:, 1:], confidence)
+        return pseudo_weight * overlap * (1.0 - soft_dice(found[:, 1:], target[:, 1:], confidence).mean())
 
     @torch.no_grad()
     def pseudo_labels(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,10 +15,11 @@ import torch
 
 from ...errors import InputError
 from ...losses import MEASURES
+from ...losses.dice import soft_dice
 from ...losses.label_overlap import MultiScaleLabelSimilarity
 from ...losses.prototypes import feature_dissimilarity
 from ...losses.regularisation import PENALTIES
-from ...spatial.fields import jacobian_determinant, on_grid, resize_field, warp
+from ...spatial.fields import average_on_grid, jacobian_determinant, resize_field, warp
 from ...synthesis import in_one_frame, load_label_maps
 from ..data.case_files import find_cases
 from ..data.label_pairs import DrawnPair, HeldOut, HeldOutPairs, LabelledCases, LabelPairs, RenderedPairs, load_cases
@@ -83,10 +84,10 @@ class WeaklySupervised:
         shape = field.shape[2:]
         losses = {"roughness": model.roughness * self.penalty(field)}
         if weak.label_weight > 0:
-            moving, fixed = on_grid(pair.moving_labels, shape), on_grid(pair.fixed_labels, shape)
+            moving, fixed = average_on_grid(pair.moving_labels, shape), average_on_grid(pair.fixed_labels, shape)
             losses["labels"] = weak.label_weight * self.label_similarity(warp(moving, field, padding="zeros"), fixed)
         if weak.similarity_weight > 0:
-            moving, fixed = on_grid(pair.moving, shape), on_grid(pair.fixed, shape)
+            moving, fixed = average_on_grid(pair.moving, shape), average_on_grid(pair.fixed, shape)
             losses["similarity"] = weak.similarity_weight * self.similarity(warp(moving, field), fixed)
         return losses
 
@@ -164,10 +165,8 @@ class WeaklySupervised:
 
 
 def _mean_dice(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Mean Dice of the labels where they fill half of a voxel or more; both (1, L, D, H, W)."""
-    one, other = first >= 0.5, second >= 0.5
-    sizes = (one.sum((2, 3, 4)) + other.sum((2, 3, 4))).clamp(min=1)
-    return float((2.0 * (one & other).sum((2, 3, 4)) / sizes).mean())
+    """Return the mean Dice of labels, each the voxels of which it fills at least half; both (1, L, D, H, W)."""
+    return float(soft_dice((first >= 0.5).float(), (second >= 0.5).float(), smoothing=1e-6).mean())
 
 
 def _refuse_common(training: list[Path], validation: list[Path]) -> None:

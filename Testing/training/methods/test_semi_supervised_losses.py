@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from SLSFGRLib.losses.segmentation import segmentation_loss, soft_dice_loss
+from SLSFGRLib.losses.dice import soft_dice
+from SLSFGRLib.losses.segmentation import segmentation_loss
 from SLSFGRLib.networks import SLSFGRNetwork
 from SLSFGRLib.networks.sl_sfgr import Description
 from SLSFGRLib.spatial.fields import downsample, resize_field, smooth, voxel_grid, warp
@@ -188,7 +189,7 @@ def test_pseudo_weight_scales_what_is_learned_without_labels_alone():
 
 def test_little_weight_of_the_overlap_leaves_the_cross_entropy_of_labels_and_little_of_carried_ones():
     labelled, carried = (way(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=seen)) for seen in (True, False))
-    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.fractions, overlap=0.25))
+    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.fractions, dice_weight=0.25))
     assert float(labelled.segmentation(1.0, 0.25)) == pytest.approx(expected)
     assert float(labelled.segmentation(1.0, 0.25)) < float(labelled.segmentation(1.0)) - 0.1
     assert float(carried.segmentation(1.0, 0.25)) == pytest.approx(0.25 * float(carried.segmentation(1.0)))
@@ -269,7 +270,7 @@ def test_one_pair_is_learned_by_heart():
     def dice():
         with torch.no_grad():
             field = resize_field(network(moving.image, fixed.image)[-1], SHAPE)
-            return 1.0 - float(soft_dice_loss(warp(moving.fractions, field)[:, 1:], fixed.fractions[:, 1:]))
+            return float(soft_dice(warp(moving.fractions, field)[:, 1:], fixed.fractions[:, 1:]).mean())
 
     moving, fixed = nested(1.0, 2.0, 0.0), nested(-1.0, -1.0, 0.5)
     torch.manual_seed(0)
