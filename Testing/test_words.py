@@ -24,11 +24,15 @@ CLEAN = (
     "SLSFGRLib/evaluation/summary.py",
     "SLSFGRLib/modes.py",
     "SLSFGRLib/preprocessing.py",
+    "SLSFGRLib/synthesis",
+    "SLSFGRLib/training",
     "SLSFGRLib/report",
     "Testing/benchmarks",
     "Testing/slicer_extension",
     "Testing/test_docs.py",
+    "Testing/synthesis",
     "Testing/tools",
+    "Testing/training",
     "tools",
 )
 # Its last column lists the old words.

@@ -15,7 +15,7 @@ from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.io.resources import resource_path
 from SLSFGRLib.spatial.fields import integrate, resize_image
 from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, image_from_array
-from SLSFGRLib.synthesis import draw_pair, in_one_frame, load_label_maps
+from SLSFGRLib.synthesis import align_label_maps, draw_pair, load_label_maps
 from SLSFGRLib.training import read_recipe
 
 from .data import BRAINS, DATA
@@ -48,7 +48,7 @@ def make(name: str, folder: Path) -> None:
 def _heldout(folder: Path) -> None:
     """Make four pairs of T1 and T2, four of T1 and ultrasound."""
     files = [DATA / "brain_labels" / f"training_seg_{number}.nii.gz" for number in HELD_OUT]
-    maps = in_one_frame(load_label_maps(files, folder / "label_maps"))
+    maps = align_label_maps(load_label_maps(files, folder / "label_maps"))
     recipe = read_recipe(resource_path("Recipes", "weakly_supervised.toml"))
     settings = replace(
         recipe.synthesis, t1_share=0.5, t2_share=0.0, pd_share=0.0, ultrasound_share=0.0, same_anatomy_chance=0.0

@@ -15,9 +15,9 @@ import torch
 
 from SLSFGRLib.io.images import read_image, read_labels
 from SLSFGRLib.models.loading import default_model
-from SLSFGRLib.synthesis.label_maps import label_map
-from SLSFGRLib.training.data.label_propagation import rendered_brain
-from SLSFGRLib.training.template_building import SeenBrain, mean_of
+from SLSFGRLib.synthesis.label_maps import LabelMap
+from SLSFGRLib.training.data.label_propagation import render_brain
+from SLSFGRLib.training.template_building import SegmentedSubject, build_template
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
     brains = []
     for file in brain_files(arguments.data):
         print(file.name, flush=True)
-        brains.append(SeenBrain.of(t1_brain(file), network))
-    mean = mean_of(brains, lambda fraction: print(f"{fraction:.0%}", flush=True))
-    mean.save(arguments.output)
+        brains.append(SegmentedSubject.from_image(t1_brain(file), network))
+    template = build_template(brains, lambda fraction: print(f"{fraction:.0%}", flush=True))
+    template.save(arguments.output)
     write_checksum(arguments.output)
 
 
@@ -45,7 +45,7 @@ def t1_brain(file: Path) -> sitk.Image:
     """Return a T1 image as it is, or one rendered from a label map."""
     if file.parent.name != "brain_labels":
         return read_image(file)
-    image, _ = rendered_brain(label_map(read_labels(file), file.name))
+    image, _ = render_brain(LabelMap.from_image(read_labels(file), file.name))
     return image
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from ..io.label_table import read_label_table
-from ..synthesis.tissue_contrasts import LOOKS, classes
+from ..synthesis.tissue_contrasts import INTENSITY_PROFILES, classes
 
 ITERATIONS = 4
 # Voxels at a border, in which two structures mix, say little about either: surer ones count for more.
@@ -92,7 +92,7 @@ class StructureBrightness:
         return log_likelihood(image, self.mean[channel, None], self.variance[channel, None])
 
     def _likelihood_of(self, look: str, image: torch.Tensor) -> torch.Tensor:
-        """Of what a channel looks like, a key of ``LOOKS``, in place of its number."""
+        """Of what a channel looks like, a key of ``INTENSITY_PROFILES``, in place of its number."""
         return self.log_likelihood(_looks().index(look), image)
 
     def evidence(self, channel: int, image: torch.Tensor) -> torch.Tensor:
@@ -147,17 +147,17 @@ def log_likelihood(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tens
 @cache
 def deep_channels() -> list[int]:
     """The channels of the label table that are neither cortex nor white matter nor fluid, but within the brain."""
-    solid = (number for number, name in enumerate(_looks()) if LOOKS[name].group in ("grey", "white"))
+    solid = (number for number, name in enumerate(_looks()) if INTENSITY_PROFILES[name].group in ("grey", "white"))
     return [number for number in solid if not _looks()[number].endswith(("cortex", "white matter"))]
 
 
 def _looks() -> tuple[str, ...]:
-    """What each channel of the label table looks like, a key of ``LOOKS``."""
+    """What each channel of the label table looks like, a key of ``INTENSITY_PROFILES``."""
     return classes().names[: len(read_label_table()) + 1]
 
 
 @cache
 def _kinds() -> list[int]:
     """For each channel of the label table the number of what it is made of."""
-    tissues = ["fluid" if LOOKS[name].group == "fluid" else name for name in _looks()]
+    tissues = ["fluid" if INTENSITY_PROFILES[name].group == "fluid" else name for name in _looks()]
     return [list(dict.fromkeys(tissues)).index(tissue) for tissue in tissues]

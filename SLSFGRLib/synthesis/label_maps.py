@@ -1,4 +1,4 @@
-"""Label maps to make images from: read once, kept compact."""
+"""Label maps from which images are synthesised: read once, kept compact."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -17,41 +18,91 @@ from ..errors import InputError
 from ..io.images import read_labels
 from ..io.label_table import unsided_numbers
 from ..spatial.affine_fit import fit_affine
+from ..spatial.fields import central_differences
 from ..spatial.grid import canonical_image
 from .poses import Pose
-from .tissue_contrasts import LOOKS, classes
+from .tissue_contrasts import INTENSITY_PROFILES, classes
 
 SPACING = 1.0
-# Kept about the head, in voxels, so that what lies outside the map reads as air.
+# Air kept around the head, in voxels, so that points outside the map are air.
 MARGIN = 2
 WHITE_MATTER = "cerebral white matter"
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """A head as kinds of tissue, 1 mm, array axes towards superior, posterior and left.
+    """A head as a map of tissue classes at 1 mm, array axes towards superior, posterior and left.
 
-    :param classes: (D, H, W) uint8, indices into :func:`tissues.classes`; air all around.
-    :param centre: the middle of the brain, in voxels along each axis.
-    :param pose: takes places about the middle of the first of several maps to the same anatomy about this one's.
+    :param classes: (D, H, W) uint8, indices into :func:`tissue_contrasts.classes`, surrounded by air.
+    :param centre: of the brain, in voxels along each axis.
+    :param pose: maps points around the centre of the first of several maps to the same anatomy around this one's.
     """
 
     classes: torch.Tensor
     centre: tuple[float, float, float]
     pose: Pose | None = None
 
+    @classmethod
+    def from_image(cls, image: sitk.Image, name: str = "label map") -> LabelMap:
+        """Convert an image with FreeSurfer's numbers, and crop it to the head.
+
+        :param name: of the image in an error.
+        :raises InputError: there is no cerebral white matter on both sides.
+        """
+        image = _at_working_spacing(canonical_image(image))
+        numbers = sitk.GetArrayFromImage(image)
+        table = classes()
+        kinds = table.of_number[np.clip(numbers, 0, len(table.of_number) - 1)]
+        _assign_sides(kinds, numbers, name)
+        kinds = _largest_component(kinds)
+        inside = np.argwhere(kinds > 0)
+        lower, upper = inside.min(0), inside.max(0) + 1
+        kinds = np.pad(kinds[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))], MARGIN)
+        fluid = [index for index, kind in enumerate(table.names) if INTENSITY_PROFILES[kind].group == "fluid"]
+        brain = (table.channel[kinds] > 0) & ~np.isin(kinds, fluid)
+        return cls(torch.from_numpy(kinds), tuple(np.argwhere(brain).mean(0).tolist()))
+
     def to(self, device: torch.device) -> LabelMap:
-        """The same on another device."""
+        """Return a copy on another device."""
         return replace(self, classes=self.classes.to(device))
+
+    def sample(self, points: torch.Tensor, flipped: bool = False) -> torch.Tensor:
+        """Read the map at eight points of each voxel, a quarter of a voxel from its centre along each axis.
+
+        :param points: (1, 3, D, H, W) in mm from the centre of the brain, in the frame that the maps share (see
+            :func:`align_label_maps`).
+        :param flipped: left and right are swapped; the classes are still those that the map has there.
+        :returns: (8, D, H, W) uint8.
+        """
+        if flipped:
+            points = points * points.new_tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1, 1)
+        if self.pose is not None:
+            points = self.pose(points)
+        # Half a voxel is added so that truncation rounds.
+        middle = points.new_tensor(self.centre).view(3, 1, 1, 1) + 0.5
+        centre = points[0] / SPACING + middle
+        quarters = central_differences(points)[0] / (4.0 * SPACING)
+        values = self.classes.flatten()
+        out = torch.empty((8, *points.shape[2:]), dtype=torch.uint8, device=values.device)
+        for octant, signs in enumerate(product((-1.0, 1.0), repeat=3)):
+            # The deformation is smooth: its derivative says where the eighths of a voxel lie.
+            place = centre + signs[0] * quarters[:, 0]
+            place.add_(quarters[:, 1], alpha=signs[1]).add_(quarters[:, 2], alpha=signs[2])
+            index = torch.zeros_like(place[0], dtype=torch.int32)
+            for axis, size in enumerate(self.classes.shape):
+                # The map ends in air on every side, which continues outside.
+                index.mul_(size).add_(place[axis].clamp_(0, size - 1).int())
+            torch.index_select(values, 0, index.flatten(), out=out[octant].view(-1))
+        return out
 
 
 def load_label_maps(
     files: list[Path], cache_folder: Path, update: Callable[[float], None] = lambda fraction: None
 ) -> list[LabelMap]:
-    """Read label maps with FreeSurfer's numbers; what was read before comes from the cache.
+    """Read label maps with FreeSurfer's numbers; those read before come from the cache.
 
-    :param files: images, or files of a cache, which may thus be taken to a machine without the images.
-    :param cache_folder: is made where it does not exist; holds about half a megabyte for each map.
+    :param files: images, or files of a cache, which can be copied to a machine without the images.
+    :param cache_folder: is made if it does not exist; holds about half a megabyte for each map.
     :param update: called with the fraction done.
     :raises InputError: a file cannot be read, is no label map, holds no brain, or is an outdated cache.
     """
@@ -59,30 +110,30 @@ def load_label_maps(
     for number, file in enumerate(files):
         update(number / len(files))
         if file.suffix == ".npz":
-            maps.append(_kept(file))
+            maps.append(_read_cached(file))
             continue
         cache_folder.mkdir(parents=True, exist_ok=True)
         cached = cache_folder / f"{file.name.split('.')[0]}_{fingerprint(file)}.npz"
         if not cached.is_file():
-            _keep(label_map(read_labels(file), str(file)), cached)
-        maps.append(_kept(cached))
+            _write_cached(LabelMap.from_image(read_labels(file), str(file)), cached)
+        maps.append(_read_cached(cached))
     return maps
 
 
-def in_one_frame(maps: list[LabelMap]) -> list[LabelMap]:
+def align_label_maps(maps: list[LabelMap]) -> list[LabelMap]:
     """Give every map the pose that aligns it to the first, fitted to the centroids of the structures."""
-    centroids = [_centroids(heads) for heads in maps]
+    centroids = [_centroids(label_map) for label_map in maps]
     posed = []
-    for heads, own in zip(maps, centroids, strict=True):
+    for label_map, own in zip(maps, centroids, strict=True):
         both = np.isfinite(centroids[0][:, 0]) & np.isfinite(own[:, 0])
         matrix = torch.from_numpy(fit_affine(centroids[0][both], own[both])).float()
-        posed.append(replace(heads, pose=Pose(matrix[:3, :3], matrix[:3, 3])))
+        posed.append(replace(label_map, pose=Pose(matrix[:3, :3], matrix[:3, 3])))
     return posed
 
 
-def _centroids(heads: LabelMap) -> np.ndarray:
-    """Of each structure, in mm from the middle of the brain: (structures, 3); NaN where there is none."""
-    channels = classes().channel[heads.classes.cpu().numpy()]
+def _centroids(label_map: LabelMap) -> np.ndarray:
+    """Return each structure's centroid in mm from the centre of the brain, (structures, 3); NaN if it is absent."""
+    channels = classes().channel[label_map.classes.cpu().numpy()]
     count = int(classes().channel.max()) + 1
     volumes = np.bincount(channels.ravel(), minlength=count)
     sums = []
@@ -90,31 +141,14 @@ def _centroids(heads: LabelMap) -> np.ndarray:
         index = np.arange(size).reshape([-1 if other == axis else 1 for other in range(3)])
         sums.append(np.bincount(channels.ravel(), np.broadcast_to(index, channels.shape).ravel(), count))
     with np.errstate(invalid="ignore"):
-        return ((np.stack(sums, axis=1) / volumes[:, None] - heads.centre) * SPACING)[1:]
-
-
-def label_map(image: sitk.Image, name: str = "label map") -> LabelMap:
-    """Turn an image with FreeSurfer's numbers into a map of classes about the head.
-
-    :param name: what to call the image in an error.
-    :raises InputError: there is no cerebral white matter on both sides.
-    """
-    image = _at_working_spacing(canonical_image(image))
-    numbers = sitk.GetArrayFromImage(image)
-    table = classes()
-    kinds = table.of_number[np.clip(numbers, 0, len(table.of_number) - 1)]
-    _give_sides(kinds, numbers, name)
-    kinds = _without_islands(kinds)
-    inside = np.argwhere(kinds > 0)
-    lower, upper = inside.min(0), inside.max(0) + 1
-    kinds = np.pad(kinds[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))], MARGIN)
-    fluid = [index for index, kind in enumerate(table.names) if LOOKS[kind].group == "fluid"]
-    brain = (table.channel[kinds] > 0) & ~np.isin(kinds, fluid)
-    return LabelMap(torch.from_numpy(kinds), tuple(np.argwhere(brain).mean(0).tolist()))
+        return ((np.stack(sums, axis=1) / volumes[:, None] - label_map.centre) * SPACING)[1:]
 
 
 def fingerprint(file: Path) -> str:
-    """Changes with the file and with the classes."""
+    """Return a text that changes with the file and with the table of classes.
+
+    :raises InputError: there is no such file.
+    """
     if not file.is_file():
         raise InputError(f"{file}: there is no such file; check the name.")
     state = file.stat()
@@ -122,7 +156,7 @@ def fingerprint(file: Path) -> str:
 
 
 def _classes_digest() -> str:
-    """Changes when the number in a class map would mean something else."""
+    """Return a text that changes if the numbers in a class map change their meaning."""
     table = classes()
     return _digest(f"{table.names} {table.channel.tolist()} {table.of_number.tolist()}")
 
@@ -131,19 +165,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _keep(heads: LabelMap, path: Path) -> None:
-    """Write to the cache; a run that is stopped leaves nothing half-written under the final name.
-
-    Several trainings may fill one cache at the same time.
-    """
+def _write_cached(label_map: LabelMap, path: Path) -> None:
+    """Write a map to the cache at once; several trainings may fill one cache at the same time."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     with unfinished.open("wb") as file:
-        np.savez_compressed(file, classes=heads.classes.numpy(), centre=heads.centre, meaning=_classes_digest())
+        np.savez_compressed(file, classes=label_map.classes.numpy(), centre=label_map.centre, meaning=_classes_digest())
     unfinished.replace(path)
 
 
-def _kept(path: Path) -> LabelMap:
-    """Undo :func:`_keep`."""
+def _read_cached(path: Path) -> LabelMap:
+    """Read a map from the cache."""
     try:
         with np.load(path, allow_pickle=False) as content:
             kinds, centre, meaning = content["classes"], content["centre"], str(content["meaning"])
@@ -165,8 +196,8 @@ def _at_working_spacing(image: sitk.Image) -> sitk.Image:
     )  # fmt: skip
 
 
-def _give_sides(kinds: np.ndarray, numbers: np.ndarray, name: str) -> None:
-    """Give each voxel whose number has no side to the side whose white matter is nearer, in place."""
+def _assign_sides(kinds: np.ndarray, numbers: np.ndarray, name: str) -> None:
+    """Assign each voxel whose number has no side to the side whose white matter is nearer, in place."""
     table = classes()
     left, right = (index for index in range(int(table.channel.max()) + 1) if table.names[index] == WHITE_MATTER)
     if not (kinds == left).any() or not (kinds == right).any():
@@ -174,7 +205,7 @@ def _give_sides(kinds: np.ndarray, numbers: np.ndarray, name: str) -> None:
     unsided = {number: pair for number, pair in unsided_numbers().items() if (numbers == number).any()}
     if not unsided:
         return
-    # Where both sides meet, sided voxels alone say which is which.
+    # Where both sides meet, only voxels with a side say which is which.
     sided = ~np.isin(numbers, list(unsided))
     to_left, to_right = (_distance((kinds == side) & sided) for side in (left, right))
     for number, pair in unsided.items():
@@ -187,7 +218,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=True))
 
 
-def _without_islands(kinds: np.ndarray) -> np.ndarray:
-    """Keep the head alone: a few maps have specks in the air beside it."""
+def _largest_component(kinds: np.ndarray) -> np.ndarray:
+    """Return the head alone: a few maps have specks in the air beside it."""
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray((kinds > 0).astype(np.uint8))))
     return np.where(sitk.GetArrayViewFromImage(parts) == 1, kinds, 0).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How heads lie: turned, stretched and shifted."""
+"""Random poses of heads: affine maps of points in mm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import Synthesis
 
 @dataclass(frozen=True)
 class Pose:
-    """An affine map of places in mm: ``linear @ place + shift``.
+    """An affine map of points in mm: ``linear @ point + shift``.
 
     :param linear: 3x3.
     :param shift: (3,).
@@ -22,36 +22,43 @@ class Pose:
     linear: torch.Tensor
     shift: torch.Tensor
 
-    def __call__(self, places: torch.Tensor) -> torch.Tensor:
-        """Move (1, 3, D, H, W) places."""
-        linear, shift = self.linear.to(places.device), self.shift.to(places.device)
-        # Written out: as a product of matrices it would lose tenths of a millimetre in a trainer's mixed precision.
-        moved = shift.view(1, 3, 1, 1, 1).expand_as(places).contiguous()
+    def __call__(self, points: torch.Tensor) -> torch.Tensor:
+        """Map (1, 3, D, H, W) points."""
+        linear, shift = self.linear.to(points.device), self.shift.to(points.device)
+        # No matrix product: it would lose tenths of a millimetre in a trainer's mixed precision.
+        mapped = shift.view(1, 3, 1, 1, 1).expand_as(points).contiguous()
         for axis in range(3):
-            moved.addcmul_(linear[:, axis].view(1, 3, 1, 1, 1), places[:, axis : axis + 1])
-        return moved
+            mapped.addcmul_(linear[:, axis].view(1, 3, 1, 1, 1), points[:, axis : axis + 1])
+        return mapped
 
     def after(self, first: Pose) -> Pose:
-        """One map that does first another, then this."""
+        """Return the map that applies another map first, then this one."""
         return Pose(self.linear @ first.linear, self.linear @ first.shift + self.shift)
 
 
+def random_affine(degrees: float, scale: float, shear: float, shift: float, generator: torch.Generator) -> Pose:
+    """Draw a rotation, scaling, shear and shift about the origin, each uniform within its limits.
+
+    :param degrees: largest rotation about each axis.
+    :param scale: largest relative change of length along each axis.
+    :param shear: largest shear of each axis along each other.
+    :param shift: largest shift along each axis, in mm.
+    """
+    x, y, z = (signed(generator) * math.radians(degrees)).tolist()
+    rotation = torch.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    scaling = torch.diag(1.0 + scale * signed(generator))
+    shearing = torch.eye(3) + shear * torch.triu(signed(generator, 9).view(3, 3), 1)
+    return Pose(rotation @ shearing @ scaling, shift * signed(generator))
+
+
 def random_pose(synthesis: Synthesis, generator: torch.Generator) -> Pose:
-    """How a head may lie in a scanner."""
+    """Draw the pose of a head in a scanner."""
     large = chance(generator, synthesis.large_rotation_chance)
     limit = synthesis.large_rotation_degrees if large else synthesis.rotation_degrees
-    return _drawn(limit, synthesis.scale, synthesis.shear, synthesis.shift_mm, generator)
+    return random_affine(limit, synthesis.scale, synthesis.shear, synthesis.shift_mm, generator)
 
 
 def residual_pose(synthesis: Synthesis, generator: torch.Generator) -> Pose:
-    """What an affine alignment of two heads may have left."""
-    stretch = synthesis.pair_scale
-    return _drawn(synthesis.pair_rotation_degrees, stretch, stretch, synthesis.pair_shift_mm, generator)
-
-
-def _drawn(degrees: float, scale: float, shear: float, shift: float, generator: torch.Generator) -> Pose:
-    x, y, z = (signed(generator) * math.radians(degrees)).tolist()
-    rotation = torch.matrix_exp(torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
-    stretch = torch.diag(1.0 + scale * signed(generator))
-    shearing = torch.eye(3) + shear * torch.triu(signed(generator, 9).view(3, 3), 1)
-    return Pose(rotation @ shearing @ stretch, shift * signed(generator))
+    """Draw what an affine registration of two heads may leave."""
+    scale = synthesis.pair_scale
+    return random_affine(synthesis.pair_rotation_degrees, scale, scale, synthesis.pair_shift_mm, generator)

@@ -1,4 +1,4 @@
-"""What a synthesised image may look like, as the section of a recipe says it."""
+"""The settings of image synthesis, which are a section of a recipe."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Synthesis:
-    """How training images are drawn from label maps; a ``..._chance`` is a probability from 0 to 1.
+    """The distributions that synthetic images are drawn from; a ``..._chance`` is a probability from 0 to 1.
 
     :param rotation_degrees: largest rotation about each axis.
-    :param large_rotation_degrees: likewise, for the few images with a tilted head.
+    :param large_rotation_degrees: likewise, for a few images with a strongly tilted head.
     :param large_rotation_chance: how often an image is one of those.
     :param scale: largest relative change of length along each axis.
     :param shear: largest shear of each axis along each other.
     :param shift_mm: largest shift along each axis.
     :param deformation_mm: largest velocity of the random diffeomorphism; each image draws its own limit.
     :param flip_chance: left and right are swapped, in the image and in the labels.
-    :param t1_share: how many of all images look like T1-weighted ones; shares are relative to their sum.
-    :param t2_share: likewise, T2-weighted.
-    :param pd_share: likewise, proton-density-weighted.
+    :param t1_share: share of images with T1 contrast; shares are relative to their sum.
+    :param t2_share: likewise, T2.
+    :param pd_share: likewise, proton density.
     :param flair_share: likewise, FLAIR.
-    :param random_share: likewise, a contrast as no scanner gives it: each structure draws its own intensity.
-    :param ultrasound_share: likewise, ultrasound of the open brain, with speckle and shadows.
-    :param contrast_jitter: standard deviation of an intensity about what its contrast has for it; bright is 1.
-    :param texture: largest variation within a structure, relative to what is usual for the kind of tissue.
-    :param bias: largest relative change of the intensity by an uneven coil.
+    :param random_share: likewise, random contrast: each structure draws its own intensity.
+    :param ultrasound_share: likewise, ultrasound of the exposed brain, with speckle and shadows.
+    :param contrast_jitter: standard deviation of a tissue's intensity around its typical value; bright tissue has 1.
+    :param texture: largest variation within a structure, relative to what is typical of its tissue.
+    :param bias: largest relative change of the intensity by the bias field.
     :param blur_mm: largest standard deviation of a Gaussian blur; the smallest is a quarter of it.
-    :param slice_chance: the image was made in thick slices across one of its axes.
-    :param slice_mm: thickest slice.
-    :param noise: largest standard deviation of the noise; bright is 1.
+    :param slice_chance: the image has a larger slice thickness along one of its axes.
+    :param slice_mm: largest slice thickness.
+    :param noise: largest standard deviation of the noise; bright tissue has 1.
     :param cut_chance: one end of the field of view is missing.
     :param cut_mm: largest part of the head that is missing.
-    :param strip_chance: the brain alone is left, with or without the fluid around it.
-    :param strip_mm: largest error of the brain's border where the rest was removed.
+    :param strip_chance: the image is skull-stripped, with or without the CSF around the brain.
+    :param strip_mm: largest error of skull-stripping.
     :param gamma: largest change of the logarithm of the exponent of the intensities.
-    :param same_anatomy_chance: both images of a pair come from one label map, deformed twice.
+    :param same_anatomy_chance: both images of a pair are made from one label map, deformed twice.
     :param same_contrast_chance: both images of a pair have the same contrast.
-    :param unlike_contrasts: the contrasts of a pair that are not the same are of two kinds, never T1 and T1.
-    :param pair_rotation_degrees: largest rotation of each image of a pair that an affine alignment has left.
+    :param unlike_contrasts: if the contrasts of a pair differ, they are of two kinds, never T1 and T1.
+    :param pair_rotation_degrees: largest rotation of each image of a pair that an affine registration has left.
     :param pair_scale: likewise, relative change of length, and shear.
     :param pair_shift_mm: likewise, shift.
     """

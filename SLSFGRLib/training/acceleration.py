@@ -1,4 +1,4 @@
-"""What a GPU does faster: arithmetic with half the digits, and networks whose operations are fused."""
+"""Acceleration of the training on a GPU: mixed precision and compiled networks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager:
-    """Let convolutions work with half the digits (bfloat16) on a GPU that can; fields and losses keep all of theirs.
+    """Return a context in which convolutions use bfloat16 on a GPU that can; fields and losses stay in float32.
 
-    On a CPU nothing changes: there it takes longer.
+    On a CPU nothing changes: there bfloat16 takes longer.
     """
     if device.type == "cuda" and torch.cuda.is_bf16_supported():
         return torch.autocast("cuda", torch.bfloat16)
@@ -19,13 +19,13 @@ def mixed_precision(device: torch.device) -> AbstractContextManager:
 
 
 def compile_parts(network: torch.nn.Module, device: torch.device) -> None:
-    """Fuse the operations of a network's parts on a GPU, where Triton is installed; the weights stay where they are.
+    """Compile the parts of a network on a GPU, if Triton is installed; the names of its weights do not change.
 
-    :param network: parts that are mere lists of others are left as they are.
+    :param network: its parts that are lists of others are left as they are.
     """
     if device.type != "cuda" or find_spec("triton") is None:
         return
-    # A part that cannot be compiled, or a machine without a compiler, is no reason to stop.
+    # If a part cannot be compiled, or the machine has no compiler, it runs as it is.
     torch._dynamo.config.suppress_errors = True
     for part in network.children():
         if not isinstance(part, torch.nn.ModuleList):

@@ -1,22 +1,22 @@
-"""How much each task of an objective counts: fixed weights, or dynamic weight averaging."""
+"""The weights of several losses: fixed, or by dynamic weight averaging."""
 
 from __future__ import annotations
 
 import math
 
-# A task whose loss has just risen manyfold must not drown the others.
+# Limit of r_k: a task whose loss has just risen manyfold must not dominate the others. Chosen, not measured.
 LARGEST_RATIO = 5.0
 
 
 class DynamicWeightAverage:
-    """Weighs each task by how slowly its loss falls (Liu, Johns & Davison 2019, equation 7).
+    """Dynamic weight averaging: a task counts more if its loss falls slowly (Liu, Johns & Davison 2019, equation 7).
 
     With L_k(t) the mean loss of task k over epoch t, ``r_k = L_k(t - 1) / L_k(t - 2)`` and
     ``weight_k = K exp(r_k / T) / sum_i exp(r_i / T)``; all weights are one in the first two epochs. Losses must be
-    positive and fall towards zero. Smoothness is no task: it starts at zero and grows.
+    positive and fall towards zero. Regularisation is no task: it starts at zero and grows.
 
     :param names: of the tasks.
-    :param temperature: T; the larger, the more alike the weights.
+    :param temperature: T; the larger, the more equal the weights. 2 is the paper's.
     """
 
     def __init__(self, names: tuple[str, ...], temperature: float = 2.0) -> None:
@@ -25,7 +25,7 @@ class DynamicWeightAverage:
         self.history: list[dict[str, float]] = []
 
     def weights(self) -> dict[str, float]:
-        """The tasks' weights in the present epoch; they sum to the number of tasks."""
+        """Return the tasks' weights in the present epoch; they sum to the number of tasks."""
         if len(self.history) < 2:
             return dict.fromkeys(self.names, 1.0)
         last, before = self.history[-1], self.history[-2]
@@ -34,12 +34,12 @@ class DynamicWeightAverage:
         return {name: len(powers) * power / sum(powers) for name, power in zip(self.names, powers, strict=True)}
 
     def end_epoch(self, means: dict[str, float]) -> None:
-        """Take note of the tasks' mean losses over an epoch."""
+        """Record the tasks' mean losses over an epoch."""
         self.history.append({name: means[name] for name in self.names})
 
 
 class FixedWeights:
-    """Lets every task count by its own weight alone.
+    """Weights of one for every task.
 
     :param names: of the tasks.
     """
@@ -49,9 +49,9 @@ class FixedWeights:
         self.history: list[dict[str, float]] = []
 
     def weights(self) -> dict[str, float]:
-        """One for each task."""
+        """Return one for each task."""
         return dict.fromkeys(self.names, 1.0)
 
     def end_epoch(self, means: dict[str, float]) -> None:
-        """Take note of the tasks' mean losses over an epoch."""
+        """Record the tasks' mean losses over an epoch."""
         self.history.append({name: means[name] for name in self.names})

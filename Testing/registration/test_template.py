@@ -16,8 +16,8 @@ from SLSFGRLib.registration.template import BrainMaps, drawn_to_mean, mean_brain
 from SLSFGRLib.segmentation.structures import Structures
 from SLSFGRLib.spatial.fields import jacobian_determinant
 from SLSFGRLib.spatial.grid import Grid, voxel_to_voxel
-from SLSFGRLib.training import template_building as averaging_brains
-from SLSFGRLib.training.template_building import SeenBrain, mean_of
+from SLSFGRLib.training import template_building
+from SLSFGRLib.training.template_building import SegmentedSubject, build_template
 
 SHAPE = (48, 56, 48)
 # White matter with ridges, and twelve structures in it.
@@ -192,7 +192,7 @@ def seen(matrix=None, **options):
     axes = torch.stack(torch.meshgrid(*[torch.arange(size) for size in SHAPE], indexing="ij"), dim=-1)
     for number, place in enumerate(places):
         shares[0, number + 1] = torch.exp(-0.5 * ((axes - place) / 2.0).square().sum(-1))
-    return SeenBrain(maps, shares)
+    return SegmentedSubject(maps, shares)
 
 
 def white_volume(maps):
@@ -200,12 +200,12 @@ def white_volume(maps):
 
 
 def test_the_mean_of_one_brain_in_many_poses_is_that_brain(monkeypatch):
-    monkeypatch.setattr(averaging_brains, "ROUNDS", averaging_brains.ROUNDS[:3])
+    monkeypatch.setattr(template_building, "ROUNDS", template_building.ROUNDS[:3])
     sizes = (0.9, 1.0 / 0.9, 1.0)
     turns = (rotation_about((0, 0, 1), degrees) for degrees in (6.0, -5.0, 0.0))
     poses = [affine_matrix(size * turn, (3.0, 2.0, -4.0)) for size, turn in zip(sizes, turns, strict=True)]
     fractions = []
-    mean = mean_of([seen(pose) for pose in poses], fractions.append)
+    mean = build_template([seen(pose) for pose in poses], fractions.append)
     # The brains' volumes are 0.9^3 to 0.9^-3 of the original's; their geometric mean is its own.
     assert white_volume(mean) == pytest.approx(white_volume(brain()), rel=0.04)
     assert fractions == sorted(fractions)
@@ -221,14 +221,14 @@ def test_the_mean_of_one_brain_in_many_poses_is_that_brain(monkeypatch):
 
 def test_a_brain_that_is_not_recognised_is_refused():
     blind = seen(count=2)
-    with pytest.raises(InputError, match="too few structures are recognised"):
-        mean_of([seen(), blind])
+    with pytest.raises(InputError, match="too few structures"):
+        build_template([seen(), blind])
 
 
 def test_a_brain_is_seen_by_the_network_at_two_millimetres():
     torch.manual_seed(0)
     network = SLSFGRNetwork(30, channels=(4, 6, 8, 8), matching_channels=4)
-    found = SeenBrain.of(head_image()[0], network)
-    assert found.maps.grid.shape == tuple(found.shares.shape[2:]) == tuple(found.maps.tissues.shape[2:])
+    found = SegmentedSubject.from_image(head_image()[0], network)
+    assert found.maps.grid.shape == tuple(found.probabilities.shape[2:]) == tuple(found.maps.tissues.shape[2:])
     np.testing.assert_allclose(found.maps.grid.spacing, 2.0)
-    assert torch.allclose(found.shares.sum(1), torch.ones(1), atol=1e-4)
+    assert torch.allclose(found.probabilities.sum(1), torch.ones(1), atol=1e-4)

@@ -10,15 +10,16 @@ from phantoms import STORAGES, affine_matrix, numbers_image, rotation_about, sto
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.spatial.fields import jacobian_determinant, voxel_grid
-from SLSFGRLib.synthesis.acquisition import in_slices, scaled
+from SLSFGRLib.synthesis.acquisition import normalise, resample_slices
 from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
-from SLSFGRLib.synthesis.deformations import random_positions, sample_classes
-from SLSFGRLib.synthesis.label_maps import in_one_frame, label_map, load_label_maps
+from SLSFGRLib.synthesis.deformations import random_points
+from SLSFGRLib.synthesis.label_maps import LabelMap, align_label_maps, load_label_maps
 from SLSFGRLib.synthesis.poses import Pose, random_pose, residual_pose
-from SLSFGRLib.synthesis.samples import CHANNELS, draw_pair, draw_sample, fractions, reference
+from SLSFGRLib.synthesis.samples import draw_pair, draw_sample, partial_volume_labels, reference
 from SLSFGRLib.synthesis.settings import Synthesis
-from SLSFGRLib.synthesis.tissue_contrasts import LOOKS, classes
+from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
 
+CHANNELS = channel_count()
 SHAPE = (32, 48, 32)
 SPACING = 4.0
 SHARES = {name: 0.0 for name in ("t1_share", "t2_share", "pd_share", "flair_share", "random_share")}
@@ -29,23 +30,23 @@ LANDMARKS = ("Left thalamus", "Right thalamus", "Brain stem", "Left cerebellar c
 
 
 @pytest.fixture(scope="module")
-def heads():
-    return label_map(numbers_image())
+def label_map():
+    return LabelMap.from_image(numbers_image())
 
 
 @pytest.fixture(scope="module")
-def plain(heads):
-    return sample(heads, NOTHING)
+def plain(label_map):
+    return sample(label_map, NOTHING)
 
 
-def sample(heads, synthesis, seed=0):
-    return draw_sample([heads], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+def sample(label_map, synthesis, seed=0):
+    return draw_sample([label_map], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
 
 
-def positions(synthesis, seed, shape=SHAPE, spacing=SPACING):
+def points(synthesis, seed, shape=SHAPE, spacing=SPACING):
     generator = torch.Generator().manual_seed(seed)
     pose = random_pose(synthesis, generator)
-    return random_positions(shape, spacing, synthesis, pose, generator, torch.device("cpu"))
+    return random_points(shape, spacing, synthesis, pose, generator, torch.device("cpu"))
 
 
 def channel(name):
@@ -59,10 +60,10 @@ def same(first, second):
 # --- label maps ---------------------------------------------------------------------------------------------
 
 
-def test_every_class_has_a_look_and_a_channel():
+def test_every_class_has_an_intensity_profile_and_a_channel():
     table = classes()
     assert len(table.names) == len(table.channel) == len(table.mirrored_channel)
-    assert set(table.names) == LOOKS.keys()
+    assert set(table.names) == INTENSITY_PROFILES.keys()
     assert np.array_equal(table.channel[:CHANNELS], np.arange(CHANNELS))
     assert np.array_equal(table.mirrored_channel, mirrored_channels()[table.channel])
     assert table.of_number.max() == len(table.names) - 1
@@ -71,57 +72,57 @@ def test_every_class_has_a_look_and_a_channel():
 
 
 @pytest.mark.parametrize("storage", STORAGES[::7])
-def test_the_same_map_comes_however_it_was_stored(heads, storage):
-    again = label_map(stored(numbers_image(), *storage))
-    assert torch.equal(again.classes, heads.classes)
-    assert again.centre == pytest.approx(heads.centre)
+def test_the_same_map_comes_however_it_was_stored(label_map, storage):
+    again = LabelMap.from_image(stored(numbers_image(), *storage))
+    assert torch.equal(again.classes, label_map.classes)
+    assert again.centre == pytest.approx(label_map.centre)
 
 
-def test_the_map_is_cropped_to_the_head_with_air_around(heads):
-    assert heads.classes.shape == (112 + 4, 148 + 4, 116 + 4)
+def test_the_map_is_cropped_to_the_head_with_air_around(label_map):
+    assert label_map.classes.shape == (112 + 4, 148 + 4, 116 + 4)
     for axis in range(3):
-        assert not heads.classes.select(axis, 0).any()
-        assert not heads.classes.select(axis, -1).any()
-    assert heads.centre == pytest.approx([(size - 1) / 2 for size in heads.classes.shape], abs=1.5)
+        assert not label_map.classes.select(axis, 0).any()
+        assert not label_map.classes.select(axis, -1).any()
+    assert label_map.centre == pytest.approx([(size - 1) / 2 for size in label_map.classes.shape], abs=1.5)
 
 
-def test_numbers_without_a_side_get_the_nearer_one(heads):
+def test_numbers_without_a_side_get_the_nearer_one(label_map):
     left = channel("Left cerebral white matter")
     right = channel("Right cerebral white matter")
     callosum = np.isin(sitk.GetArrayFromImage(numbers_image()), [251])
     given = sitk.GetArrayFromImage(numbers_image()) * 0
-    given[4:116, 4:152, 4:120] = heads.classes[2:-2, 2:-2, 2:-2]
+    given[4:116, 4:152, 4:120] = label_map.classes[2:-2, 2:-2, 2:-2]
     x = np.broadcast_to(np.arange(given.shape[2]) - 61.5, given.shape)
     assert set(given[callosum]) == {left, right}
     assert x[callosum & (given == left)].min() > -2
     assert x[callosum & (given == right)].max() < 2
 
 
-def test_other_spacings_are_brought_to_one_millimetre(heads):
+def test_other_spacings_are_brought_to_one_millimetre(label_map):
     coarse = sitk.Shrink(numbers_image(), [2, 2, 2])
-    again = label_map(coarse)
-    assert np.allclose(again.classes.shape, heads.classes.shape, atol=3)
+    again = LabelMap.from_image(coarse)
+    assert np.allclose(again.classes.shape, label_map.classes.shape, atol=3)
 
 
 def test_a_map_without_white_matter_is_refused():
     with pytest.raises(InputError, match=r"thing: holds no white matter on both sides"):
-        label_map(sitk.Cast(sitk.Equal(numbers_image(), 2), sitk.sitkInt32) * 2, "thing")
+        LabelMap.from_image(sitk.Cast(sitk.Equal(numbers_image(), 2), sitk.sitkInt32) * 2, "thing")
 
 
-def test_maps_are_read_once(tmp_path, heads, monkeypatch):
+def test_maps_are_read_once(tmp_path, label_map, monkeypatch):
     file = tmp_path / "head.nii.gz"
     sitk.WriteImage(numbers_image(), str(file))
     first = load_label_maps([file], tmp_path / "cache")
     monkeypatch.setattr("SLSFGRLib.synthesis.label_maps.read_labels", None)
     second = load_label_maps([file], tmp_path / "cache")
-    assert torch.equal(first[0].classes, heads.classes)
-    assert torch.equal(second[0].classes, heads.classes)
-    assert second[0].centre == pytest.approx(heads.centre)
+    assert torch.equal(first[0].classes, label_map.classes)
+    assert torch.equal(second[0].classes, label_map.classes)
+    assert second[0].centre == pytest.approx(label_map.centre)
     with pytest.raises(InputError, match=r"nothing\.nii: there is no such file"):
         load_label_maps([tmp_path / "nothing.nii"], tmp_path / "cache")
 
 
-def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, heads, monkeypatch):
+def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, label_map, monkeypatch):
     file, cache = tmp_path / "head.nii.gz", tmp_path / "cache"
     sitk.WriteImage(numbers_image(), str(file))
     write = np.savez_compressed
@@ -134,18 +135,18 @@ def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, heads, monk
 
     monkeypatch.setattr(np, "savez_compressed", write_while_another_does)
     (found,) = load_label_maps([file], cache)
-    assert torch.equal(found.classes, heads.classes)
+    assert torch.equal(found.classes, label_map.classes)
     assert [path.suffix for path in cache.iterdir()] == [".npz"]
 
 
-def test_a_cache_is_enough_on_another_machine(tmp_path, heads, monkeypatch):
+def test_a_cache_is_enough_on_another_machine(tmp_path, label_map, monkeypatch):
     file = tmp_path / "head.nii.gz"
     sitk.WriteImage(numbers_image(), str(file))
     load_label_maps([file], tmp_path / "cache")
     file.unlink()
     (cached,) = (tmp_path / "cache").iterdir()
     (again,) = load_label_maps([cached], tmp_path / "none")
-    assert torch.equal(again.classes, heads.classes)
+    assert torch.equal(again.classes, label_map.classes)
     assert not (tmp_path / "none").exists()
     monkeypatch.setattr("SLSFGRLib.synthesis.label_maps._classes_digest", lambda: "other")
     with pytest.raises(InputError, match=r"npz: was made for another label table"):
@@ -160,21 +161,21 @@ def test_a_cache_is_enough_on_another_machine(tmp_path, heads, monkeypatch):
 # --- shape --------------------------------------------------------------------------------------------------
 
 
-def test_without_any_change_each_eighth_of_a_voxel_is_the_map_itself(heads):
-    grid = [size // 2 for size in heads.classes.shape]
-    place = positions(NOTHING, 0, grid, 2.0)
-    middle = tuple((size - 1) / 2 for size in heads.classes.shape)
-    kinds = sample_classes(replace(heads, centre=middle), place, 2.0, False)
+def test_without_any_change_each_eighth_of_a_voxel_is_the_map_itself(label_map):
+    grid = [size // 2 for size in label_map.classes.shape]
+    place = points(NOTHING, 0, grid, 2.0)
+    middle = tuple((size - 1) / 2 for size in label_map.classes.shape)
+    kinds = replace(label_map, centre=middle).sample(place)
     for octant, (k, j, i) in enumerate(np.ndindex(2, 2, 2)):
-        assert torch.equal(kinds[octant], heads.classes[k::2, j::2, i::2])
+        assert torch.equal(kinds[octant], label_map.classes[k::2, j::2, i::2])
 
 
-def test_beyond_the_map_there_is_air(heads):
-    assert not sample_classes(heads, positions(NOTHING, 0) + 500.0, SPACING, False).any()
+def test_beyond_the_map_there_is_air(label_map):
+    assert not label_map.sample(points(NOTHING, 0) + 500.0).any()
 
 
-def test_a_flip_mirrors_the_head_and_swaps_the_sides(heads, plain):
-    flipped = sample(heads, replace(NOTHING, flip_chance=1.0))
+def test_a_flip_mirrors_the_head_and_swaps_the_sides(label_map, plain):
+    flipped = sample(label_map, replace(NOTHING, flip_chance=1.0))
     mirrored = torch.from_numpy(mirrored_channels())[plain.anatomy.flip(3).long()]
     # The last of the three binary digits of an eighth is its place from right to left.
     eighths = [1, 0, 3, 2, 5, 4, 7, 6]
@@ -188,7 +189,7 @@ def test_a_flip_mirrors_the_head_and_swaps_the_sides(heads, plain):
 def test_shapes_do_not_fold():
     wild = replace(Synthesis(), deformation_mm=12.0)
     for seed in range(12):
-        place = positions(wild, seed) / SPACING
+        place = points(wild, seed) / SPACING
         assert jacobian_determinant(place - voxel_grid(SHAPE)).min() > 0.15
 
 
@@ -197,17 +198,15 @@ def test_shapes_do_not_fold():
     [("shift_mm", 8.0, 8.0 * 3**0.5), ("deformation_mm", 8.0, 8.0), ("scale", 0.1, 14.0), ("shear", 0.1, 25.0)],
 )
 def test_each_setting_of_the_shape_moves_within_its_limit(setting, value, most):
-    still = positions(NOTHING, 0)
-    moved = [
-        (positions(replace(NOTHING, **{setting: value}), seed) - still).norm(dim=1).max().item() for seed in range(8)
-    ]
+    still = points(NOTHING, 0)
+    moved = [(points(replace(NOTHING, **{setting: value}), seed) - still).norm(dim=1).max().item() for seed in range(8)]
     assert 0.2 * most < max(moved) <= most
 
 
 def test_rotations_keep_within_their_limits():
     def angles(synthesis):
         for seed in range(20):
-            place = positions(synthesis, seed, (8, 8, 8))[0]
+            place = points(synthesis, seed, (8, 8, 8))[0]
             linear = torch.stack([place.diff(dim=axis).flatten(1)[:, 0] for axis in (1, 2, 3)], 1) / SPACING
             assert torch.allclose(linear @ linear.T, torch.eye(3), atol=1e-4)
             yield np.degrees(np.arccos(np.clip((float(linear.trace()) - 1) / 2, -1, 1)))
@@ -252,16 +251,16 @@ def test_what_an_alignment_leaves_keeps_within_its_limits():
     assert 2.0 < max(angles) <= 3.0 * 3**0.5
 
 
-def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(heads):
+def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(label_map):
     turned = affine_matrix(1.05 * rotation_about((1, 2, -1), 15), (4.0, -6.0, 3.0))
-    other = label_map(numbers_image((70, 86, 70), 2.0, turned))
+    other = LabelMap.from_image(numbers_image((70, 86, 70), 2.0, turned))
     # Turned, so that the places between the map's voxels that are read are not everywhere the same.
     tilted = replace(NOTHING, rotation_degrees=10.0)
     drawn = [
         draw_sample([each], SHAPE, tilted, torch.Generator().manual_seed(0), SPACING).anatomy
-        for each in (*in_one_frame([heads, other]), other)
+        for each in (*align_label_maps([label_map, other]), other)
     ]
-    one, brought, alone = (fractions(anatomy)[0] for anatomy in drawn)
+    one, brought, alone = (partial_volume_labels(anatomy)[0] for anatomy in drawn)
     places = voxel_grid(SHAPE)[0]
     for number in (one.sum(dim=(1, 2, 3)) > 0).nonzero().flatten()[1:]:
         centres = [
@@ -271,11 +270,11 @@ def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(heads):
     assert (drawn[0] == drawn[1]).float().mean() > 0.97 > (drawn[0] == drawn[2]).float().mean()
 
 
-def test_images_of_a_pair_lie_nearly_alike_wherever_the_head_lies(heads):
+def test_images_of_a_pair_lie_nearly_alike_wherever_the_head_lies(label_map):
     tilted = replace(NOTHING, rotation_degrees=30.0, shift_mm=10.0, pair_shift_mm=1.0)
     poses, pair_distances = [], []
     for seed in range(4):
-        pair = draw_pair([heads], SHAPE, tilted, torch.Generator().manual_seed(seed), SPACING)
+        pair = draw_pair([label_map], SHAPE, tilted, torch.Generator().manual_seed(seed), SPACING)
         middles = [
             SPACING * (drawn.anatomy == channel("Left cerebral white matter")).nonzero()[:, 1:].float().mean(0)
             for drawn in (pair.moving, pair.fixed)
@@ -303,18 +302,16 @@ def test_contrasts_order_the_tissues_as_scanners_do(kind, order):
     rows = [classes().names.index(name) for name in order]
     drawn = [draw_contrast(synthesis, torch.Generator().manual_seed(seed)) for seed in range(60)]
     assert {contrast.name for contrast in drawn} == {kind}
-    typical = typical_contrast(kind).brightness[rows]
+    typical = typical_contrast(kind).intensity[rows]
     assert (typical.diff() > 0).all()
-    mean = torch.stack([contrast.brightness[rows] for contrast in drawn]).mean(0)
+    mean = torch.stack([contrast.intensity[rows] for contrast in drawn]).mean(0)
     assert (mean.diff() > 0).all()
     assert torch.allclose(mean, typical, atol=0.03)
 
 
 def test_random_contrasts_reverse_any_order():
     synthesis = replace(Synthesis(**SHARES), random_share=1.0)
-    drawn = torch.stack(
-        [draw_contrast(synthesis, torch.Generator().manual_seed(seed)).brightness for seed in range(80)]
-    )
+    drawn = torch.stack([draw_contrast(synthesis, torch.Generator().manual_seed(seed)).intensity for seed in range(80)])
     white, grey, fluid = (drawn[:, classes().names.index(name)] for name in TISSUES)
     for first, second in ((white, grey), (grey, fluid), (white, fluid)):
         assert 0.3 < (first > second).float().mean() < 0.7
@@ -332,13 +329,13 @@ def test_shares_are_what_is_drawn():
 def test_both_sides_look_alike():
     contrast = draw_contrast(Synthesis(), torch.Generator().manual_seed(1))
     mirrored = torch.from_numpy(mirrored_channels())
-    assert torch.equal(contrast.brightness[:CHANNELS], contrast.brightness[mirrored])
+    assert torch.equal(contrast.intensity[:CHANNELS], contrast.intensity[mirrored])
     assert torch.equal(contrast.texture[:CHANNELS], contrast.texture[mirrored])
 
 
-def test_brightness_in_the_image_is_that_of_the_contrast(plain):
-    whole = fractions(plain.anatomy)[0]
-    values = typical_contrast("t1").brightness
+def test_intensity_in_the_image_is_that_of_the_contrast(plain):
+    whole = partial_volume_labels(plain.anatomy)[0]
+    values = typical_contrast("t1").intensity
     means = {}
     for name in ("Left cerebral cortex", "Left cerebral white matter", "Left lateral ventricle"):
         means[name] = plain.image[0, 0][whole[channel(name)] == 1].mean().item()
@@ -353,24 +350,24 @@ def test_brightness_in_the_image_is_that_of_the_contrast(plain):
 def test_slices_lose_detail_along_their_axis_alone():
     image = torch.rand(1, 1, 40, 42, 44, generator=torch.Generator().manual_seed(3))
     for axis in range(3):
-        sliced = in_slices(image, axis, 3.0, 0.4)
+        sliced = resample_slices(image, axis, 3.0, 0.4)
         assert sliced.shape == image.shape
         left = [float(sliced.diff(dim=other + 2).std() / image.diff(dim=other + 2).std()) for other in range(3)]
         assert left[axis] < 0.3
         assert min(left[:axis] + left[axis + 1 :]) > 2 * left[axis]
-    assert in_slices(image, 0, 1.0) is image
+    assert resample_slices(image, 0, 1.0) is image
 
 
 def test_slices_keep_what_is_even_and_what_is_slanted():
     ramp = torch.arange(60.0).view(1, 1, 60, 1, 1).expand(1, 1, 60, 3, 3)
-    assert torch.allclose(in_slices(torch.ones_like(ramp), 0, 3.7, 0.3), torch.ones_like(ramp))
-    assert torch.allclose(in_slices(ramp, 0, 4.0, 0.5)[:, :, 8:-8], ramp[:, :, 8:-8], atol=1e-3)
+    assert torch.allclose(resample_slices(torch.ones_like(ramp), 0, 3.7, 0.3), torch.ones_like(ramp))
+    assert torch.allclose(resample_slices(ramp, 0, 4.0, 0.5)[:, :, 8:-8], ramp[:, :, 8:-8], atol=1e-3)
 
 
 def test_slices_average_over_their_thickness():
     line = torch.zeros(1, 1, 12, 1, 1)
     line[0, 0, 4:8] = torch.tensor([1.0, 2.0, 3.0, 6.0]).view(4, 1, 1)
-    sliced = in_slices(line, 0, 4.0)[0, 0, :, 0, 0]
+    sliced = resample_slices(line, 0, 4.0)[0, 0, :, 0, 0]
     # Middles of slices at 1.5, 5.5 and 9.5; the second is the mean 3, and falls to nothing at the others.
     assert sliced[5:7].tolist() == pytest.approx([3 * 0.875, 3 * 0.875])
     assert sliced[3].item() == pytest.approx(3 * 0.375)
@@ -379,11 +376,11 @@ def test_slices_average_over_their_thickness():
 def test_scaling_ends_at_nothing_and_one():
     image = torch.rand(1, 1, 20, 20, 20, generator=torch.Generator().manual_seed(0)) * 70 + 30
     image[0, 0, 4, 4, 4] = 1e4
-    out = scaled(image)
+    out = normalise(image)
     assert (out.min(), out.max()) == (0, 1)
     assert (out == 1).float().mean() < 0.02
-    assert torch.allclose(scaled(5 * image + 3), out, atol=1e-4)
-    assert not scaled(torch.zeros(1, 1, 8, 8, 8)).any()
+    assert torch.allclose(normalise(5 * image + 3), out, atol=1e-4)
+    assert not normalise(torch.zeros(1, 1, 8, 8, 8)).any()
 
 
 @pytest.mark.parametrize(
@@ -397,8 +394,8 @@ def test_scaling_ends_at_nothing_and_one():
         ("contrast_jitter", 0.1),
     ],
 )
-def test_each_setting_of_the_appearance_changes_the_image_alone(heads, plain, setting, value):
-    changed = sample(heads, replace(NOTHING, **{setting: value}), seed=4)
+def test_each_setting_of_the_appearance_changes_the_image_alone(label_map, plain, setting, value):
+    changed = sample(label_map, replace(NOTHING, **{setting: value}), seed=4)
     assert torch.equal(changed.anatomy, plain.anatomy)
     assert torch.equal(changed.labels, plain.labels)
     assert (changed.image - plain.image).abs().mean() > 2e-3
@@ -406,16 +403,16 @@ def test_each_setting_of_the_appearance_changes_the_image_alone(heads, plain, se
     assert changed.image.max() <= 1
 
 
-def test_thick_slices_leave_the_labels(heads, plain):
-    changed = sample(heads, replace(NOTHING, slice_chance=1.0, slice_mm=12.0), seed=1)
+def test_thick_slices_leave_the_labels(label_map, plain):
+    changed = sample(label_map, replace(NOTHING, slice_chance=1.0, slice_mm=12.0), seed=1)
     assert torch.equal(changed.labels, plain.labels)
     assert (changed.image - plain.image).abs().mean() > 2e-3
 
 
-def test_a_cut_takes_image_and_labels_away_but_not_the_anatomy(heads, plain):
+def test_a_cut_takes_image_and_labels_away_but_not_the_anatomy(label_map, plain):
     ends = set()
     for seed in range(12):
-        drawn = sample(heads, replace(NOTHING, cut_chance=1.0, cut_mm=70.0), seed)
+        drawn = sample(label_map, replace(NOTHING, cut_chance=1.0, cut_mm=70.0), seed)
         assert torch.equal(drawn.anatomy, plain.anatomy)
         gone = (drawn.labels != plain.labels).any(0)
         if not gone.any():
@@ -427,18 +424,18 @@ def test_a_cut_takes_image_and_labels_away_but_not_the_anatomy(heads, plain):
         assert any(not block.diff(dim=axis).any() for axis in range(3))
         ends.add("nothing" if not block.any() else "edge")
     assert ends == {"nothing", "edge"}
-    assert torch.equal(sample(heads, replace(NOTHING, cut_mm=70.0)).labels, plain.labels)
+    assert torch.equal(sample(label_map, replace(NOTHING, cut_mm=70.0)).labels, plain.labels)
 
 
-def test_a_stripped_head_is_a_brain(heads, plain):
-    skull = fractions(plain.anatomy)[0, 0] * plain.image[0, 0]
+def test_a_stripped_head_is_a_brain(label_map, plain):
+    skull = partial_volume_labels(plain.anatomy)[0, 0] * plain.image[0, 0]
     assert skull.max() > 0.5
     fluid = channel("Cerebrospinal fluid")
     left_over = []
     for seed in range(8):
-        stripped = sample(heads, replace(NOTHING, strip_chance=1.0, strip_mm=1.0), seed)
+        stripped = sample(label_map, replace(NOTHING, strip_chance=1.0, strip_mm=1.0), seed)
         assert torch.equal(stripped.anatomy, plain.anatomy)
-        outside = fractions(stripped.anatomy)[0, 0] == 1
+        outside = partial_volume_labels(stripped.anatomy)[0, 0] == 1
         assert stripped.image[0, 0][outside].mean() < 0.05
         inside = stripped.anatomy == channel("Left cerebral white matter")
         assert (stripped.labels[inside] == stripped.anatomy[inside]).float().mean() > 0.98
@@ -449,16 +446,16 @@ def test_a_stripped_head_is_a_brain(heads, plain):
 # --- samples ------------------------------------------------------------------------------------------------
 
 
-def test_the_seed_decides_everything(heads):
-    first, again, other = (sample(heads, Synthesis(), seed) for seed in (3, 3, 4))
+def test_the_seed_decides_everything(label_map):
+    first, again, other = (sample(label_map, Synthesis(), seed) for seed in (3, 3, 4))
     assert same(first, again)
     assert not same(first, other)
     torch.manual_seed(11)
-    assert same(sample(heads, Synthesis(), 3), first)
+    assert same(sample(label_map, Synthesis(), 3), first)
 
 
-def test_a_sample_is_what_it_says(heads):
-    drawn = sample(heads, Synthesis(), 5)
+def test_a_sample_is_what_it_says(label_map):
+    drawn = sample(label_map, Synthesis(), 5)
     assert drawn.image.shape == (1, 1, *SHAPE)
     assert drawn.image.dtype == torch.float32
     assert drawn.labels.shape == drawn.anatomy.shape == (8, *SHAPE)
@@ -471,24 +468,26 @@ def test_fractions_sum_to_one_and_count_eighths():
     labels = torch.zeros(8, 2, 2, 2, dtype=torch.uint8)
     labels[:3, 0, 1, 0] = 7
     labels[3, 0, 1, 0] = CHANNELS - 1
-    part = fractions(labels)
+    part = partial_volume_labels(labels)
     assert part.shape == (1, CHANNELS, 2, 2, 2)
     assert part.sum(1).eq(1).all()
     assert part[0, [0, 7, CHANNELS - 1], 0, 1, 0].tolist() == [0.5, 0.375, 0.125]
 
 
-def test_volumes_are_kept(heads, plain):
+def test_volumes_are_kept(label_map, plain):
     for name in ("Left cerebral white matter", "Right lateral ventricle", "Cerebrospinal fluid"):
-        volume = float(fractions(plain.anatomy)[0, channel(name)].sum()) * SPACING**3
-        assert volume == pytest.approx(float((heads.classes == channel(name)).sum()), rel=0.04)
+        volume = float(partial_volume_labels(plain.anatomy)[0, channel(name)].sum()) * SPACING**3
+        assert volume == pytest.approx(float((label_map.classes == channel(name)).sum()), rel=0.04)
 
 
-def test_pairs_differ_in_anatomy_or_only_in_shape(heads):
-    grey = replace(heads, classes=torch.where(heads.classes == channel("Left hippocampus"), 0, heads.classes))
+def test_pairs_differ_in_anatomy_or_only_in_shape(label_map):
+    grey = replace(
+        label_map, classes=torch.where(label_map.classes == channel("Left hippocampus"), 0, label_map.classes)
+    )
     hippocampus = channel("Left hippocampus")
 
     def with_hippocampus(synthesis, seed):
-        pair = draw_pair([heads, grey], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        pair = draw_pair([label_map, grey], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
         return [bool((drawn.anatomy == hippocampus).any()) for drawn in (pair.moving, pair.fixed)]
 
     different = [with_hippocampus(NOTHING, seed) for seed in range(6)]
@@ -498,22 +497,22 @@ def test_pairs_differ_in_anatomy_or_only_in_shape(heads):
     assert len({first for first, _ in different}) == len({first for first, _ in equal}) == 2
 
 
-def test_pairs_share_a_contrast_or_not(heads):
+def test_pairs_share_a_contrast_or_not(label_map):
     def contrasts(synthesis, seed):
-        pair = draw_pair([heads], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
-        return pair.moving.contrast.brightness, pair.fixed.contrast.brightness
+        pair = draw_pair([label_map], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        return pair.moving.contrast.intensity, pair.fixed.contrast.intensity
 
     jittered = replace(NOTHING, contrast_jitter=0.1)
     assert torch.equal(*contrasts(replace(jittered, same_contrast_chance=1.0), 0))
     assert not torch.equal(*contrasts(jittered, 0))
 
 
-def test_references_compare_whatever_the_images_look_like(heads):
-    pair = draw_pair([heads], SHAPE, Synthesis(), torch.Generator().manual_seed(2), SPACING)
+def test_references_compare_whatever_the_images_look_like(label_map):
+    pair = draw_pair([label_map], SHAPE, Synthesis(), torch.Generator().manual_seed(2), SPACING)
     assert torch.equal(pair.moving_reference, reference(pair.moving.anatomy))
     white = channel("Left cerebral white matter")
     for drawn, clean in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference)):
-        whole = fractions(drawn.anatomy)[0]
+        whole = partial_volume_labels(drawn.anatomy)[0]
         assert clean[0, 0][whole[white] == 1].unique().tolist() == [1.0]
         assert not clean[0, 0][whole[0] == 1].any()
 
@@ -521,9 +520,9 @@ def test_references_compare_whatever_the_images_look_like(heads):
 @pytest.mark.shared_data
 def test_real_maps_hold_every_structure(shared_data, tmp_path):
     files = sorted((shared_data / "brain_labels").glob("*.nii.gz"))[:1]
-    (heads,) = load_label_maps(files, tmp_path)
-    drawn = draw_sample([heads], (96, 112, 96), NOTHING, torch.Generator().manual_seed(0))
-    volumes = fractions(drawn.anatomy).sum(dim=(0, 2, 3, 4)) * 8.0
+    (label_map,) = load_label_maps(files, tmp_path)
+    drawn = draw_sample([label_map], (96, 112, 96), NOTHING, torch.Generator().manual_seed(0))
+    volumes = partial_volume_labels(drawn.anatomy).sum(dim=(0, 2, 3, 4)) * 8.0
     assert (volumes[1:] > 100).all()
     mirrored = volumes[torch.from_numpy(mirrored_channels())]
     assert torch.allclose(volumes[1:], mirrored[1:], rtol=0.6)
@@ -535,9 +534,9 @@ def test_real_maps_hold_every_structure(shared_data, tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_gpu_draws_the_same_shapes(heads):
-    there = sample(heads.to(torch.device("cuda")), Synthesis(), 5)
-    here = sample(heads, Synthesis(), 5)
+def test_a_gpu_draws_the_same_shapes(label_map):
+    there = sample(label_map.to(torch.device("cuda")), Synthesis(), 5)
+    here = sample(label_map, Synthesis(), 5)
     assert there.image.device.type == "cuda"
     assert (there.anatomy.cpu() == here.anatomy).float().mean() > 0.999
     assert (there.labels.cpu() == here.labels).float().mean() > 0.999

@@ -6,7 +6,7 @@ from SLSFGRLib.synthesis import ultrasound
 from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
 from SLSFGRLib.synthesis.settings import Synthesis
 from SLSFGRLib.synthesis.tissue_contrasts import classes
-from SLSFGRLib.synthesis.ultrasound import insonified
+from SLSFGRLib.synthesis.ultrasound import simulate_ultrasound
 
 SHAPE = (40, 48, 40)
 
@@ -26,12 +26,12 @@ def plain(monkeypatch):
 
 def test_without_its_flaws_the_image_is_that_of_the_echogenicity(plain):
     image = torch.rand(1, 1, *SHAPE, generator=generator())
-    torch.testing.assert_close(insonified(image, 4.0, generator()), image)
+    torch.testing.assert_close(simulate_ultrasound(image, 4.0, generator()), image)
 
 
 def test_speckle_has_mean_one_and_the_spread_of_a_rayleigh_distribution(plain):
     plain.setattr(ultrasound, "SPECKLE", (1.0, 1.0))
-    values = insonified(torch.ones(1, 1, *SHAPE), 4.0, generator())
+    values = simulate_ultrasound(torch.ones(1, 1, *SHAPE), 4.0, generator())
     assert float(values.mean()) == pytest.approx(1.0, abs=1e-3)
     # Of Rayleigh's distribution: sqrt(4 / pi - 1) times the mean.
     assert float(values.std()) == pytest.approx(0.523, abs=0.02)
@@ -41,16 +41,16 @@ def test_speckle_has_mean_one_and_the_spread_of_a_rayleigh_distribution(plain):
 def test_speckle_comes_in_grains(plain):
     plain.setattr(ultrasound, "SPECKLE", (1.0, 1.0))
     plain.setattr(ultrasound, "GRAIN_MM", (5.0, 5.0))
-    values = insonified(torch.ones(1, 1, *SHAPE), 1.0, generator())[0, 0, 8:-8, 8:-8, 8:-8]
+    values = simulate_ultrasound(torch.ones(1, 1, *SHAPE), 1.0, generator())[0, 0, 8:-8, 8:-8, 8:-8]
     values = values - values.mean()
     neighbours, far = ((values[shift:] * values[:-shift]).mean() / values.square().mean() for shift in (1, 12))
     assert float(neighbours) > 0.7
     assert abs(float(far)) < 0.2
 
 
-def test_brightness_falls_with_the_distance_from_the_probe(plain):
+def test_intensity_falls_with_the_distance_from_the_probe(plain):
     plain.setattr(ultrasound, "ATTENUATION", (0.5, 0.5))
-    image = insonified(torch.ones(1, 1, *SHAPE), 4.0, generator())
+    image = simulate_ultrasound(torch.ones(1, 1, *SHAPE), 4.0, generator())
     # exp(-0.5 distance / 100 mm), so the distance can be told, and it is one from a single point.
     distance = -200.0 * image.log()
     slope = central_differences(distance)[:, 0].norm(dim=1)[:, 1:-1, 1:-1, 1:-1]
@@ -63,7 +63,7 @@ def test_borders_across_the_beam_shine_and_those_along_it_do_not(plain):
     plain.setattr(ultrasound, "ECHO", (1.0, 1.0))
     grid = voxel_grid(SHAPE)
     slabs = [smooth((grid[:, axis : axis + 1] > SHAPE[axis] / 2).float(), 1.0) for axis in range(3)]
-    echoes = [float((insonified(slab, 4.0, generator(3)) - slab).sum()) for slab in slabs]
+    echoes = [float((simulate_ultrasound(slab, 4.0, generator(3)) - slab).sum()) for slab in slabs]
     beam = torch.tensor([abs(float(value)) for value in 2.0 * torch.rand(3, generator=generator(3)) - 1.0])
     assert min(echoes) >= 0.0
     assert int(torch.tensor(echoes).argmax()) == int(beam.argmax())
@@ -73,7 +73,7 @@ def test_shadows_darken_a_part_behind_a_depth_and_nothing_else(plain):
     plain.setattr(ultrasound, "MOST_SHADOWS", 3)
     dark = []
     for seed in range(12):
-        image = insonified(torch.ones(1, 1, *SHAPE), 4.0, generator(seed))
+        image = simulate_ultrasound(torch.ones(1, 1, *SHAPE), 4.0, generator(seed))
         assert float(image.min()) > 0.0
         assert float(image.max()) <= 1.0 + 1e-5
         dark.append(float((image < 0.8).float().mean()))
@@ -83,13 +83,13 @@ def test_shadows_darken_a_part_behind_a_depth_and_nothing_else(plain):
 
 def test_the_same_seed_gives_the_same_image_and_another_one_another():
     image = torch.rand(1, 1, *SHAPE, generator=generator())
-    first, again, other = (insonified(image, 4.0, generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (simulate_ultrasound(image, 4.0, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert float((first - other).abs().max()) > 0.1
 
 
 def test_fluid_is_dark_and_choroid_plexus_bright_in_ultrasound():
-    values = dict(zip(classes().names, typical_contrast("ultrasound").brightness.tolist(), strict=True))
+    values = dict(zip(classes().names, typical_contrast("ultrasound").intensity.tolist(), strict=True))
     assert values["lateral ventricle"] < 0.1 < values["cerebral cortex"] < values["choroid plexus"]
 
 

@@ -1,4 +1,4 @@
-"""What training does on a GPU alone, as far as a CPU can tell."""
+"""Acceleration on a GPU, as far as a CPU can test it."""
 
 import pytest
 import torch
@@ -24,26 +24,26 @@ def network():
 def example(seed):
     draw = torch.Generator().manual_seed(seed)
     image = torch.rand(1, 1, 16, 24, 16, generator=draw)
-    shares = torch.rand(1, STRUCTURES + 1, 16, 24, 16, generator=draw).mul(9.0).softmax(dim=1)
-    return Example(image, image, shares)
+    labels = torch.rand(1, STRUCTURES + 1, 16, 24, 16, generator=draw).mul(9.0).softmax(dim=1)
+    return Example(image, image, labels)
 
 
-def test_a_cpu_keeps_every_digit():
+def test_a_cpu_uses_float32():
     with mixed_precision(CPU):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("can", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_gpu_works_with_half_the_digits_if_it_can(can, expected, monkeypatch):
+def test_a_gpu_uses_bfloat16_if_it_can(can, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: can)
-    # Whether a kind of device works so can be asked of it without having one.
+    # Otherwise torch refuses to be asked without a GPU.
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     with mixed_precision(GPU):
         assert torch.is_autocast_enabled("cuda") == can
         assert not can or torch.get_autocast_dtype("cuda") == expected
 
 
-def test_half_the_digits_give_nearly_the_same_losses_and_fields_with_all_of_theirs(network, monkeypatch):
+def test_mixed_precision_gives_nearly_the_same_losses_and_float32_fields(network, monkeypatch):
     # oneDNN's bfloat16 gradients of small convolutions on a CPU read memory that nothing wrote: now and then NaN.
     monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     moving, fixed = example(0), example(1)

@@ -1,4 +1,4 @@
-"""Cases for weak supervision, as their user has them on disk: two images, and files in which labels correspond.
+"""Files of cases for weak supervision: two images, and label files that correspond.
 
 A **folder** holds one folder for each case, and in each of these ``moving`` and ``fixed``, the two images, and any
 number of pairs of label files, ``moving_NAME`` and ``fixed_NAME``, of any kind that
@@ -37,21 +37,21 @@ class CaseFiles:
 
 
 def find_cases(paths: list[Path]) -> list[CaseFiles]:
-    """The cases in tables and folders.
+    """Return the cases in tables and folders.
 
     :raises InputError: one is neither, or a case lacks an image or labels.
     """
-    return [case for path in paths for case in (_of_folder(path) if path.is_dir() else _of_table(path))]
+    return [case for path in paths for case in (_from_folder(path) if path.is_dir() else _from_table(path))]
 
 
-def _of_folder(folder: Path) -> list[CaseFiles]:
-    cases = [_of_case_folder(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()]
+def _from_folder(folder: Path) -> list[CaseFiles]:
+    cases = [_from_case_folder(inner) for inner in sorted(folder.iterdir()) if inner.is_dir()]
     if not cases:
         raise InputError(f"{folder}: holds no folders with cases; give each case a folder with its files.")
     return cases
 
 
-def _of_case_folder(folder: Path) -> CaseFiles:
+def _from_case_folder(folder: Path) -> CaseFiles:
     files = {_stem(path): path for path in sorted(folder.iterdir()) if _stem(path)}
     for role in ("moving", "fixed"):
         if role not in files or not files[role].name.lower().endswith(IMAGE_ENDINGS):
@@ -64,12 +64,12 @@ def _of_case_folder(folder: Path) -> CaseFiles:
 
 
 def _stem(path: Path) -> str:
-    """A file's name without its ending; empty where the ending is of no use here."""
+    """Return a file's name without its ending; empty if the ending is of no use here."""
     endings = [ending for ending in LABEL_ENDINGS if path.name.lower().endswith(ending)]
     return path.name[: -max(map(len, endings))] if endings else ""
 
 
-def _of_table(path: Path) -> list[CaseFiles]:
+def _from_table(path: Path) -> list[CaseFiles]:
     if not path.name.lower().endswith(".csv"):
         raise InputError(f"{path}: is neither a folder nor a table (.csv) of cases; give one of the two.")
     try:
@@ -81,13 +81,13 @@ def _of_table(path: Path) -> list[CaseFiles]:
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise InputError(f"{path}: has no column {missing[0]!r}; it needs {', '.join(COLUMNS)}.")
-    cases = [_of_row(row, f"{path}, line {line}", path.parent) for line, row in enumerate(rows, start=2)]
+    cases = [_from_row(row, f"{path}, line {line}", path.parent) for line, row in enumerate(rows, start=2)]
     if not cases:
         raise InputError(f"{path}: holds no case; add a line for each.")
     return cases
 
 
-def _of_row(row: dict[str, str | None], name: str, folder: Path) -> CaseFiles:
+def _from_row(row: dict[str, str | None], name: str, folder: Path) -> CaseFiles:
     files = {
         column: [folder / part.strip() for part in (row[column] or "").split(";") if part.strip()] for column in COLUMNS
     }

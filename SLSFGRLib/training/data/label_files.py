@@ -1,12 +1,12 @@
-"""Label files of any kind as labels on the grid of a prepared image.
+"""Label files of any kind, read as labels on the grid of a prepared image.
 
 - An image whose voxels are from 0 to 1, such as a mask, is one label; of several channels (or volumes) each is one.
 - An image with larger whole numbers is a label map: every number above 0 is a label. The same number in the same
   channel of both files of a pair corresponds.
 - A list of landmarks (.csv, .fcsv, .mrk.json): every point is a label, drawn as a small ball. Points with the same
-  name correspond; where no name is in both lists, points do in their order.
+  name correspond; if no name is in both lists, points correspond by their order.
 
-What only one of two files has is left out.
+A label that only one of two files has is left out.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ from ...io.points import is_point_list, read_points
 from ...spatial.fields import downsample
 from ...spatial.grid import Grid, affine_transform, image_from_array, voxel_positions
 
+# Of a landmark's ball; chosen, not measured.
 BALL_RADIUS_MM = 4.0
-# Regions are looked at in so many places along each axis of a voxel: a border need not fall between voxels.
+# Label images are sampled at this many points along each axis of a voxel, which gives partial-volume labels.
 FINER = 2
 
 
 @dataclass(frozen=True)
 class Label:
-    """A label on a grid, kept as the block outside of which it is empty.
+    """A label on a grid, stored as the block outside of which it is empty.
 
     :param start: array index of the block's first voxel.
-    :param block: (d, h, w) uint8, the part of each voxel that it fills, times 255.
+    :param block: (d, h, w) uint8, the fraction of each voxel that it fills, times 255.
     """
 
     start: tuple[int, ...]
     block: torch.Tensor
 
     @classmethod
-    def of(cls, shares: torch.Tensor) -> Label | None:
-        """The label with these shares of each voxel, (D, H, W) in [0, 1]; None if it is empty."""
-        values = (shares * 255.0).round().to(torch.uint8)
+    def from_fractions(cls, fractions: torch.Tensor) -> Label | None:
+        """Return the label that fills these fractions of voxels, (D, H, W) in [0, 1]; None if it is empty."""
+        values = (fractions * 255.0).round().to(torch.uint8)
         inside = torch.nonzero(values)
         if len(inside) == 0:
             return None
@@ -51,7 +52,7 @@ class Label:
         return cls(tuple(lower), values[_box(lower, upper)].clone())
 
     def on_grid(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The shares on the whole grid, (D, H, W) in [0, 1]."""
+        """Return the fractions on the whole grid, (D, H, W) in [0, 1]."""
         volume = torch.zeros(shape)
         upper = [low + size for low, size in zip(self.start, self.block.shape, strict=True)]
         volume[_box(self.start, upper)] = self.block / 255.0
@@ -61,10 +62,10 @@ class Label:
 def corresponding_labels(
     moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid
 ) -> list[tuple[Label, Label]]:
-    """The labels that both files of a pair have, on the fixed image's grid.
+    """Read the labels that both files of a pair have, on the fixed image's grid.
 
     :param matrix: 4x4, LPS mm, fixed points to moving points: the alignment of the two images.
-    :returns: pairs of the moving and the fixed image's.
+    :returns: pairs of the moving and the fixed image's labels.
     :raises InputError: a file cannot be read, or the two are of different kinds.
     """
     are_points = [is_point_list(file) for file in (moving_file, fixed_file)]
@@ -77,27 +78,27 @@ def corresponding_labels(
 
 
 def _regions(path: Path, matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int], Label]:
-    """The labels of an image file, by channel and number.
+    """Read the labels of an image file, by channel and number.
 
     :param matrix: 4x4, LPS mm, points of the grid to points of the image.
     """
     found = {}
     for channel, image in enumerate(read_channels(path)):
         values = sitk.GetArrayViewFromImage(image)
-        is_share = values.min() >= 0 and values.max() <= 1
-        image = sitk.Cast(image, sitk.sitkFloat32) if is_share else checked_labels(image, str(path))
-        sampled = _sampled(image, matrix, grid, sitk.sitkLinear if is_share else sitk.sitkNearestNeighbor)
-        numbers = [1] if is_share else [int(number) for number in sampled.unique() if number > 0]
+        is_mask = values.min() >= 0 and values.max() <= 1
+        image = sitk.Cast(image, sitk.sitkFloat32) if is_mask else checked_labels(image, str(path))
+        sampled = _sample(image, matrix, grid, sitk.sitkLinear if is_mask else sitk.sitkNearestNeighbor)
+        numbers = [1] if is_mask else [int(number) for number in sampled.unique() if number > 0]
         for number in numbers:
-            finer = sampled if is_share else (sampled == number).float()
-            label = Label.of(downsample(finer[None, None], FINER)[0, 0])
+            finer = sampled if is_mask else (sampled == number).float()
+            label = Label.from_fractions(downsample(finer[None, None], FINER)[0, 0])
             if label is not None:
                 found[channel, number] = label
     return found
 
 
-def _sampled(image: sitk.Image, matrix: np.ndarray, grid: Grid, interpolation: int) -> torch.Tensor:
-    """An image read in several places of each voxel of a grid, 0 outside: (2 D, 2 H, 2 W)."""
+def _sample(image: sitk.Image, matrix: np.ndarray, grid: Grid, interpolation: int) -> torch.Tensor:
+    """Sample an image at several points of each voxel of a grid, 0 outside: (2 D, 2 H, 2 W)."""
     finer = grid.resized([size * FINER for size in grid.shape])
     reference = image_from_array(np.zeros(finer.shape, np.uint8), finer)
     return torch.from_numpy(
@@ -106,12 +107,12 @@ def _sampled(image: sitk.Image, matrix: np.ndarray, grid: Grid, interpolation: i
 
 
 def _balls(moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid) -> list[tuple[Label, Label]]:
-    """A ball for every landmark that both lists have, about where the alignment takes it."""
+    """Draw a ball around every landmark that both lists have, in the fixed image's space."""
     moving, fixed = read_points(moving_file), read_points(fixed_file)
-    back = np.linalg.inv(matrix)
+    inverse = np.linalg.inv(matrix)
     drawn = [
         [_ball(position, grid) for position in positions]
-        for positions in (moving.positions @ back[:3, :3].T + back[:3, 3], fixed.positions)
+        for positions in (moving.positions @ inverse[:3, :3].T + inverse[:3, 3], fixed.positions)
     ]
     common = [name for name in moving.labels if name in fixed.labels]
     if common and len(set(moving.labels)) == len(moving.labels) and len(set(fixed.labels)) == len(fixed.labels):
@@ -126,11 +127,11 @@ def _balls(moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid) 
 
 
 def _ball(position: np.ndarray, grid: Grid) -> Label | None:
-    """A ball about an LPS point; None if none of it lies on the grid."""
+    """Draw a ball around an LPS point; None if none of it lies on the grid."""
     distance = np.linalg.norm(voxel_positions(grid) - position, axis=-1)
-    # A border about one voxel wide.
-    shares = (BALL_RADIUS_MM - distance) / float(grid.spacing.mean()) + 0.5
-    return Label.of(torch.from_numpy(shares.clip(0.0, 1.0)))
+    # An edge about one voxel wide.
+    fractions = (BALL_RADIUS_MM - distance) / float(grid.spacing.mean()) + 0.5
+    return Label.from_fractions(torch.from_numpy(fractions.clip(0.0, 1.0)))
 
 
 def _box(lower: tuple[int, ...] | list[int], upper: list[int]) -> tuple[slice, ...]:

@@ -1,4 +1,4 @@
-"""Images made from label maps once, and paired over and over: making one takes as long as learning from it."""
+"""A pool of synthetic images that are paired repeatedly: making one takes as long as a training step."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from ...spatial.fields import downsample
 from ...synthesis import LabelMap, Synthesis
 from ...synthesis.rng import chance, whole_number
 
-# Images that lie alike, roughly aligned: any two of them are a pair.
+# Images of a group are roughly aligned: any two of them are a pair. Chosen, not measured.
 GROUP = 8
-# Labels are kept with voxels of so many of the image's a side, those of the networks' fields.
+# Downsampling factor of the labels: the one of the networks' fields.
 LABEL_FACTOR = 2
-# A label's share of a voxel is kept in this many parts: the eighths of each of the voxel's eighths.
+# Tissue fractions are stored as numbers of this many parts: the eighths of each of the voxel's eighths.
 PARTS = 64
 
 
 @dataclass(frozen=True)
-class KeptImage:
-    """An image in compact form.
+class SyntheticImage:
+    """A synthetic image with its labels in compact form.
 
     :param image: (1, 1, D, H, W) half-precision, from 0 to 1.
-    :param shares: (1, CHANNELS, D / 2, H / 2, W / 2) uint8, of :data:`PARTS`: what each channel fills of each voxel.
-    :param contrast: the kind of contrast it has.
-    :param number: of the map it was made from.
+    :param labels: (1, channels, D / 2, H / 2, W / 2) uint8: partial-volume labels times :data:`PARTS`.
+    :param contrast: name of the contrast.
+    :param number: of the label map.
     """
 
     image: torch.Tensor
-    shares: torch.Tensor
+    labels: torch.Tensor
     contrast: str
     number: int
 
     @classmethod
-    def of(cls, sample: synthesis.Sample) -> KeptImage:
-        """The whole anatomy of a sample, seen or not."""
-        shares = PARTS * downsample(synthesis.fractions(sample.anatomy), LABEL_FACTOR)
-        return cls(sample.image.half(), shares.round().byte(), sample.contrast.name, sample.number)
+    def from_sample(cls, sample: synthesis.Sample) -> SyntheticImage:
+        """Compress a sample; the labels are of the whole anatomy, visible or not."""
+        labels = PARTS * downsample(synthesis.partial_volume_labels(sample.anatomy), LABEL_FACTOR)
+        return cls(sample.image.half(), labels.round().byte(), sample.contrast.name, sample.number)
 
-    def restored(self, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """The image and its shares from 0 to 1, with left and right swapped or not."""
-        image, shares = self.image.float(), self.shares.float() / PARTS
+    def restore(self, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the image and its labels from 0 to 1, with left and right swapped or not."""
+        image, labels = self.image.float(), self.labels.float() / PARTS
         if not flipped:
-            return image, shares
-        mirrored = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=shares.device)
-        return image.flip(4), shares.flip(4)[:, mirrored]
+            return image, labels
+        mirrored = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=labels.device)
+        return image.flip(4), labels.flip(4)[:, mirrored]
 
 
-class RenderedImages:
-    """Groups of images that lie alike.
+class SyntheticImages:
+    """Groups of roughly aligned images.
 
-    :param maps: :func:`SLSFGRLib.synthesis.in_one_frame`, on the device to work on.
+    :param maps: :func:`SLSFGRLib.synthesis.align_label_maps`, on the device to work on.
     :param shape: of the images.
     :param spacing: of their voxels, in mm.
     :param count: of the images, at least; they come in groups of :data:`GROUP`.
@@ -74,15 +74,15 @@ class RenderedImages:
         update: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self.settings = settings
-        self.groups: list[list[KeptImage]] = []
+        self.groups: list[list[SyntheticImage]] = []
         generator = torch.Generator().manual_seed(seed)
         for number in range(-(-count // GROUP)):
             update(number * GROUP / count)
             samples = synthesis.draw_group(maps, shape, settings, generator, GROUP, spacing)
-            self.groups.append([KeptImage.of(sample) for sample in samples])
+            self.groups.append([SyntheticImage.from_sample(sample) for sample in samples])
 
-    def draw(self, generator: torch.Generator) -> tuple[KeptImage, KeptImage]:
-        """Two images of a group, as unlike or alike as the settings want them if the group has such."""
+    def draw(self, generator: torch.Generator) -> tuple[SyntheticImage, SyntheticImage]:
+        """Draw two images of a group, of the same anatomy or contrast as often as the settings say, if it has such."""
         group = self.groups[whole_number(generator, len(self.groups))]
         wanted = (
             chance(generator, self.settings.same_anatomy_chance),

@@ -8,7 +8,7 @@ from pathlib import Path
 def draw_curve(rows: list[dict], score: str, score_title: str, path: Path) -> None:
     """Draw the losses and the validation score over the steps.
 
-    Needs the optional package matplotlib; without it, no picture is made (the CSV holds the same figures).
+    Without the optional package matplotlib no picture is made; the CSV file holds the same figures.
 
     :param rows: as in ``curve.csv``; every column whose name ends in a loss is drawn.
     :param score: the column of the score, the higher the better.

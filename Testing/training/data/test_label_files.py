@@ -34,9 +34,9 @@ def write(image, path):
 
 def volume_and_centre(label):
     """In mm3 and LPS mm."""
-    shares = label.on_grid(SHAPE).numpy()
-    voxel = [float((index * shares).sum() / shares.sum()) for index in np.indices(SHAPE)]
-    return 8.0 * float(shares.sum()), MATRIX[:3, :3] @ voxel + MATRIX[:3, 3]
+    fractions = label.on_grid(SHAPE).numpy()
+    voxel = [float((index * fractions).sum() / fractions.sum()) for index in np.indices(SHAPE)]
+    return 8.0 * float(fractions.sum()), MATRIX[:3, :3] @ voxel + MATRIX[:3, 3]
 
 
 def assert_sphere(label, number, shift=(0.0, 0.0, 0.0)):
@@ -49,13 +49,13 @@ def assert_sphere(label, number, shift=(0.0, 0.0, 0.0)):
 
 
 def test_label_is_kept_as_a_block_and_comes_back():
-    shares = torch.zeros(SHAPE)
-    shares[3:6, 10:12, 20:24] = torch.tensor([1.0, 0.6, 0.2]).view(3, 1, 1)
-    label = Label.of(shares)
+    fractions = torch.zeros(SHAPE)
+    fractions[3:6, 10:12, 20:24] = torch.tensor([1.0, 0.6, 0.2]).view(3, 1, 1)
+    label = Label.from_fractions(fractions)
     assert label.start == (3, 10, 20)
     assert label.block.shape == (3, 2, 4)
-    torch.testing.assert_close(label.on_grid(SHAPE), shares, atol=1e-6, rtol=0)
-    assert Label.of(torch.zeros(SHAPE)) is None
+    torch.testing.assert_close(label.on_grid(SHAPE), fractions, atol=1e-6, rtol=0)
+    assert Label.from_fractions(torch.zeros(SHAPE)) is None
 
 
 # --- regions ------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def test_moving_labels_are_aligned_as_the_moving_image_is(tmp_path):
     assert_sphere(two, 3)
 
 
-def test_mask_is_one_label_and_soft_masks_keep_their_shares(tmp_path):
+def test_mask_is_one_label_and_soft_masks_keep_their_fractions(tmp_path):
     image = empty_image((60, 60, 60), (1, 1, 1), centre=(0, 0, 0))
     hard = sitk.Cast(spheres(image, (3,)) > 0, sitk.sitkFloat32)
     moving, fixed = write(hard, tmp_path / "m.nii.gz"), write(0.5 * hard, tmp_path / "f.nii.gz")

@@ -7,12 +7,16 @@ import torch
 from phantoms import numbers_image
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.synthesis import CHANNELS, Synthesis
+from SLSFGRLib.synthesis import LabelMap, Synthesis
 from SLSFGRLib.synthesis.contrasts import typical_contrast
-from SLSFGRLib.synthesis.label_maps import label_map
-from SLSFGRLib.synthesis.tissue_contrasts import LOOKS, classes
-from SLSFGRLib.training.data import label_propagation as carried_labels
-from SLSFGRLib.training.data.label_propagation import LabelledImage, carry_labels, load_labelled_images, rendered_brain
+from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
+from SLSFGRLib.training.data import label_propagation
+from SLSFGRLib.training.data.label_propagation import (
+    LabelledImage,
+    load_labelled_images,
+    propagate_labels,
+    render_brain,
+)
 from SLSFGRLib.training.data.labelled_samples import draw_labelled_sample
 
 LEFT_CORTEX = [structure.name for structure in read_label_table()].index("Left cerebral cortex") + 1
@@ -35,8 +39,8 @@ AS_IT_IS = Synthesis(
 
 
 @pytest.fixture(scope="module")
-def heads():
-    return label_map(numbers_image())
+def label_map():
+    return LabelMap.from_image(numbers_image())
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def shifts(monkeypatch):
     """The registrations find these shifts along x in mm, one after the other."""
     found = []
     result = lambda *_: SimpleNamespace(transform=sitk.TranslationTransform(3, (found.pop(0), 0.0, 0.0)))  # noqa: E731
-    monkeypatch.setattr(carried_labels, "register", result)
+    monkeypatch.setattr(label_propagation, "register", result)
     return found
 
 
@@ -52,57 +56,59 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-# --- carrying labels over -----------------------------------------------------------------------------------
+# --- label propagation --------------------------------------------------------------------------------------
 
 
-def test_map_is_rendered_as_a_brain_without_the_rest_of_the_head(heads):
-    image, labels = (sitk.GetArrayFromImage(part) for part in rendered_brain(heads))
-    kinds = heads.classes.numpy()
-    outside = np.isin(kinds, [index for index, name in enumerate(classes().names) if LOOKS[name].group == "outside"])
+def test_map_is_rendered_as_a_brain_without_the_rest_of_the_head(label_map):
+    image, labels = (sitk.GetArrayFromImage(part) for part in render_brain(label_map))
+    kinds = label_map.classes.numpy()
+    outside = np.isin(
+        kinds, [index for index, name in enumerate(classes().names) if INTENSITY_PROFILES[name].group == "outside"]
+    )
     assert outside.any()
     far = sitk.GetArrayFromImage(sitk.BinaryErode(sitk.GetImageFromArray(outside.astype(np.uint8)), [2] * 3)) > 0
     assert np.abs(image[far]).max() < 0.05
     inside = sitk.GetArrayFromImage(
         sitk.BinaryErode(sitk.GetImageFromArray((labels == LEFT_CORTEX).astype(np.uint8)), [3] * 3)
     )
-    assert image[inside > 0] == pytest.approx(float(typical_contrast("t1").brightness[LEFT_CORTEX]), abs=0.02)
+    assert image[inside > 0] == pytest.approx(float(typical_contrast("t1").intensity[LEFT_CORTEX]), abs=0.02)
     np.testing.assert_array_equal(labels, classes().channel[kinds])
 
 
-def test_labels_lie_where_the_registration_puts_them(heads, shifts):
-    brain, labels = rendered_brain(heads)
+def test_labels_lie_where_the_registration_puts_them(label_map, shifts):
+    brain, labels = render_brain(label_map)
     shifts.append(0.0)
-    found = carry_labels(brain, [heads])
-    assert float((found.shares.sum(dim=1) - 1.0).abs().max()) < 1e-5
+    found = propagate_labels(brain, [label_map])
+    assert float((found.probabilities.sum(dim=1) - 1.0).abs().max()) < 1e-5
     volume = (sitk.GetArrayFromImage(labels) == LEFT_CORTEX).sum()
-    assert 8.0 * float(found.shares[0, LEFT_CORTEX].sum()) == pytest.approx(volume, rel=0.01)
-    agree = found.image[0, 0][found.shares[0, LEFT_CORTEX] > 0.99]
+    assert 8.0 * float(found.probabilities[0, LEFT_CORTEX].sum()) == pytest.approx(volume, rel=0.01)
+    agree = found.image[0, 0][found.probabilities[0, LEFT_CORTEX] > 0.99]
     assert float(agree.median()) == pytest.approx(0.58, abs=0.08)
 
 
-def test_map_that_fits_counts_for_more_than_one_that_does_not(heads, shifts):
-    brain, _ = rendered_brain(heads)
+def test_map_that_fits_counts_for_more_than_one_that_does_not(label_map, shifts):
+    brain, _ = render_brain(label_map)
     shifts += [0.0]
-    alone = carry_labels(brain, [heads]).shares
+    alone = propagate_labels(brain, [label_map]).probabilities
     shifts += [0.0, 12.0]
-    fused = carry_labels(brain, [heads, heads]).shares
+    fused = propagate_labels(brain, [label_map, label_map]).probabilities
     shifts += [12.0]
-    wrong = carry_labels(brain, [heads]).shares
+    wrong = propagate_labels(brain, [label_map]).probabilities
     differ = (alone.argmax(1) != wrong.argmax(1))[0]
     assert differ.float().mean() > 0.02
     found = fused.argmax(1)[0][differ]
     assert (found == alone.argmax(1)[0][differ]).float().mean() > 0.9
 
 
-def test_what_was_carried_once_is_kept(heads, shifts, tmp_path, monkeypatch):
+def test_propagated_labels_are_cached(label_map, shifts, tmp_path, monkeypatch):
     file = tmp_path / "brain.nii.gz"
-    sitk.WriteImage(rendered_brain(heads)[0], str(file))
+    sitk.WriteImage(render_brain(label_map)[0], str(file))
     shifts.append(0.0)
-    (first,) = load_labelled_images([file], [heads], tmp_path / "cache", lambda fraction: None)
-    monkeypatch.delattr(carried_labels, "carry_labels")
-    (again,) = load_labelled_images([file], [heads], tmp_path / "cache", lambda fraction: None)
+    (first,) = load_labelled_images([file], [label_map], tmp_path / "cache", lambda fraction: None)
+    monkeypatch.delattr(label_propagation, "propagate_labels")
+    (again,) = load_labelled_images([file], [label_map], tmp_path / "cache", lambda fraction: None)
     assert torch.equal(again.image, first.image)
-    assert torch.equal(again.shares, first.shares)
+    assert torch.equal(again.probabilities, first.probabilities)
 
 
 # --- samples ------------------------------------------------------------------------------------------------
@@ -111,40 +117,40 @@ def test_what_was_carried_once_is_kept(heads, shifts, tmp_path, monkeypatch):
 @pytest.fixture
 def labelled():
     """A box of left cortex left of the middle, in air."""
-    image, shares = torch.zeros(1, 1, 16, 16, 16), torch.zeros(1, CHANNELS, 16, 16, 16)
+    image, probabilities = torch.zeros(1, 1, 16, 16, 16), torch.zeros(1, channel_count(), 16, 16, 16)
     image[:, :, 4:12, 4:12, 9:13] = 0.8
-    shares[:, LEFT_CORTEX] = (image[:, 0] > 0).float()
-    shares[:, 0] = 1.0 - shares[:, LEFT_CORTEX]
-    return LabelledImage(image, shares)
+    probabilities[:, LEFT_CORTEX] = (image[:, 0] > 0).float()
+    probabilities[:, 0] = 1.0 - probabilities[:, LEFT_CORTEX]
+    return LabelledImage(image, probabilities)
 
 
-def test_middle_is_that_of_the_brain(labelled):
+def test_centre_is_that_of_the_brain(labelled):
     assert labelled.centre.tolist() == pytest.approx([7.5, 7.5, 10.5])
 
 
 def test_sample_without_changes_is_the_image_about_its_middle(labelled):
-    image, shares = draw_labelled_sample([labelled], (16, 16, 16), AS_IT_IS, generator())
+    image, labels = draw_labelled_sample([labelled], (16, 16, 16), AS_IT_IS, generator())
     # The middle of the brain, at 10.5 along the last axis, comes to 7.5.
-    assert torch.equal(shares[:, :, :, :, 6:10], labelled.shares[:, :, :, :, 9:13])
-    assert float(shares[0, LEFT_CORTEX].sum()) == 8 * 8 * 4
-    assert torch.equal(image[0, 0] > 0.5, shares[0, LEFT_CORTEX] > 0.5)
+    assert torch.equal(labels[:, :, :, :, 6:10], labelled.probabilities[:, :, :, :, 9:13])
+    assert float(labels[0, LEFT_CORTEX].sum()) == 8 * 8 * 4
+    assert torch.equal(image[0, 0] > 0.5, labels[0, LEFT_CORTEX] > 0.5)
 
 
 def test_flipped_sample_has_the_other_side(labelled):
     flipped = Synthesis(**{**vars(AS_IT_IS), "flip_chance": 1.0})
-    _, shares = draw_labelled_sample([labelled], (16, 16, 16), flipped, generator())
+    _, labels = draw_labelled_sample([labelled], (16, 16, 16), flipped, generator())
     right = int(mirrored_channels()[LEFT_CORTEX])
-    assert float(shares[0, right].sum()) == 8 * 8 * 4
-    assert float(shares[0, LEFT_CORTEX].sum()) == 0.0
+    assert float(labels[0, right].sum()) == 8 * 8 * 4
+    assert float(labels[0, LEFT_CORTEX].sum()) == 0.0
 
 
 def test_what_is_cut_off_is_background(labelled):
     cutting = Synthesis(**{**vars(AS_IT_IS), "cut_chance": 1.0, "cut_mm": 16.0})
     lost = 0
     for seed in range(6):
-        _, shares = draw_labelled_sample([labelled], (16, 16, 16), cutting, generator(seed))
-        assert float((shares.sum(dim=1) - 1.0).abs().max()) < 1e-5
-        lost += float(shares[0, LEFT_CORTEX].sum()) < 8 * 8 * 4
+        _, labels = draw_labelled_sample([labelled], (16, 16, 16), cutting, generator(seed))
+        assert float((labels.sum(dim=1) - 1.0).abs().max()) < 1e-5
+        lost += float(labels[0, LEFT_CORTEX].sum()) < 8 * 8 * 4
     assert lost > 0
 
 

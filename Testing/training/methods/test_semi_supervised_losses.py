@@ -8,12 +8,12 @@ from SLSFGRLib.losses.segmentation import segmentation_loss
 from SLSFGRLib.networks import SLSFGRNetwork
 from SLSFGRLib.networks.sl_sfgr import Description
 from SLSFGRLib.spatial.fields import downsample, resize_field, smooth, voxel_grid, warp
-from SLSFGRLib.training.methods.semi_supervised_losses import Example, _Way, pair_losses
+from SLSFGRLib.training.methods.semi_supervised_losses import Example, _Direction, pair_losses
 
 SHAPE = (16, 24, 16)
 HALF = (8, 12, 8)
 CLASSES = 4
-BRIGHTNESS = torch.tensor([0.0, 0.4, 0.7, 1.0]).view(1, CLASSES, 1, 1, 1)
+INTENSITIES = torch.tensor([0.0, 0.4, 0.7, 1.0]).view(1, CLASSES, 1, 1, 1)
 
 
 def small_network(**options):
@@ -27,19 +27,19 @@ def small_network(**options):
     return network
 
 
-def fractions(seed):
+def labels(seed):
     noise = torch.rand(1, CLASSES, *SHAPE, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.one_hot(smooth(noise, 2.0).argmax(1), CLASSES).movedim(-1, 1).float()
 
 
 def example(seed, labelled=True):
-    """Structures of different brightness."""
-    parts = fractions(seed)
-    image = smooth((parts * BRIGHTNESS).sum(1, keepdim=True), 0.7)
+    """Structures of different intensities."""
+    parts = labels(seed)
+    image = smooth((parts * INTENSITIES).sum(1, keepdim=True), 0.7)
     return Example(image, image, parts if labelled else None)
 
 
-def learned_by(loss, network):
+def trained_by(loss, network):
     """The names of the parameters that a loss moves."""
     network.zero_grad()
     loss.backward()
@@ -48,12 +48,12 @@ def learned_by(loss, network):
     }
 
 
-def way(field, moving, fixed, seed=0):
+def direction(field, moving, fixed, seed=0):
     """One direction with a given field; descriptions have random logits."""
     generator = torch.Generator().manual_seed(seed)
     described = [Description([], 3.0 * torch.randn(1, CLASSES, *SHAPE, generator=generator)) for _ in range(2)]
     fields = [torch.zeros(1, 3, 2, 3, 2), torch.zeros(1, 3, 4, 6, 4), field]
-    return _Way(fields, *described, moving, fixed)
+    return _Direction(fields, *described, moving, fixed)
 
 
 def shift(*voxels):
@@ -62,7 +62,7 @@ def shift(*voxels):
 
 
 def without(first, second):
-    return replace(first, fractions=None), replace(second, fractions=None)
+    return replace(first, labels=None), replace(second, labels=None)
 
 
 # --- what each loss moves -----------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def without(first, second):
 @pytest.mark.parametrize("term", ["similarity", "anatomy", "roughness"])
 def test_terms_of_the_registration_move_the_fields_and_not_the_segmentation(term):
     network = small_network(guidance=False)
-    moved = learned_by(pair_losses(network, example(0), example(1), 1.0)[term], network)
+    moved = trained_by(pair_losses(network, example(0), example(1), 1.0)[term], network)
     names = {name for name, _ in network.named_parameters()}
     assert moved == {name for name in names if name.startswith(("refinements", "adapters", "encoder"))}
 
@@ -81,7 +81,7 @@ def test_terms_of_the_registration_move_the_fields_and_not_the_segmentation(term
 def test_terms_of_the_registration_move_the_guides_but_never_the_logits(term, labelled):
     network = small_network()
     moving, fixed = (example(seed, seen) for seed, seen in enumerate(labelled))
-    moved = learned_by(pair_losses(network, moving, fixed, 1.0)[term], network)
+    moved = trained_by(pair_losses(network, moving, fixed, 1.0)[term], network)
     assert {"segmenter.merging.0.0.weight", "segmenter.merging.1.0.weight", "adapters.0.value.weight"} <= moved
     assert not {"segmenter.logits.weight", "segmenter.logits.bias", "segmenter.merging.2.0.weight"} & moved
 
@@ -90,7 +90,7 @@ def test_terms_of_the_registration_move_the_guides_but_never_the_logits(term, la
 def test_segmentation_moves_the_segmentation_and_not_the_fields(labelled):
     network = small_network()
     moving, fixed = (example(seed, seen) for seed, seen in enumerate(labelled))
-    moved = learned_by(pair_losses(network, moving, fixed, 1.0)["segmentation"], network)
+    moved = trained_by(pair_losses(network, moving, fixed, 1.0)["segmentation"], network)
     names = {name for name, _ in network.named_parameters()}
     assert moved == {name for name in names if name.startswith(("segmenter", "encoder"))}
 
@@ -109,30 +109,30 @@ def test_pairs_with_any_labels_take_one_path(labelled):
         assert float(loss.detach()) == pytest.approx(float(losses[name].detach()), rel=1e-5)
 
 
-# --- labels that are carried over ---------------------------------------------------------------------------
+# --- propagated labels --------------------------------------------------------------------------------------
 
 
-def test_carried_labels_are_the_labels_under_the_field():
+def test_propagated_labels_are_the_labels_under_the_field():
     moving, fixed = example(0), example(1, labelled=False)
-    coarse = downsample(moving.fractions, 2)
-    target, _ = way(shift(0.0, 0.0, 0.0), moving, fixed).pseudo_labels()
+    coarse = downsample(moving.labels, 2)
+    target, _ = direction(shift(0.0, 0.0, 0.0), moving, fixed).pseudo_labels()
     assert torch.allclose(target, coarse, atol=1e-6)
-    target, _ = way(shift(2.0, -1.0, 0.0), moving, fixed).pseudo_labels()
+    target, _ = direction(shift(2.0, -1.0, 0.0), moving, fixed).pseudo_labels()
     torch.testing.assert_close(target[:, :, :6, 1:], coarse[:, :, 2:, :-1], atol=1e-5, rtol=0)
     torch.testing.assert_close(target.sum(1), torch.ones(1, *HALF))
 
 
-def test_without_labels_the_network_s_own_structures_are_carried():
+def test_without_labels_the_network_s_own_structures_are_propagated():
     moving, fixed = without(example(0), example(1))
-    one = way(shift(0.0, 0.0, 0.0), moving, fixed)
+    one = direction(shift(0.0, 0.0, 0.0), moving, fixed)
     torch.testing.assert_close(
         one.pseudo_labels()[0], downsample(one.described_moving.logits.softmax(1), 2), atol=1e-5, rtol=0
     )
 
 
-def test_carried_labels_and_their_confidence_carry_no_gradient():
+def test_propagated_labels_and_their_confidence_have_no_gradient():
     moving, fixed = without(example(0), example(1))
-    one = way(shift(0.5, 0.0, 0.0).requires_grad_(), moving, fixed)
+    one = direction(shift(0.5, 0.0, 0.0).requires_grad_(), moving, fixed)
     for description in (one.described_moving, one.described_fixed):
         description.logits.requires_grad_()
     for tensor in one.pseudo_labels():
@@ -150,7 +150,7 @@ def test_confidence_is_one_where_the_images_agree_and_small_where_they_do_not():
     first, other = structured(0), structured(1)
     half = torch.cat([first[:, :, :, :24], other[:, :, :, 24:]], dim=3)
     moving, fixed = Example(first, first, first), Example(half, half, None)
-    target, confidence = way(torch.zeros(1, 3, 16, 24, 16), moving, fixed).pseudo_labels()
+    target, confidence = direction(torch.zeros(1, 3, 16, 24, 16), moving, fixed).pseudo_labels()
     assert confidence.shape == target.shape == (1, 1, 16, 24, 16)
     torch.testing.assert_close(confidence[:, :, :, :9], torch.ones(1, 1, 16, 9, 16), atol=1e-3, rtol=0)
     # Away from the border, where both images end alike.
@@ -161,45 +161,47 @@ def test_confidence_is_one_where_the_images_agree_and_small_where_they_do_not():
 
 def test_confidence_follows_the_field():
     moving, fixed = example(0), example(0, labelled=False)
-    still = way(shift(0.0, 0.0, 0.0), moving, fixed).pseudo_labels()[1].mean()
-    moved = way(shift(3.0, 0.0, 0.0), moving, fixed).pseudo_labels()[1].mean()
+    still = direction(shift(0.0, 0.0, 0.0), moving, fixed).pseudo_labels()[1].mean()
+    moved = direction(shift(3.0, 0.0, 0.0), moving, fixed).pseudo_labels()[1].mean()
     assert still > 0.999
     assert moved < 0.7
 
 
-def test_where_nothing_is_trusted_nothing_is_learned():
+def test_without_confidence_there_is_no_gradient():
     moving, fixed = example(0), example(1, labelled=False)
-    one = way(shift(0.0, 0.0, 0.0), moving, fixed)
+    one = direction(shift(0.0, 0.0, 0.0), moving, fixed)
     one.described_fixed.logits.requires_grad_()
     one.segmentation(0.0).backward()
     assert not one.described_fixed.logits.grad.any()
 
 
-def test_pseudo_weight_scales_what_is_learned_without_labels_alone():
-    half = way(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=False))
+def test_pseudo_weight_scales_the_losses_without_labels_only():
+    half = direction(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=False))
     whole = float(half.segmentation(1.0))
     assert whole > 0.1
     assert float(half.segmentation(0.25)) == pytest.approx(0.25 * whole)
     assert float(half.segmentation(0.0)) == 0.0
-    labelled = way(shift(0.0, 0.0, 0.0), example(0), example(1))
-    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.fractions))
+    labelled = direction(shift(0.0, 0.0, 0.0), example(0), example(1))
+    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.labels))
     for weight in (0.0, 1.0):
         assert float(labelled.segmentation(weight)) == pytest.approx(expected)
 
 
-def test_little_weight_of_the_overlap_leaves_the_cross_entropy_of_labels_and_little_of_carried_ones():
-    labelled, carried = (way(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=seen)) for seen in (True, False))
-    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.fractions, dice_weight=0.25))
+def test_little_weight_of_the_overlap_leaves_the_cross_entropy_of_labels_and_little_of_propagated_ones():
+    labelled, propagated = (
+        direction(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=seen)) for seen in (True, False)
+    )
+    expected = float(segmentation_loss(labelled.described_fixed.logits, labelled.fixed.labels, dice_weight=0.25))
     assert float(labelled.segmentation(1.0, 0.25)) == pytest.approx(expected)
     assert float(labelled.segmentation(1.0, 0.25)) < float(labelled.segmentation(1.0)) - 0.1
-    assert float(carried.segmentation(1.0, 0.25)) == pytest.approx(0.25 * float(carried.segmentation(1.0)))
+    assert float(propagated.segmentation(1.0, 0.25)) == pytest.approx(0.25 * float(propagated.segmentation(1.0)))
 
 
 def test_a_right_segmentation_has_no_loss_and_a_wrong_one_has():
     moving, fixed = example(0), example(0, labelled=False)
-    one = way(shift(0.0, 0.0, 0.0), moving, fixed)
-    right = replace(one, described_fixed=Description([], 20.0 * moving.fractions))
-    wrong = replace(one, described_fixed=Description([], 20.0 * moving.fractions.roll(1, 1)))
+    one = direction(shift(0.0, 0.0, 0.0), moving, fixed)
+    right = replace(one, described_fixed=Description([], 20.0 * moving.labels))
+    wrong = replace(one, described_fixed=Description([], 20.0 * moving.labels.roll(1, 1)))
     # Not nothing: voxels at the borders belong to several structures.
     assert float(right.segmentation(1.0)) < 0.3
     assert float(wrong.segmentation(1.0)) > 0.7
@@ -208,13 +210,14 @@ def test_a_right_segmentation_has_no_loss_and_a_wrong_one_has():
 # --- the terms themselves -----------------------------------------------------------------------------------
 
 
-def test_anatomy_and_similarity_know_the_right_field():
+def test_anatomy_and_similarity_are_best_at_the_true_field():
     moving = example(0)
     # The fixed image is the moving one, seen four voxels, of the field two, further on.
-    fixed = Example(*(tensor.roll(-4, 3) for tensor in (moving.image, moving.reference, moving.fractions)))
+    fixed = Example(*(tensor.roll(-4, 3) for tensor in (moving.image, moving.reference, moving.labels)))
     for term in ("anatomy", "similarity"):
         losses = {
-            step: float(getattr(way(shift(0.0, step, 0.0), moving, fixed), term)()) for step in (-2.0, 0.0, 1.0, 2.0)
+            step: float(getattr(direction(shift(0.0, step, 0.0), moving, fixed), term)())
+            for step in (-2.0, 0.0, 1.0, 2.0)
         }
         assert min(losses, key=losses.get) == 2.0
         assert losses[2.0] < losses[0.0] - 0.1
@@ -222,30 +225,32 @@ def test_anatomy_and_similarity_know_the_right_field():
 
 def test_what_was_cut_from_an_image_does_not_pull_the_field():
     whole = example(3)
-    seen = whole.fractions.clone()
+    seen = whole.labels.clone()
     seen[:, :, :6] = torch.tensor([1.0, 0, 0, 0]).view(1, 4, 1, 1, 1)
-    cut = Example(whole.image, whole.reference, seen, whole.fractions)
+    cut = Example(whole.image, whole.reference, seen, whole.labels)
     still = torch.zeros(1, 3, *HALF)
-    expected = way(still, whole, whole).anatomy()
-    torch.testing.assert_close(way(still, cut, whole).anatomy(), expected)
-    torch.testing.assert_close(way(still, whole, cut).anatomy(), expected)
-    assert way(still, replace(cut, anatomy=None), whole).anatomy() > expected + 0.05
+    expected = direction(still, whole, whole).anatomy()
+    torch.testing.assert_close(direction(still, cut, whole).anatomy(), expected)
+    torch.testing.assert_close(direction(still, whole, cut).anatomy(), expected)
+    assert direction(still, replace(cut, anatomy=None), whole).anatomy() > expected + 0.05
     # The segmentation still learns what the image shows.
-    description = way(still, whole, cut).described_fixed
-    torch.testing.assert_close(way(still, whole, cut).segmentation(1.0), segmentation_loss(description.logits, seen))
+    description = direction(still, whole, cut).described_fixed
+    torch.testing.assert_close(
+        direction(still, whole, cut).segmentation(1.0), segmentation_loss(description.logits, seen)
+    )
 
 
 def test_anatomy_weighs_the_three_resolutions():
     moving, fixed = example(0), example(1)
     generator = torch.Generator().manual_seed(2)
     fields = [torch.randn(1, 3, *shape, generator=generator) for shape in ((2, 3, 2), (4, 6, 4), HALF)]
-    one = way(fields[-1], moving, fixed)
+    one = direction(fields[-1], moving, fixed)
     alone = [float(replace(one, fields=[field] * 3).anatomy()) for field in fields]
     expected = (0.25 * alone[0] + 0.5 * alone[1] + alone[2]) / 1.75
     assert float(replace(one, fields=fields).anatomy()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_agreement_is_learned_without_any_labels():
+def test_agreement_is_trained_without_any_labels():
     moving, fixed = without(example(0), example(0))
     network = small_network()
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-2)
@@ -259,18 +264,18 @@ def test_agreement_is_learned_without_any_labels():
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_one_pair_is_learned_by_heart():
+def test_training_on_one_pair_raises_its_dice():
     def nested(*shift):
         radius = (voxel_grid(SHAPE) - torch.tensor([7.5, 11.5, 7.5]).add(torch.tensor(shift)).view(1, 3, 1, 1, 1)) / 2.0
         radius = radius.norm(dim=1)
         parts = torch.nn.functional.one_hot((radius < 3.2).long() + (radius < 2.4) + (radius < 1.5), CLASSES)
         parts = parts.movedim(-1, 1).float()
-        return Example(*[smooth((parts * BRIGHTNESS).sum(1, keepdim=True), 0.7)] * 2, parts)
+        return Example(*[smooth((parts * INTENSITIES).sum(1, keepdim=True), 0.7)] * 2, parts)
 
     def dice():
         with torch.no_grad():
             field = resize_field(network(moving.image, fixed.image)[-1], SHAPE)
-            return float(soft_dice(warp(moving.fractions, field)[:, 1:], fixed.fractions[:, 1:]).mean())
+            return float(soft_dice(warp(moving.labels, field)[:, 1:], fixed.labels[:, 1:]).mean())
 
     moving, fixed = nested(1.0, 2.0, 0.0), nested(-1.0, -1.0, 0.5)
     torch.manual_seed(0)
@@ -278,7 +283,7 @@ def test_one_pair_is_learned_by_heart():
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     before = dice()
     for _ in range(12):
-        losses = pair_losses(network, moving, replace(fixed, fractions=None), 1.0)
+        losses = pair_losses(network, moving, replace(fixed, labels=None), 1.0)
         optimiser.zero_grad()
         (losses["similarity"] + losses["anatomy"] + losses["segmentation"] + 0.1 * losses["roughness"]).backward()
         optimiser.step()

@@ -1,3 +1,5 @@
+"""The weakly supervised method: synthetic pairs, the user's cases, and the losses."""
+
 import json
 from dataclasses import replace
 
@@ -5,7 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import affine_matrix, empty_image, filled, head_image, numbers_image, rotation_about
+from phantoms import affine_matrix, empty_image, filled, head_image
+from training_runs import assert_same_run, changed, generator, prepared, run_with_a_stop, state_of
 
 from SLSFGRLib import synthesis
 from SLSFGRLib.cli import main
@@ -16,16 +19,16 @@ from SLSFGRLib.io.transforms import read_transform
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.spatial.fields import downsample
 from SLSFGRLib.synthesis import Synthesis
+from SLSFGRLib.training import Trainer, read_recipe
 from SLSFGRLib.training.data import label_pairs
 from SLSFGRLib.training.data.label_files import Label
-from SLSFGRLib.training.data.label_pairs import LabelledCases, LoadedCase
-from SLSFGRLib.training.data.synthetic_pairs import KeptImage, RenderedImages
-from SLSFGRLib.training.recipe import Augmentation, read_recipe
-from SLSFGRLib.training.trainer import Trainer
+from SLSFGRLib.training.data.label_pairs import Case, LabelledCases
+from SLSFGRLib.training.data.synthetic_pairs import SyntheticImage, SyntheticImages
+from SLSFGRLib.training.sections import Augmentation
 
 STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0)
 MODEL = """
-name = "doll"
+name = "phantom"
 [model]
 network = "hu"
 factor = 4
@@ -41,8 +44,8 @@ MAPS = (
     MODEL
     + """
 [data]
-training_maps = ["doll_[ab].npz"]
-validation_maps = ["doll_[cd].npz"]
+training_maps = ["phantom_[ab].npz"]
+validation_maps = ["phantom_[cd].npz"]
 [synthesis]
 t1_share = 0.5
 t2_share = 0.5
@@ -99,41 +102,10 @@ validate_every = 20
 )
 
 
-class Stopped(Exception):  # noqa: N818 - a wish, not a fault
-    """Someone pressed Ctrl-C."""
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def changed(recipe, part, **values):
-    return replace(recipe, **{part: replace(getattr(recipe, part), **values)})
-
-
-def state_of(path):
-    return torch.load(path, weights_only=True)
-
-
 @pytest.fixture(scope="module")
-def dolls(tmp_path_factory):
-    """A recipe and the label maps of four dolls of 5 cm, each of another shape."""
-    folder = tmp_path_factory.mktemp("dolls")
-    (folder / "recipe.toml").write_text(MAPS)
-    for number, name in enumerate("abcd"):
-        linear = 3.2 * rotation_about((1, number, 2), 4 * number) @ np.diag([1, 1 + 0.03 * number, 1 - 0.03 * number])
-        image = folder / f"doll_{name}.nii.gz"
-        sitk.WriteImage(numbers_image((44, 52, 42), matrix=affine_matrix(linear)), str(image))
-        synthesis.load_label_maps([image], folder / name)
-        (kept,) = (folder / name).iterdir()
-        kept.rename(folder / f"doll_{name}.npz")
-    return folder
-
-
-@pytest.fixture
-def maps_recipe(dolls, monkeypatch):
-    monkeypatch.setattr(label_pairs, "VALIDATION_ROUNDS", 1)
-    return read_recipe(dolls / "recipe.toml")
+def maps_recipe(label_map_folder):
+    (label_map_folder / "weakly_supervised.toml").write_text(MAPS)
+    return read_recipe(label_map_folder / "weakly_supervised.toml")
 
 
 @pytest.fixture(scope="module")
@@ -168,29 +140,29 @@ def patients(tmp_path_factory):
     return folder
 
 
-def prepared(recipe, folder):
-    trainer = Trainer(recipe, folder, "cpu")
-    trainer.task.prepare(lambda fraction: None)
-    return trainer
+@pytest.fixture(scope="module")
+def maps(label_map_folder):
+    files = [label_map_folder / f"phantom_{name}.npz" for name in "abc"]
+    return synthesis.align_label_maps(synthesis.load_label_maps(files, label_map_folder))
 
 
-# --- pairs made from label maps -----------------------------------------------------------------------------
+# --- synthetic pairs -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def rendered(maps_recipe, tmp_path):
-    return prepared(maps_recipe, tmp_path).task
+def synthetic(maps_recipe, tmp_path):
+    return prepared(maps_recipe, tmp_path).method
 
 
-def test_drawn_labels_are_as_many_as_asked_for_with_half_the_resolution(rendered):
-    pair = rendered.training.draw(3, generator())
+def test_drawn_labels_are_as_many_as_asked_for_with_half_the_resolution(synthetic):
+    pair = synthetic.training.draw(3, generator())
     assert pair.moving.shape == pair.fixed.shape == (1, 1, 8, 12, 8)
     assert pair.moving_labels.shape == pair.fixed_labels.shape == (1, 3, 4, 6, 4)
 
 
-def test_drawn_labels_are_different_ones_and_in_both_images(rendered):
+def test_drawn_labels_are_different_ones_and_in_both_images(synthetic):
     for seed in range(10):
-        pair = rendered.training.draw(99, generator(seed))
+        pair = synthetic.training.draw(99, generator(seed))
         count = pair.fixed_labels.shape[1]
         assert 5 < count < 30
         assert bool((pair.fixed_labels.sum((2, 3, 4)) > 0).all())
@@ -198,44 +170,43 @@ def test_drawn_labels_are_different_ones_and_in_both_images(rendered):
         assert float(pair.fixed_labels.sum(1).max()) <= 1.0 + 1e-6
 
 
-def test_held_out_pairs_are_always_the_same_and_of_two_anatomies(rendered):
-    first, again = (list(rendered.validation.held_out()) for _ in range(2))
-    assert len(first) == 2
+def test_held_out_pairs_are_always_the_same_and_of_two_anatomies(synthetic):
+    first, again = (list(synthetic.validation.pairs()) for _ in range(2))
+    assert len(first) == 4
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.moving, other.moving)
         assert torch.equal(one.fixed_labels, other.fixed_labels)
         assert not torch.equal(one.moving_labels, one.fixed_labels)
 
 
-def test_contrasts_of_a_pair_are_unlike(dolls):
-    maps = synthesis.load_label_maps([dolls / "doll_a.npz", dolls / "doll_b.npz"], dolls)
+def test_contrasts_of_a_pair_are_unlike(maps):
     settings = Synthesis(unlike_contrasts=True, same_contrast_chance=0.0, ultrasound_share=0.3)
     names = set()
     for seed in range(25):
-        pair = synthesis.draw_pair(synthesis.in_one_frame(maps), (8, 12, 8), settings, generator(seed), 4.0)
+        pair = synthesis.draw_pair(maps, (8, 12, 8), settings, generator(seed), 4.0)
         assert pair.moving.contrast.name != pair.fixed.contrast.name
         names |= {pair.moving.contrast.name, pair.fixed.contrast.name}
     assert names == {"t1", "t2", "pd", "flair", "random", "ultrasound"}
 
 
-def test_kept_images_are_the_drawn_ones_and_can_be_mirrored(dolls):
-    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / "doll_a.npz", dolls / "doll_b.npz"], dolls))
+def test_compact_images_equal_the_drawn_ones_and_can_be_mirrored(maps):
     (sample,) = synthesis.draw_group(maps, (8, 12, 8), Synthesis(), generator(), 1, 4.0)
-    image, shares = KeptImage.of(sample).restored(False)
+    image, labels = SyntheticImage.from_sample(sample).restore(False)
     torch.testing.assert_close(image, sample.image, atol=1e-3, rtol=0)
-    torch.testing.assert_close(shares, downsample(synthesis.fractions(sample.anatomy), 2), atol=1e-6, rtol=0)
-    flipped_image, flipped_shares = KeptImage.of(sample).restored(True)
+    torch.testing.assert_close(
+        labels, downsample(synthesis.partial_volume_labels(sample.anatomy), 2), atol=1e-6, rtol=0
+    )
+    flipped_image, flipped_labels = SyntheticImage.from_sample(sample).restore(True)
     assert torch.equal(flipped_image.flip(4), image)
     # The left white matter of the mirrored head is where the right one's was.
     left, right = (channel_lookup()[number] for number in (2, 41))
-    assert float(shares[:, right].sum()) > 0
-    assert torch.equal(flipped_shares[:, left].flip(3), shares[:, right])
+    assert float(labels[:, right].sum()) > 0
+    assert torch.equal(flipped_labels[:, left].flip(3), labels[:, right])
 
 
-def test_paired_images_lie_alike_and_are_of_other_anatomies_and_contrasts(dolls):
-    maps = synthesis.in_one_frame(synthesis.load_label_maps([dolls / f"doll_{name}.npz" for name in "abc"], dolls))
+def test_paired_images_are_of_one_group_and_of_other_anatomies_and_contrasts(maps):
     settings = Synthesis(same_anatomy_chance=0.0, same_contrast_chance=0.0, t2_share=0.4, random_share=0.0)
-    images = RenderedImages(maps, (8, 12, 8), settings, 4.0, 17, seed=1)
+    images = SyntheticImages(maps, (8, 12, 8), settings, 4.0, 17, seed=1)
     assert [len(group) for group in images.groups] == [8, 8, 8]
     numbers = set()
     for seed in range(40):
@@ -245,7 +216,7 @@ def test_paired_images_lie_alike_and_are_of_other_anatomies_and_contrasts(dolls)
         assert moving.contrast != fixed.contrast
         numbers |= {(moving.number, fixed.number)}
     assert len(numbers) == 6
-    alike = RenderedImages(maps, (8, 12, 8), replace(settings, same_contrast_chance=1.0), 4.0, 8, seed=1)
+    alike = SyntheticImages(maps, (8, 12, 8), replace(settings, same_contrast_chance=1.0), 4.0, 8, seed=1)
     moving, fixed = alike.draw(generator())
     assert moving.contrast == fixed.contrast
     assert moving is not fixed
@@ -256,37 +227,12 @@ def test_training_with_a_stop_ends_as_training_without(maps_recipe, tmp_path):
     for folder in (whole, parts):
         folder.mkdir()
     Trainer(maps_recipe, whole, "cpu").run()
-
-    def stop(done, message):
-        if done > 2.5 / 5:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        Trainer(maps_recipe, parts, "cpu").run(stop)
-    resumed = Trainer(maps_recipe, parts, "cpu")
-    resumed.resume()
-    resumed.run()
-    expected, found = state_of(whole / "checkpoint.pt"), state_of(parts / "checkpoint.pt")
-    assert found["step"] == 5
-    assert found["rows"] == expected["rows"]
-    for name, weight in expected["network"].items():
-        assert torch.equal(found["network"][name], weight), name
-    assert set(expected["rows"][0]) == {
+    run_with_a_stop(maps_recipe, parts, after=2)
+    assert_same_run(whole, parts)
+    assert set(state_of(whole / "checkpoint.pt")["rows"][0]) == {
         "step", "training_labels", "training_features", "training_roughness",
         "dice_before", "validation_dice", "folding_percent",
     }  # fmt: skip
-
-
-def test_checkpoint_of_a_version_without_weak_supervision_can_be_resumed(maps_recipe, tmp_path):
-    recipe = changed(maps_recipe, "training", steps=1, validate_every=1)
-    recipe = replace(recipe, weak_supervision=type(recipe.weak_supervision)())
-    Trainer(recipe, tmp_path, "cpu").run()
-    state = state_of(tmp_path / "checkpoint.pt")
-    del state["recipe"]["weak_supervision"], state["recipe"]["synthesis"]["ultrasound_share"]
-    torch.save(state, tmp_path / "checkpoint.pt")
-    Trainer(recipe, tmp_path, "cpu").resume()
-    with pytest.raises(InputError, match=r"was made with another \[weak_supervision\]"):
-        Trainer(changed(recipe, "weak_supervision", labels_per_step=2), tmp_path, "cpu").resume()
 
 
 # --- the user's cases ---------------------------------------------------------------------------------------
@@ -294,9 +240,9 @@ def test_checkpoint_of_a_version_without_weak_supervision_can_be_resumed(maps_re
 
 def loaded_case(labels=3):
     """A case whose image is the first of its labels."""
-    shares = torch.rand(labels, 28, 32, 28, generator=generator()) > 0.5
-    pairs = [(Label.of(share.float()), Label.of(share.flip(0).float())) for share in shares]
-    return LoadedCase(shares[:1].float()[None], shares[:1].flip(1).float()[None], pairs)
+    masks = torch.rand(labels, 28, 32, 28, generator=generator()) > 0.5
+    pairs = [(Label.from_fractions(mask.float()), Label.from_fractions(mask.flip(0).float())) for mask in masks]
+    return Case(masks[:1].float()[None], masks[:1].flip(1).float()[None], pairs)
 
 
 def test_each_image_is_moved_together_with_its_labels():
@@ -327,17 +273,17 @@ def test_over_many_draws_every_label_has_its_turn():
 
 
 def test_held_out_cases_are_as_they_are():
-    (pair,) = LabelledCases([loaded_case()], Augmentation(), 2.0).held_out()
+    (pair,) = LabelledCases([loaded_case()], Augmentation(), 2.0).pairs()
     assert torch.equal(pair.moving, loaded_case().moving)
     assert pair.moving_labels.shape[1] == 3
 
 
 def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
-    task = prepared(read_recipe(patients / "recipe.toml"), tmp_path).task
+    method = prepared(read_recipe(patients / "recipe.toml"), tmp_path).method
     # Six parts and a point; three parts; six parts.
-    assert [len(case.labels) for case in task.training.cases] == [7, 3]
-    assert [len(case.labels) for case in task.validation.cases] == [6]
-    for case in task.training.cases:
+    assert [len(case.labels) for case in method.training.cases] == [7, 3]
+    assert [len(case.labels) for case in method.validation.cases] == [6]
+    for case in method.training.cases:
         assert [size % 4 for size in case.fixed.shape[2:]] == [0, 0, 0]
         assert case.moving.shape == case.fixed.shape
 
@@ -349,8 +295,8 @@ def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_pat
     recipe = read_recipe(patients / "recipe.toml")
     dice = []
     for align in (False, True):
-        task = prepared(changed(recipe, "data", align_cases=align), tmp_path).task
-        dice.append(task.validate()["dice_before"])
+        trainer = prepared(changed(recipe, "data", align_cases=align), tmp_path)
+        dice.append(trainer.method.validate(trainer.network)["dice_before"])
     assert dice[0] < 0.6
     assert dice[1] > 0.8
 
@@ -369,7 +315,7 @@ def test_a_pair_is_learned_by_heart_and_the_model_registers_it(patients, tmp_pat
     options += ["--moving-labels", files["moving_parts"], "--output", str(results)]
     assert main(["register", files["fixed"], files["moving"], *options]) == 0
     report = json.loads((results / "report.json").read_text())
-    assert report["model"]["name"] == "doll"
+    assert report["model"]["name"] == "phantom"
     assert report["model"]["sha256"] == load_model(str(output / "model.pt")).sha256
     wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(patients / "held out" / "fixed_parts.nii.gz")))
     before = sitk.GetArrayFromImage(sitk.ReadImage(files["moving_parts"]))
@@ -388,8 +334,8 @@ def test_a_pair_is_learned_by_heart_and_the_model_registers_it(patients, tmp_pat
 
 def test_losses_are_weighted_and_those_without_weight_left_out(maps_recipe, tmp_path):
     def losses(**weak):
-        task = prepared(changed(maps_recipe, "weak_supervision", **weak), tmp_path).task
-        return {name: float(loss.detach()) for name, loss in task.losses(0, generator()).items()}
+        method = prepared(changed(maps_recipe, "weak_supervision", **weak), tmp_path).method
+        return {name: float(loss.detach()) for name, loss in method.losses(0, generator()).items()}
 
     plain = losses()
     assert set(plain) == {"labels", "features", "roughness"}
@@ -402,24 +348,15 @@ def test_losses_are_weighted_and_those_without_weight_left_out(maps_recipe, tmp_
 
 
 @pytest.mark.parametrize(
-    ("part", "values", "message"),
+    ("values", "message"),
     [
-        ("weak_supervision", {"labels_per_step": 0}, "labels_per_step: must be 1 or more"),
-        ("weak_supervision", {"label_weight": 0.0}, "label_weight and similarity_weight must be 0 or more"),
-        ("weak_supervision", {"similarity_weight": -1.0}, "label_weight and similarity_weight must be 0 or more"),
-        ("weak_supervision", {"label_measure": "jaccard"}, "label_measure 'jaccard': there is none"),
-        ("model", {"penalty": "none"}, "penalty 'none': there is none"),
-        ("model", {"pair_steps": 5}, "pair_steps: must be 0"),
-        ("supervision", {"shape": (8, 12, 9)}, "shape: must be three multiples of 4"),
-        ("data", {"training_maps": ()}, "has neither training_cases and training_maps"),
-        ("data", {"training_cases": ("*.toml",)}, "has both training_cases and training_maps"),
-        ("data", {"training_maps": ("doll_a.npz",)}, "at least two label maps"),
-        ("data", {"validation_maps": ("doll_[bc].npz",)}, r"doll_b\.npz: is used for both training and validation"),
+        ({"training_maps": ("phantom_a.npz",)}, "at least two label maps"),
+        ({"validation_maps": ("phantom_[bc].npz",)}, r"phantom_b\.npz: is used for both training and validation"),
     ],
 )
-def test_what_cannot_be_learned_is_refused(maps_recipe, tmp_path, part, values, message):
+def test_too_few_maps_or_one_in_both_sets_are_refused(maps_recipe, tmp_path, values, message):
     with pytest.raises(InputError, match=message):
-        prepared(changed(maps_recipe, part, **values), tmp_path)
+        prepared(changed(maps_recipe, "data", **values), tmp_path)
 
 
 def test_cases_without_held_out_ones_or_in_both_sets_are_refused(patients, tmp_path):
