@@ -15,7 +15,7 @@ from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.io.resources import resource_path
 from SLSFGRLib.spatial.fields import integrate, resize_image
 from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, image_from_array
-from SLSFGRLib.synthesis import align_label_maps, draw_pair, load_label_maps
+from SLSFGRLib.synthesis import Synthesiser, align_label_maps, load_label_maps
 from SLSFGRLib.training import read_recipe
 
 from .data import BRAINS, DATA
@@ -56,7 +56,7 @@ def _heldout(folder: Path) -> None:
     for seed, (contrast, first) in enumerate((c, n) for c in ("t2", "ultrasound") for n in range(len(maps))):
         generator = torch.Generator().manual_seed(1000 + seed)
         two, drawn = [maps[first], maps[(first + 1) % len(maps)]], replace(settings, **{f"{contrast}_share": 0.5})
-        pair = draw_pair(two, SHAPE, drawn, generator, spacing=1.0)
+        pair = Synthesiser(drawn, SHAPE, spacing=1.0).pair(two, generator)
         _write(folder / contrast / str(first), _images(pair.fixed), _images(pair.moving))
 
 

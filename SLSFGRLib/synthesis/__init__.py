@@ -8,7 +8,7 @@ besides random contrasts there are those of T1, T2, PD, FLAIR and ultrasound; an
 """
 
 from .label_maps import LabelMap, align_label_maps, load_label_maps
-from .samples import Pair, Sample, draw_group, draw_pair, draw_sample, partial_volume_labels
+from .samples import Pair, Sample, Synthesiser, partial_volume_labels
 from .settings import Synthesis
 
 __all__ = [
@@ -16,10 +16,8 @@ __all__ = [
     "Pair",
     "Sample",
     "Synthesis",
+    "Synthesiser",
     "align_label_maps",
-    "draw_group",
-    "draw_pair",
-    "draw_sample",
     "load_label_maps",
     "partial_volume_labels",
 ]

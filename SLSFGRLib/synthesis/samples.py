@@ -58,81 +58,70 @@ class Pair:
     fixed_reference: torch.Tensor
 
 
-def draw_sample(
-    maps: Sequence[LabelMap],
-    shape: Sequence[int],
-    synthesis: Synthesis,
-    generator: torch.Generator,
-    spacing: float = 2.0,
-) -> Sample:
-    """Draw an image.
+@dataclass(frozen=True)
+class Synthesiser:
+    """A generator of images from label maps.
 
-    :param maps: one of them is taken; all on the device of the sample.
-    :param shape: of the grid; the centre of the brain is near its centre.
-    :param generator: on the CPU; decides everything.
+    All random numbers come from a generator on the CPU, which each call is given. Several label maps must be aligned by
+    :func:`label_maps.align_label_maps`, and be on the device of the images.
+
+    :param shape: of the images' grid; the centre of the brain is near its centre.
     :param spacing: of the grid, in mm.
     """
-    number = whole_number(generator, len(maps))
-    pose = random_pose(synthesis, generator)
-    contrast = draw_contrast(synthesis, generator)
-    return _sample(maps, number, shape, pose, contrast, synthesis, generator, spacing)
 
+    settings: Synthesis
+    shape: Sequence[int]
+    spacing: float = 2.0
 
-def draw_pair(
-    maps: Sequence[LabelMap],
-    shape: Sequence[int],
-    synthesis: Synthesis,
-    generator: torch.Generator,
-    spacing: float = 2.0,
-) -> Pair:
-    """Draw two roughly aligned images, of two label maps or of one that is deformed twice.
+    def sample(self, maps: Sequence[LabelMap], generator: torch.Generator) -> Sample:
+        """Draw an image of one of the label maps."""
+        number = whole_number(generator, len(maps))
+        pose = random_pose(self.settings, generator)
+        return self._draw(maps, number, pose, draw_contrast(self.settings, generator), generator)
 
-    :param maps: one or more, :func:`label_maps.align_label_maps`; for the other parameters see :func:`draw_sample`.
-    """
-    first = whole_number(generator, len(maps))
-    second = (first + 1 + whole_number(generator, max(1, len(maps) - 1))) % len(maps)
-    if chance(generator, synthesis.same_anatomy_chance):
-        second = first
-    contrast = draw_contrast(synthesis, generator)
-    other = contrast
-    if not chance(generator, synthesis.same_contrast_chance):
-        other = draw_contrast(synthesis, generator, contrast.name if synthesis.unlike_contrasts else None)
-    pose = random_pose(synthesis, generator)
-    moving, fixed = (
-        _sample(
-            maps, number, shape, residual_pose(synthesis, generator).after(pose), drawn, synthesis, generator, spacing
-        )
-        for number, drawn in ((first, contrast), (second, other))
-    )
-    return Pair(moving, fixed, reference(moving.anatomy), reference(fixed.anatomy))
+    def pair(self, maps: Sequence[LabelMap], generator: torch.Generator) -> Pair:
+        """Draw two roughly aligned images, of two label maps or of one that is deformed twice."""
+        settings = self.settings
+        first = whole_number(generator, len(maps))
+        second = (first + 1 + whole_number(generator, max(1, len(maps) - 1))) % len(maps)
+        if chance(generator, settings.same_anatomy_chance):
+            second = first
+        contrast = draw_contrast(settings, generator)
+        other = contrast
+        if not chance(generator, settings.same_contrast_chance):
+            other = draw_contrast(settings, generator, contrast.name if settings.unlike_contrasts else None)
+        pose = random_pose(settings, generator)
+        moving = self._draw(maps, first, residual_pose(settings, generator).after(pose), contrast, generator)
+        fixed = self._draw(maps, second, residual_pose(settings, generator).after(pose), other, generator)
+        return Pair(moving, fixed, reference(moving.anatomy), reference(fixed.anatomy))
 
+    def group(self, maps: Sequence[LabelMap], count: int, generator: torch.Generator) -> list[Sample]:
+        """Draw several roughly aligned images, of any label maps and contrasts."""
+        pose, samples = random_pose(self.settings, generator), []
+        for _ in range(count):
+            number = whole_number(generator, len(maps))
+            residual = residual_pose(self.settings, generator).after(pose)
+            samples.append(self._draw(maps, number, residual, draw_contrast(self.settings, generator), generator))
+        return samples
 
-def draw_group(
-    maps: Sequence[LabelMap],
-    shape: Sequence[int],
-    synthesis: Synthesis,
-    generator: torch.Generator,
-    count: int,
-    spacing: float = 2.0,
-) -> list[Sample]:
-    """Draw roughly aligned images, of any label maps and contrasts.
-
-    :param maps: :func:`label_maps.align_label_maps`; for the other parameters see :func:`draw_sample`.
-    """
-    pose = random_pose(synthesis, generator)
-    return [
-        _sample(
-            maps,
-            whole_number(generator, len(maps)),
-            shape,
-            residual_pose(synthesis, generator).after(pose),
-            draw_contrast(synthesis, generator),
-            synthesis,
-            generator,
-            spacing,
-        )
-        for _ in range(count)
-    ]
+    def _draw(
+        self, maps: Sequence[LabelMap], number: int, pose: Pose, contrast: Contrast, generator: torch.Generator
+    ) -> Sample:
+        settings, spacing = self.settings, self.spacing
+        flipped = chance(generator, settings.flip_chance)
+        points = random_points(self.shape, spacing, settings, pose, generator, maps[number].classes.device)
+        kinds = maps[number].sample(points, flipped)
+        anatomy = _look_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
+        ideal, texture = _render(kinds, contrast.intensity), _render(kinds, contrast.texture)
+        if contrast.name == "ultrasound":
+            ideal = simulate_ultrasound(ideal, spacing, generator)
+        image = simulate_acquisition(ideal, texture, spacing, settings, generator)
+        mask = torch.ones_like(image)
+        if chance(generator, settings.strip_chance):
+            mask = _random_skull_stripping(kinds, spacing, settings, generator)
+        image, visible = crop_field_of_view(image * mask, spacing, settings, generator)
+        labels = anatomy * (mask * visible > 0.5)[0]
+        return Sample(random_gamma(normalise(image), settings.gamma, generator), labels, anatomy, contrast, number)
 
 
 def reference(anatomy: torch.Tensor) -> torch.Tensor:
@@ -154,34 +143,6 @@ def partial_volume_labels(labels: torch.Tensor) -> torch.Tensor:
     for octant in labels:
         out.scatter_add_(0, octant[None].long(), part)
     return out[None]
-
-
-def _sample(
-    maps: Sequence[LabelMap],
-    number: int,
-    shape: Sequence[int],
-    pose: Pose,
-    contrast: Contrast,
-    synthesis: Synthesis,
-    generator: torch.Generator,
-    spacing: float,
-) -> Sample:
-    device = maps[number].classes.device
-    flipped = chance(generator, synthesis.flip_chance)
-    points = random_points(shape, spacing, synthesis, pose, generator, device)
-    kinds = maps[number].sample(points, flipped)
-    anatomy = _look_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
-    ideal, texture = _render(kinds, contrast.intensity), _render(kinds, contrast.texture)
-    if contrast.name == "ultrasound":
-        ideal = simulate_ultrasound(ideal, spacing, generator)
-    image = simulate_acquisition(ideal, texture, spacing, synthesis, generator)
-    mask = torch.ones_like(image)
-    if chance(generator, synthesis.strip_chance):
-        mask = _random_skull_stripping(kinds, spacing, synthesis, generator)
-    image, visible = crop_field_of_view(image * mask, spacing, synthesis, generator)
-    labels = anatomy * (mask * visible > 0.5)[0]
-    image = random_gamma(normalise(image), synthesis.gamma, generator)
-    return Sample(image, labels, anatomy, contrast, number)
 
 
 def _random_skull_stripping(

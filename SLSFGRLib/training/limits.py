@@ -81,21 +81,8 @@ LIMITS: dict[str, dict[str, Any]] = {
         "validate_every": Count,
     },
 }
-WORDS = {
-    "int_type": "must be a whole number",
-    "float_type": "must be a number",
-    "finite_number": "must be a number",
-    "string_type": "must be text in quotes",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than_equal": "must be {le:g} or less",
-    "too_short": "must have {min_length} numbers or more",
-    "too_long": "must have {max_length} numbers or less",
-}
+# Pydantic's words, and what they are in a TOML file.
+WORDS = {"Input should": "must", "Tuple should": "must", "tuple": "list", "string": "text", " after validation": ""}
 
 
 def parse(content: dict[str, Any]) -> dict[str, Any]:
@@ -129,14 +116,16 @@ def _distinct(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _sentence(detail: dict[str, Any]) -> str:
     """Return a problem that pydantic found in plain words, such as ``model.factor: must be 1, 2, 4 or 8, not 3``."""
-    place, kind, limit = detail["loc"], detail["type"], detail.get("ctx", {})
+    loc, kind, words = detail["loc"], detail["type"], detail["msg"]
+    place = ".".join(map(str, loc))
     if kind == "extra_forbidden":
-        known = fields(SECTIONS[place[0]]) if len(place) > 1 else ()
-        allowed = ", ".join(field.name for field in known) or ", ".join(_RECIPE.model_fields)
-        return f"{'.'.join(map(str, place))}: is unknown; allowed: {allowed}"
-    words = WORDS.get(kind, detail["msg"].replace("Input should be", "must be"))
-    value = limit.get("actual_length", detail["input"])
-    return f"{'.'.join(map(str, place))}: {words.format(**limit)}, not {value!r}"
+        section = _RECIPE if len(loc) == 1 else _RECIPE.model_fields[loc[0]].annotation
+        return f"{place}: is unknown; allowed: {', '.join(section.model_fields)}"
+    if kind == "model_type":
+        words = "must be a table"
+    for word, plain in WORDS.items():
+        words = words.replace(word, plain)
+    return f"{place}: {words}" if kind.startswith("too_") else f"{place}: {words}, not {detail['input']!r}"
 
 
 def _contradictions(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from SLSFGRLib.losses.multiresolution import MultiResolutionObjective
-from SLSFGRLib.networks import FreeFields, LiFanNetwork
+from SLSFGRLib.networks import LiFanNetwork
 from SLSFGRLib.networks.li_fan import VELOCITY_BLUR
 from SLSFGRLib.spatial.fields import integrate, jacobian_determinant, smooth
 
@@ -95,24 +95,3 @@ def test_diffeomorphic_network_integrates_what_the_plain_one_gives():
     for velocity, field in zip(plain, diffeomorphic, strict=True):
         torch.testing.assert_close(field, integrate(smooth(velocity, VELOCITY_BLUR)))
         assert (field - velocity).abs().max() > 1e-3
-
-
-def test_free_fields_start_at_zero_and_do_not_read_the_images():
-    fields = FreeFields(SHAPE)
-    assert [field.shape for field in fields(*images().split(1))] == [(1, 3, 4, 6, 5), (1, 3, 8, 12, 10), (1, 3, *SHAPE)]
-    with torch.no_grad():
-        for parameter in fields.parameters():
-            parameter.fill_(0.5)
-    for field in fields(*images().split(1)):
-        torch.testing.assert_close(field, torch.full_like(field, 0.5))
-
-
-def test_free_fields_are_velocities_only_where_they_are_to_be_diffeomorphic():
-    plain, diffeomorphic = FreeFields(SHAPE, diffeomorphic=False), FreeFields(SHAPE)
-    velocity = 10.0 * smooth(torch.randn(1, 3, *SHAPE, generator=torch.Generator().manual_seed(0)), 2.0)
-    with torch.no_grad():
-        for free in (plain, diffeomorphic):
-            free.fields[2].copy_(velocity)
-    pair = images().split(1)
-    assert torch.equal(plain(*pair)[2], velocity)
-    torch.testing.assert_close(diffeomorphic(*pair)[2], integrate(smooth(velocity, VELOCITY_BLUR)))

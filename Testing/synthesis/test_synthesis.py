@@ -15,7 +15,7 @@ from SLSFGRLib.synthesis.contrasts import draw_contrast, typical_contrast
 from SLSFGRLib.synthesis.deformations import random_points
 from SLSFGRLib.synthesis.label_maps import LabelMap, align_label_maps, load_label_maps
 from SLSFGRLib.synthesis.poses import Pose, random_pose, residual_pose
-from SLSFGRLib.synthesis.samples import draw_pair, draw_sample, partial_volume_labels, reference
+from SLSFGRLib.synthesis.samples import Synthesiser, partial_volume_labels, reference
 from SLSFGRLib.synthesis.settings import Synthesis
 from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
 
@@ -40,7 +40,11 @@ def plain(label_map):
 
 
 def sample(label_map, synthesis, seed=0):
-    return draw_sample([label_map], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+    return Synthesiser(synthesis, SHAPE, SPACING).sample([label_map], torch.Generator().manual_seed(seed))
+
+
+def draw_pair(label_maps, synthesis, seed):
+    return Synthesiser(synthesis, SHAPE, SPACING).pair(label_maps, torch.Generator().manual_seed(seed))
 
 
 def points(synthesis, seed, shape=SHAPE, spacing=SPACING):
@@ -256,10 +260,7 @@ def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(label_map):
     other = LabelMap.from_image(numbers_image((70, 86, 70), 2.0, turned))
     # Turned, so that the places between the map's voxels that are read are not everywhere the same.
     tilted = replace(NOTHING, rotation_degrees=10.0)
-    drawn = [
-        draw_sample([each], SHAPE, tilted, torch.Generator().manual_seed(0), SPACING).anatomy
-        for each in (*align_label_maps([label_map, other]), other)
-    ]
+    drawn = [sample(each, tilted).anatomy for each in (*align_label_maps([label_map, other]), other)]
     one, brought, alone = (partial_volume_labels(anatomy)[0] for anatomy in drawn)
     places = voxel_grid(SHAPE)[0]
     for number in (one.sum(dim=(1, 2, 3)) > 0).nonzero().flatten()[1:]:
@@ -274,7 +275,7 @@ def test_images_of_a_pair_lie_nearly_alike_wherever_the_head_lies(label_map):
     tilted = replace(NOTHING, rotation_degrees=30.0, shift_mm=10.0, pair_shift_mm=1.0)
     poses, pair_distances = [], []
     for seed in range(4):
-        pair = draw_pair([label_map], SHAPE, tilted, torch.Generator().manual_seed(seed), SPACING)
+        pair = draw_pair([label_map], tilted, seed)
         middles = [
             SPACING * (drawn.anatomy == channel("Left cerebral white matter")).nonzero()[:, 1:].float().mean(0)
             for drawn in (pair.moving, pair.fixed)
@@ -487,7 +488,7 @@ def test_pairs_differ_in_anatomy_or_only_in_shape(label_map):
     hippocampus = channel("Left hippocampus")
 
     def with_hippocampus(synthesis, seed):
-        pair = draw_pair([label_map, grey], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        pair = draw_pair([label_map, grey], synthesis, seed)
         return [bool((drawn.anatomy == hippocampus).any()) for drawn in (pair.moving, pair.fixed)]
 
     different = [with_hippocampus(NOTHING, seed) for seed in range(6)]
@@ -499,7 +500,7 @@ def test_pairs_differ_in_anatomy_or_only_in_shape(label_map):
 
 def test_pairs_share_a_contrast_or_not(label_map):
     def contrasts(synthesis, seed):
-        pair = draw_pair([label_map], SHAPE, synthesis, torch.Generator().manual_seed(seed), SPACING)
+        pair = draw_pair([label_map], synthesis, seed)
         return pair.moving.contrast.intensity, pair.fixed.contrast.intensity
 
     jittered = replace(NOTHING, contrast_jitter=0.1)
@@ -508,7 +509,7 @@ def test_pairs_share_a_contrast_or_not(label_map):
 
 
 def test_references_compare_whatever_the_images_look_like(label_map):
-    pair = draw_pair([label_map], SHAPE, Synthesis(), torch.Generator().manual_seed(2), SPACING)
+    pair = draw_pair([label_map], Synthesis(), 2)
     assert torch.equal(pair.moving_reference, reference(pair.moving.anatomy))
     white = channel("Left cerebral white matter")
     for drawn, clean in ((pair.moving, pair.moving_reference), (pair.fixed, pair.fixed_reference)):
@@ -521,7 +522,7 @@ def test_references_compare_whatever_the_images_look_like(label_map):
 def test_real_maps_hold_every_structure(shared_data, tmp_path):
     files = sorted((shared_data / "brain_labels").glob("*.nii.gz"))[:1]
     (label_map,) = load_label_maps(files, tmp_path)
-    drawn = draw_sample([label_map], (96, 112, 96), NOTHING, torch.Generator().manual_seed(0))
+    drawn = Synthesiser(NOTHING, (96, 112, 96)).sample([label_map], torch.Generator().manual_seed(0))
     volumes = partial_volume_labels(drawn.anatomy).sum(dim=(0, 2, 3, 4)) * 8.0
     assert (volumes[1:] > 100).all()
     mirrored = volumes[torch.from_numpy(mirrored_channels())]

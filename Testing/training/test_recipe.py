@@ -85,24 +85,24 @@ def test_bundled_recipe_can_be_read_and_built(path):
         ("[optimiser]\n", "optimiser: is unknown; allowed: name, model, data, "),
         ("[model]\nfacter = 2\n", "model.facter: is unknown; allowed: network, network_options, factor, "),
         ("[model]\nfactor = 2.5\n", "model.factor: must be 1, 2, 4 or 8, not 2.5."),
-        ("[model]\nroughness = '1'\n", "model.roughness: must be a number, not '1'."),
-        ("[model]\nroughness = true\n", "model.roughness: must be a number, not True."),
-        ("[model]\nroughness = nan\n", "model.roughness: must be a number, not nan."),
-        ("[model]\nlevel_weights = [1, 2, 'a']\n", "model.level_weights.2: must be a number, not 'a'."),
-        ("[model]\nlevel_weights = [1, 2]\n", "model.level_weights: must have 3 numbers or more, not 2."),
+        ("[model]\nroughness = '1'\n", "model.roughness: must be a valid number, not '1'."),
+        ("[model]\nroughness = true\n", "model.roughness: must be a valid number, not True."),
+        ("[model]\nroughness = nan\n", "model.roughness: must be a finite number, not nan."),
+        ("[model]\nlevel_weights = [1, 2, 'a']\n", "model.level_weights.2: must be a valid number, not 'a'."),
+        ("[model]\nlevel_weights = [1, 2]\n", "model.level_weights: must have at least 3 items, not 2."),
         ("[model]\npenalty = 'none'\n", "model.penalty: must be 'tv', 'gradient' or 'bending', not 'none'."),
         ("[model.network_options]\nx = 1\n", "model: network 'li_fan': does not take these options: "),
-        ("[data]\ntraining = 'a.nii'\n", "data.training: must be a list, not 'a.nii'."),
-        ("[data]\ntraining = [1]\n", "data.training.0: must be text in quotes, not 1."),
-        ("[data]\nalign_cases = 1\n", "data.align_cases: must be true or false, not 1."),
-        ("[synthesis]\nflip_chance = 2\n", "synthesis.flip_chance: must be 1 or less, not 2."),
-        ("[supervision]\nshape = [8, 8]\n", "supervision.shape: must have 3 numbers or more, not 2."),
-        ("[training]\nsteps = true\n", "training.steps: must be a whole number, not True."),
-        ("[training]\nlearning_rate = 0\n", "training.learning_rate: must be more than 0, not 0."),
+        ("[data]\ntraining = 'a.nii'\n", "data.training: must be a valid list, not 'a.nii'."),
+        ("[data]\ntraining = [1]\n", "data.training.0: must be a valid text, not 1."),
+        ("[data]\nalign_cases = 1\n", "data.align_cases: must be a valid boolean, not 1."),
+        ("[synthesis]\nflip_chance = 2\n", "synthesis.flip_chance: must be less than or equal to 1, not 2."),
+        ("[supervision]\nshape = [8, 8]\n", "supervision.shape: must have at least 3 items, not 2."),
+        ("[training]\nsteps = true\n", "training.steps: must be a valid integer, not True."),
+        ("[training]\nlearning_rate = 0\n", "training.learning_rate: must be greater than 0, not 0."),
         ("[training]\nmethod = 'x'\n", "training.method: must be 'self_supervised', 'semi_supervised' or 'weakly_"),
         ("[training]\nfrozen = ['x']\n", "training.frozen: the network has no part 'x'; use some of encode_fine, "),
         ("training = 3\n", "training: must be a table, not 3."),
-        ("name = 3\n", "name: must be text in quotes, not 3."),
+        ("name = 3\n", "name: must be a valid text, not 3."),
     ],
 )
 def test_mistake_in_a_recipe_is_named(tmp_path, text, message):
@@ -114,8 +114,8 @@ def test_all_mistakes_are_named_at_once(tmp_path):
     parts = found.split("; ")
     assert parts[0] == "data.train: is unknown"
     assert parts[2:] == [
-        "augmentation.scale: must be 0 or more, not -1",
-        "training.steps: must be a whole number, not 2.5.",
+        "augmentation.scale: must be greater than or equal to 0, not -1",
+        "training.steps: must be a valid integer, not 2.5.",
     ]
 
 
@@ -150,11 +150,11 @@ def test_contradiction_of_a_semi_supervised_recipe_is_named(tmp_path, section, v
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("weak_supervision", {"labels_per_step": 0}, "labels_per_step: must be 1 or more, not 0"),
+        ("weak_supervision", {"labels_per_step": 0}, "labels_per_step: must be greater than or equal to 1, not 0"),
         ("weak_supervision", {"label_weight": 0.0}, "one of label_weight and similarity_weight must be above 0"),
-        ("weak_supervision", {"similarity_weight": -1.0}, "similarity_weight: must be 0 or more"),
+        ("weak_supervision", {"similarity_weight": -1.0}, "similarity_weight: must be greater than or equal to 0"),
         ("weak_supervision", {"label_measure": "jaccard"}, "label_measure: must be 'dice', 'cross_entropy' or 'mean_"),
-        ("weak_supervision", {"scales": ()}, "scales: must have 1 numbers or more"),
+        ("weak_supervision", {"scales": ()}, "scales: must have at least 1 item"),
         (
             "synthesis",
             dict.fromkeys(SHARES, 0.0),
@@ -198,7 +198,7 @@ def test_environment_variable_stands_for_a_folder(tmp_path, monkeypatch):
 def test_a_recipe_can_be_made_without_a_file(tmp_path):
     recipe = Recipe("mine", tmp_path)
     assert recipe == replace(recipe)
-    with pytest.raises(InputError, match=r"^training\.steps: must be 1 or more, not 0\.$"):
+    with pytest.raises(InputError, match=r"^training\.steps: must be greater than or equal to 1, not 0\.$"):
         changed(recipe, "training", steps=0)
 
 

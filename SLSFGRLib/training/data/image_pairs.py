@@ -15,7 +15,7 @@ from ...registration.affine import align
 from ...spatial.fields import compose, warp
 from ...spatial.grid import Grid, voxel_to_voxel
 from ...spatial.warping import AffineWarper
-from ...synthesis import LabelMap, Synthesis, draw_sample
+from ...synthesis import LabelMap, Synthesis, Synthesiser
 from ...synthesis.acquisition import random_gamma
 from ...synthesis.deformations import centred_points, random_elastic_deformation
 from ...synthesis.poses import random_affine
@@ -42,7 +42,8 @@ def render_images(
 ) -> list[PreparedImage]:
     """Make one image from each label map, as if it had been read from a file."""
     shape = tuple(round(length / spacing / 8) * 8 for length in RENDERED_MM)
-    images = (draw_sample([label_map], shape, synthesis, generator, spacing).image for label_map in maps)
+    synthesiser = Synthesiser(synthesis, shape, spacing)
+    images = (synthesiser.sample([label_map], generator).image for label_map in maps)
     return [PreparedImage(image, Grid.upright(shape, spacing)) for image in images]
 
 

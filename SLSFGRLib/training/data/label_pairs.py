@@ -14,7 +14,7 @@ from ...io.images import read_image
 from ...preprocessing import prepare
 from ...registration.affine import align
 from ...spatial.fields import warp
-from ...synthesis import LabelMap, Synthesis, partial_volume_labels
+from ...synthesis import LabelMap, Synthesiser, partial_volume_labels
 from ...synthesis.acquisition import random_gamma
 from ...synthesis.rng import chance
 from ..sections import Augmentation
@@ -53,11 +53,8 @@ class TrainingPairs(Protocol):
         """Draw an augmented pair with ``count`` of its labels, or with all if it has fewer."""
 
 
-class ValidationPairs(Protocol):
-    """Pairs with labels to validate on."""
-
-    def pairs(self) -> Iterator[LabelledPair]:
-        """Return the same pairs each time, with all their labels."""
+# The same pairs at each call, with all their labels, to validate on.
+ValidationPairs = Callable[[], Iterator[LabelledPair]]
 
 
 class SyntheticTrainingPairs:
@@ -80,23 +77,16 @@ class SyntheticTrainingPairs:
         return LabelledPair(moving, fixed, *(side[:, chosen] for side in labels))
 
 
-class SyntheticValidationPairs:
-    """Pairs of synthetic images of two anatomies.
+def synthetic_validation_pairs(maps: list[LabelMap], synthesiser: Synthesiser) -> Iterator[LabelledPair]:
+    """Return pairs of synthetic images of two anatomies, the same each time, with all labels that both have.
 
     :param maps: :func:`SLSFGRLib.synthesis.align_label_maps`, on the device to work on.
-    :param shape: of the images.
-    :param spacing: of their voxels, in mm.
     """
-
-    def __init__(self, maps: list[LabelMap], shape: tuple[int, ...], settings: Synthesis, spacing: float) -> None:
-        self.settings = maps, shape, replace(settings, same_anatomy_chance=0.0), spacing
-
-    def pairs(self) -> Iterator[LabelledPair]:
-        """Return as :meth:`ValidationPairs.pairs`."""
-        for pair in validation_pairs(*self.settings):
-            labels = [partial_volume_labels(sample.anatomy) for sample in (pair.moving, pair.fixed)]
-            channels = _common_channels(*labels)
-            yield LabelledPair(pair.moving.image, pair.fixed.image, *(side[:, channels] for side in labels))
+    settings = replace(synthesiser.settings, same_anatomy_chance=0.0)
+    for pair in validation_pairs(maps, replace(synthesiser, settings=settings)):
+        labels = [partial_volume_labels(sample.anatomy) for sample in (pair.moving, pair.fixed)]
+        channels = _common_channels(*labels)
+        yield LabelledPair(pair.moving.image, pair.fixed.image, *(side[:, channels] for side in labels))
 
 
 def _common_channels(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
@@ -145,8 +135,8 @@ class LabelledCases:
         fixed, fixed_labels = self._augment(pair.fixed, pair.fixed_labels, generator)
         return LabelledPair(moving, fixed, moving_labels, fixed_labels)
 
-    def pairs(self) -> Iterator[LabelledPair]:
-        """Return as :meth:`ValidationPairs.pairs`."""
+    def validation_pairs(self) -> Iterator[LabelledPair]:
+        """Return the cases as they are, with all labels."""
         return (case.with_labels(list(range(len(case.labels)))) for case in self.cases)
 
     def _augment(

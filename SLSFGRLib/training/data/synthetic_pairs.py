@@ -8,10 +8,9 @@ from itertools import permutations
 
 import torch
 
-from ... import synthesis
 from ...io.label_table import mirrored_channels
 from ...spatial.fields import downsample
-from ...synthesis import LabelMap, Synthesis
+from ...synthesis import LabelMap, Sample, Synthesiser, partial_volume_labels
 from ...synthesis.rng import chance, whole_number
 
 # Images of a group are roughly aligned: any two of them are a pair. Chosen, not measured.
@@ -38,9 +37,9 @@ class SyntheticImage:
     number: int
 
     @classmethod
-    def from_sample(cls, sample: synthesis.Sample) -> SyntheticImage:
+    def from_sample(cls, sample: Sample) -> SyntheticImage:
         """Compress a sample; the labels are of the whole anatomy, visible or not."""
-        labels = PARTS * downsample(synthesis.partial_volume_labels(sample.anatomy), LABEL_FACTOR)
+        labels = PARTS * downsample(partial_volume_labels(sample.anatomy), LABEL_FACTOR)
         return cls(sample.image.half(), labels.round().byte(), sample.contrast.name, sample.number)
 
     def restore(self, flipped: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,8 +55,6 @@ class SyntheticImages:
     """Groups of roughly aligned images.
 
     :param maps: :func:`SLSFGRLib.synthesis.align_label_maps`, on the device to work on.
-    :param shape: of the images.
-    :param spacing: of their voxels, in mm.
     :param count: of the images, at least; they come in groups of :data:`GROUP`.
     :param seed: decides all of them.
     :param update: called with the fraction done.
@@ -66,19 +63,17 @@ class SyntheticImages:
     def __init__(
         self,
         maps: list[LabelMap],
-        shape: tuple[int, ...],
-        settings: Synthesis,
-        spacing: float,
+        synthesiser: Synthesiser,
         count: int,
         seed: int,
         update: Callable[[float], None] = lambda fraction: None,
     ) -> None:
-        self.settings = settings
+        self.settings = synthesiser.settings
         self.groups: list[list[SyntheticImage]] = []
         generator = torch.Generator().manual_seed(seed)
         for number in range(-(-count // GROUP)):
             update(number * GROUP / count)
-            samples = synthesis.draw_group(maps, shape, settings, generator, GROUP, spacing)
+            samples = synthesiser.group(maps, GROUP, generator)
             self.groups.append([SyntheticImage.from_sample(sample) for sample in samples])
 
     def draw(self, generator: torch.Generator) -> tuple[SyntheticImage, SyntheticImage]:

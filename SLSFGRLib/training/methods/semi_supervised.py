@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ... import synthesis
 from ...losses.segmentation import segmentation_loss
 from ...networks.sl_sfgr import SLSFGRNetwork
 from ...spatial.fields import resize_field, warp
-from ...synthesis import Pair, Synthesis, partial_volume_labels
+from ...synthesis import Pair, Synthesiser, partial_volume_labels
+from ...synthesis import Sample as SyntheticSample
 from ...synthesis.rng import chance
 from ..data.image_pairs import align_images, draw_pair, load_images
 from ..data.label_propagation import LabelledImage, load_labelled_images
@@ -43,6 +42,7 @@ class SemiSupervised:
         self.device = device
         self.folder = folder
         self.spacing = float(recipe.model.factor)
+        self.validation_synthesiser = Synthesiser(recipe.synthesis, recipe.supervision.shape, self.spacing)
         self.images: torch.Tensor | None = None
         self.labelled_images: list[LabelledImage] = []
 
@@ -91,10 +91,12 @@ class SemiSupervised:
         return self.network.segmenter is not None and self._label_count == len(self.training)
 
     @property
-    def _synthesis(self) -> Synthesis:
+    def _synthesiser(self) -> Synthesiser:
         """The recipe's synthesis, with one contrast for a pair if labels are missing: two could not be compared."""
-        settings = self.recipe.synthesis
-        return settings if self._all_labelled else replace(settings, same_contrast_chance=1.0)
+        if self._all_labelled:
+            return self.validation_synthesiser
+        settings = replace(self.recipe.synthesis, same_contrast_chance=1.0)
+        return replace(self.validation_synthesiser, settings=settings)
 
     @property
     def _segmentation_steps(self) -> int:
@@ -106,10 +108,10 @@ class SemiSupervised:
     def _segmentation_loss(self, generator: torch.Generator) -> torch.Tensor:
         supervision = self.recipe.supervision
         if self.labelled_images and chance(generator, supervision.real_share):
-            image, target = self._draw(draw_labelled_sample, self.labelled_images, generator)
+            image, target = draw_labelled_sample(self.labelled_images, self._synthesiser, generator)
             target = target.contiguous(memory_format=torch.channels_last_3d)
         else:
-            sample = self._draw(synthesis.draw_sample, self.training[: self._label_count], generator)
+            sample = self._synthesiser.sample(self.training[: self._label_count], generator)
             image, target = sample.image, _target(sample.labels)
         logits = self.network.segment(image)
         return segmentation_loss(logits, target, supervision.rarity, supervision.overlap)
@@ -118,22 +120,18 @@ class SemiSupervised:
         if self.images is not None and chance(generator, self.recipe.supervision.real_pairs):
             images = draw_pair(self.images, self.recipe.augmentation, self.spacing, generator)
             return tuple(Example(image, image) for image in images)
-        pair = self._draw(synthesis.draw_pair, self.training, generator)
+        pair = self._synthesiser.pair(self.training, generator)
         return self._example(pair.moving, pair.moving_reference), self._example(pair.fixed, pair.fixed_reference)
 
-    def _example(self, sample: synthesis.Sample, reference: torch.Tensor) -> Example:
+    def _example(self, sample: SyntheticSample, reference: torch.Tensor) -> Example:
         """Return a synthetic image with its labels, if they are used."""
         reference = reference if self._all_labelled else sample.image
         if sample.number >= self._label_count:
             return Example(sample.image, reference)
         return Example(sample.image, reference, _target(sample.labels), partial_volume_labels(sample.anatomy))
 
-    def _draw(self, draw: Callable, maps: list, generator: torch.Generator) -> Any:  # noqa: ANN401
-        return draw(maps, self.recipe.supervision.shape, self._synthesis, generator, self.spacing)
-
     def _validation_pairs(self) -> Iterator[Pair]:
-        shape, settings = self.recipe.supervision.shape, self.recipe.synthesis
-        return validation_pairs(self.validation, shape, settings, self.spacing)
+        return validation_pairs(self.validation, self.validation_synthesiser)
 
 
 def _sample(network: SLSFGRNetwork, pair: Pair) -> Sample:

@@ -8,6 +8,7 @@ images have, one or a few pairs at random: cases may differ in the number and ki
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -19,15 +20,16 @@ from ...losses.label_overlap import MultiScaleLabelSimilarity
 from ...losses.prototypes import feature_dissimilarity
 from ...losses.regularisation import PENALTIES
 from ...spatial.fields import average_on_grid, resize_field, warp
+from ...synthesis import Synthesiser
 from ..data.case_files import find_cases
 from ..data.label_pairs import (
     LabelledCases,
     LabelledPair,
     SyntheticTrainingPairs,
-    SyntheticValidationPairs,
     TrainingPairs,
     ValidationPairs,
     load_cases,
+    synthetic_validation_pairs,
 )
 from ..data.map_sets import load_map_sets
 from ..data.synthetic_pairs import SyntheticImages
@@ -90,11 +92,11 @@ class WeaklySupervised:
 
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return the Dice of the labels before and after, and folding, on the validation pairs."""
-        return mean_figures(_figures(network, pair.to(self.device)) for pair in self.validation.pairs())
+        return mean_figures(_figures(network, pair.to(self.device)) for pair in self.validation())
 
     def samples(self, network: torch.nn.Module) -> list[Sample]:
         """Return the output of a network for the first of these pairs."""
-        pairs = [pair.to(self.device) for pair in islice(self.validation.pairs(), COUNT)]
+        pairs = [pair.to(self.device) for pair in islice(self.validation(), COUNT)]
         return [registration_sample(pair.moving, pair.fixed, network(pair.moving, pair.fixed)[-1]) for pair in pairs]
 
     def _prepare_cases(self, update: Callable[[float], None]) -> tuple[TrainingPairs, ValidationPairs]:
@@ -105,14 +107,16 @@ class WeaklySupervised:
         is_aligned = not self.recipe.data.align_cases
         cases = load_cases(training + validation, self.spacing, self.network.size_multiple, is_aligned, update)
         parts = cases[: len(training)], cases[len(training) :]
-        return tuple(LabelledCases(part, self.recipe.augmentation, self.spacing) for part in parts)
+        training, validation = (LabelledCases(part, self.recipe.augmentation, self.spacing) for part in parts)
+        return training, validation.validation_pairs
 
     def _prepare_maps(self, update: Callable[[float], None]) -> tuple[TrainingPairs, ValidationPairs]:
         training, validation = load_map_sets(self.recipe, self.folder, self.device, lambda fraction: None)
-        settings = self.recipe.supervision.shape, self.recipe.synthesis, self.spacing
+        synthesiser = Synthesiser(self.recipe.synthesis, self.recipe.supervision.shape, self.spacing)
         count, seed = self.recipe.weak_supervision.images, self.recipe.training.seed
-        images = SyntheticImages(training, *settings, count, seed, update)
-        return SyntheticTrainingPairs(images, self.recipe.augmentation), SyntheticValidationPairs(validation, *settings)
+        images = SyntheticImages(training, synthesiser, count, seed, update)
+        validation_pairs = partial(synthetic_validation_pairs, validation, synthesiser)
+        return SyntheticTrainingPairs(images, self.recipe.augmentation), validation_pairs
 
 
 def _figures(network: torch.nn.Module, pair: LabelledPair) -> dict[str, float]:

