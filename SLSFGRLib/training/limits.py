@@ -27,59 +27,49 @@ except ModuleNotFoundError as error:
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Steps = Annotated[int, Field(ge=0)]
+NotNegativeInt = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-# TOML has lists where the sections have tuples.
-AsTuple = Field(strict=False)
 
-# Of entries that are not listed only the type is checked, that of the section.
+
+def _list_of(kind: Any, **limits: int) -> Any:  # noqa: ANN401
+    """Return the type of a list in TOML, which is a tuple in a section."""
+    return Annotated[tuple[kind, ...], Field(strict=False, **limits)]
+
+
+# Limits of entries. Numbers that are not listed must be 0 or more, see OTHERS.
 LIMITS: dict[str, dict[str, Any]] = {
     "model": {
         "network": Literal[*NETWORKS],
         "factor": Literal[*FACTORS],
         "similarity": Literal[*MEASURES],
         "penalty": Literal[*PENALTIES],
-        "roughness": NotNegative,
-        "level_weights": Annotated[
-            tuple[NotNegative, ...], AsTuple, Field(min_length=RESOLUTIONS, max_length=RESOLUTIONS)
-        ],
-        "pair_steps": Steps,
+        "level_weights": _list_of(NotNegative, min_length=RESOLUTIONS, max_length=RESOLUTIONS),
         "pair_learning_rate": Positive,
     },
-    "data": {field.name: Annotated[tuple[str, ...], AsTuple] for field in fields(Data) if field.name != "align_cases"},
-    "augmentation": {field.name: NotNegative for field in fields(SECTIONS["augmentation"])},
-    "synthesis": {
-        field.name: Fraction if field.name.endswith("_chance") else NotNegative
-        for field in fields(Synthesis)
-        if field.name != "unlike_contrasts"
-    },
+    "synthesis": {field.name: Fraction for field in fields(Synthesis) if field.name.endswith("_chance")},
     "supervision": {
-        "shape": Annotated[tuple[Count, ...], AsTuple, Field(min_length=3, max_length=3)],
+        "shape": _list_of(Count, min_length=3, max_length=3),
         "label_fraction": Fraction,
-        "segmentation_steps": Steps,
-        "rarity": NotNegative,
-        "overlap": NotNegative,
         "real_share": Fraction,
         "real_pairs": Fraction,
-        "pseudo_steps": Steps,
     },
     "weak_supervision": {
         "label_measure": Literal[*LABEL_MEASURES],
-        "scales": Annotated[tuple[NotNegative, ...], AsTuple, Field(min_length=1)],
-        "label_weight": NotNegative,
-        "feature_weight": NotNegative,
-        "feature_steps": Steps,
+        "scales": _list_of(NotNegative, min_length=1),
         "labels_per_step": Count,
         "images": Count,
-        "similarity_weight": NotNegative,
     },
     "training": {
         "method": Literal[*METHODS],
-        "frozen": Annotated[tuple[str, ...], AsTuple],
         "steps": Count,
         "learning_rate": Positive,
         "validate_every": Count,
     },
+}
+OTHERS = {
+    float: NotNegative,
+    int: NotNegativeInt,
+    tuple[str, ...]: _list_of(str),
 }
 # Pydantic's words, and what they are in a TOML file.
 WORDS = {"Input should": "must", "Tuple should": "must", "tuple": "list", "string": "text", " after validation": ""}
@@ -189,8 +179,8 @@ def _weakly_supervised(model: ModelSettings, data: Data, weak: WeakSupervision) 
 
 def _section(name: str) -> type[BaseModel]:
     """Return the model of a section that checks the types and limits of its entries."""
-    hints = get_type_hints(SECTIONS[name])
-    entries = {field.name: (LIMITS[name].get(field.name, hints[field.name]), None) for field in fields(SECTIONS[name])}
+    hints, limits = get_type_hints(SECTIONS[name]), LIMITS.get(name, {})
+    entries = {entry: (limits.get(entry, OTHERS.get(hint, hint)), None) for entry, hint in hints.items()}
     return create_model(name, __config__=_CONFIG, **entries)
 
 

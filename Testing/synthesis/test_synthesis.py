@@ -271,7 +271,7 @@ def test_two_maps_of_one_head_in_different_poses_come_into_one_frame(label_map):
     assert (drawn[0] == drawn[1]).float().mean() > 0.97 > (drawn[0] == drawn[2]).float().mean()
 
 
-def test_images_of_a_pair_lie_nearly_alike_wherever_the_head_lies(label_map):
+def test_images_of_a_pair_are_nearly_aligned_in_any_pose(label_map):
     tilted = replace(NOTHING, rotation_degrees=30.0, shift_mm=10.0, pair_shift_mm=1.0)
     poses, pair_distances = [], []
     for seed in range(4):
@@ -327,7 +327,7 @@ def test_shares_are_what_is_drawn():
     assert set(drawn) == {"t1", "t2", "pd", "flair", "random"}
 
 
-def test_both_sides_look_alike():
+def test_both_sides_have_the_same_intensities():
     contrast = draw_contrast(Synthesis(), torch.Generator().manual_seed(1))
     mirrored = torch.from_numpy(mirrored_channels())
     assert torch.equal(contrast.intensity[:CHANNELS], contrast.intensity[mirrored])

@@ -12,7 +12,7 @@ def after(*epochs, names=("a", "b"), temperature=2.0):
     return balance
 
 
-def test_all_tasks_count_alike_for_two_epochs():
+def test_all_weights_are_one_for_two_epochs():
     assert after().weights() == {"a": 1.0, "b": 1.0}
     assert after((1.0, 5.0)).weights() == {"a": 1.0, "b": 1.0}
     assert after((1.0, 5.0), (0.5, 5.0)).weights() != {"a": 1.0, "b": 1.0}
@@ -39,7 +39,7 @@ def test_weights_sum_to_the_number_of_tasks(temperature):
     assert sum(balance.weights().values()) == pytest.approx(3.0)
 
 
-def test_weights_are_more_alike_at_a_higher_temperature():
+def test_weights_are_more_equal_at_a_higher_temperature():
     spreads = [
         max(weights.values()) - min(weights.values())
         for weights in (after((1.0, 1.0), (0.2, 1.0), temperature=t).weights() for t in (1.0, 2.0, 50.0))

@@ -15,6 +15,7 @@ from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.spatial.fields import smooth
 from SLSFGRLib.training import Trainer, read_recipe
+from SLSFGRLib.training.data.image_pairs import align_images, load_images
 from SLSFGRLib.training.methods import self_supervised
 from SLSFGRLib.training.monitoring.curves import draw_curve
 from SLSFGRLib.training.sections import Augmentation
@@ -67,17 +68,14 @@ def test_training_with_a_stop_ends_as_training_without(recipe, tmp_path):
     assert_same_run(whole, parts)
 
 
-def test_validation_images_come_last_behind_those_made_from_label_maps(recipe, tmp_path, monkeypatch):
-    seen = {}
-    monkeypatch.setattr(self_supervised, "load_label_maps", lambda files, *_: seen.update(maps=files) or [7, 8])
-    monkeypatch.setattr(self_supervised, "render_images", lambda maps, *_: [10.0 * number for number in maps])
-    monkeypatch.setattr(self_supervised, "load_images", lambda files, *_: [float(n) for n in range(len(files))])
-    monkeypatch.setattr(self_supervised, "align_images", lambda images, update: torch.tensor(images))
-    method = prepared(changed(recipe, "data", training_maps=("*.toml",)), tmp_path).method
-    assert seen["maps"] == [recipe.folder / "recipe.toml"]
-    assert method.training.tolist() == [0.0, 1.0, 70.0, 80.0]
-    # The last of the training images and the validation image.
-    assert method.validation.tolist() == [80.0, 2.0]
+def test_images_of_label_maps_are_trained_on_and_validation_images_are_not(recipe, label_map_folder, tmp_path):
+    maps = (str(label_map_folder / "phantom_a.npz"),)
+    method = prepared(changed(recipe, "data", training_maps=maps), tmp_path).method
+    images = align_images(load_images(recipe.files("training") + recipe.files("validation"), 4.0, 4), print)
+    assert len(method.training) == 3
+    assert torch.equal(method.training[:2], images[:2])
+    # The last of the training images, to be registered to the validation image.
+    assert torch.equal(method.validation, torch.stack([method.training[2], images[2]]))
 
 
 def test_curve_is_written_as_figures_and_as_a_picture(recipe, tmp_path, aligned_images):

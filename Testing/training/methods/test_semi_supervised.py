@@ -142,7 +142,7 @@ def test_weights_of_the_losses_decide_what_is_trained(recipe, tmp_path, monkeypa
     trainer = prepared(changed(recipe, "supervision", segmentation_steps=0), tmp_path)
     names = [name for name, _ in trainer.network.named_parameters()]
 
-    def learned(**weights):
+    def trained(**weights):
         monkeypatch.setattr(trainer.weighting, "weights", lambda: dict.fromkeys(TASKS, 0.0) | weights)
         trainer._learn()
         return {
@@ -151,11 +151,11 @@ def test_weights_of_the_losses_decide_what_is_trained(recipe, tmp_path, monkeypa
             if parameter.grad is not None and parameter.grad.any()
         }
 
-    assert learned() == set()  # fields of nothing are as smooth as can be
-    assert learned(segmentation=1.0) == {name for name in names if name.startswith(("encoder", "segmenter"))}
+    assert trained() == set()  # zero fields are as smooth as possible
+    assert trained(segmentation=1.0) == {name for name in names if name.startswith(("encoder", "segmenter"))}
     heads = {name for name in names if "layers.3" in name}
-    assert learned(similarity=1.0) >= heads
-    assert "segmenter.logits.weight" not in learned(anatomy=1.0)
+    assert trained(similarity=1.0) >= heads
+    assert "segmenter.logits.weight" not in trained(anatomy=1.0)
 
 
 def test_fixed_weights_are_a_choice_of_the_recipe(recipe, tmp_path):
@@ -288,9 +288,9 @@ def test_validation_looks_at_held_out_maps_alone_and_always_the_same(recipe, tmp
     with torch.no_grad():
         first, again = trainer.method.validate(trainer.network), trainer.method.validate(trainer.network)
     assert first == again
-    held_out = {id(heads) for heads in trainer.method.validation}
-    assert {id(heads) for heads in seen} == held_out
-    assert held_out.isdisjoint(id(heads) for heads in trainer.method.training)
+    held_out = {id(label_map) for label_map in trainer.method.validation}
+    assert {id(label_map) for label_map in seen} == held_out
+    assert held_out.isdisjoint(id(label_map) for label_map in trainer.method.training)
     other = prepared(changed(recipe, "training", seed=9), tmp_path)
     with torch.no_grad():
         assert other.method.validate(other.network)["dice_before"] == first["dice_before"]

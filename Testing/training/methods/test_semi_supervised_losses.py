@@ -104,7 +104,7 @@ def test_pairs_with_any_labels_take_one_path(labelled):
     for loss in losses.values():
         assert loss.ndim == 0
         assert 0.0 < float(loss.detach()) < 10.0
-    # Both ways count alike: which of the two is called the moving one is the same.
+    # Both directions have the same weight: the two images can be swapped.
     for name, loss in pair_losses(network, fixed, moving, 1.0).items():
         assert float(loss.detach()) == pytest.approx(float(losses[name].detach()), rel=1e-5)
 

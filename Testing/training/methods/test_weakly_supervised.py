@@ -113,12 +113,12 @@ def patients(tmp_path_factory):
     folder = tmp_path_factory.mktemp("patients")
     (folder / "recipe.toml").write_text(CASES)
     small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
-    bent = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    stretched = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
     for name, has_points in (("training/one", True), ("training/two", False), ("held out", False)):
         case = folder / name
         case.mkdir(parents=True)
         fixed, fixed_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), small)
-        moving, moving_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), bent)
+        moving, moving_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), stretched)
         array = sitk.GetArrayFromImage(moving)
         sitk.WriteImage(fixed, str(case / "fixed.nii.gz"))
         sitk.WriteImage(filled(moving, np.sqrt(array * np.maximum(0, 230 - array))), str(case / "moving.nii.gz"))
@@ -129,7 +129,7 @@ def patients(tmp_path_factory):
         sitk.WriteImage(moving_labels, str(case / "moving_parts.nii.gz"))
         if has_points:
             place = np.array([26.0, 4.0, 8.0])
-            for role, matrix in (("fixed", small), ("moving", bent)):
+            for role, matrix in (("fixed", small), ("moving", stretched)):
                 there = np.linalg.inv(matrix[:3, :3]) @ (place - matrix[:3, 3])
                 (case / f"{role}_point.csv").write_text("x,y,z,label\n" + ",".join(map(str, there)) + ",a\n")
     rows = ["held out/" + name for name in ("moving", "fixed", "moving_parts", "fixed_parts")]
@@ -214,8 +214,8 @@ def test_paired_images_are_of_one_group_and_of_other_anatomies_and_contrasts(map
         numbers |= {(moving.number, fixed.number)}
     assert len(numbers) == 6
     same = Synthesiser(replace(settings, same_contrast_chance=1.0), (8, 12, 8), 4.0)
-    alike = SyntheticImages(maps, same, 8, seed=1)
-    moving, fixed = alike.draw(generator())
+    same_contrast = SyntheticImages(maps, same, 8, seed=1)
+    moving, fixed = same_contrast.draw(generator())
     assert moving.contrast == fixed.contrast
     assert moving is not fixed
 
@@ -288,8 +288,8 @@ def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
 
 def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_path, monkeypatch):
     small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
-    bent = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
-    monkeypatch.setattr(label_pairs, "align", lambda fixed, moving: np.linalg.inv(bent) @ small)
+    stretched = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    monkeypatch.setattr(label_pairs, "align", lambda fixed, moving: np.linalg.inv(stretched) @ small)
     recipe = read_recipe(patients / "recipe.toml")
     dice = []
     for align in (False, True):
@@ -300,7 +300,7 @@ def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_pair_is_learned_by_heart_and_the_model_registers_it(patients, tmp_path):
+def test_training_on_one_pair_gives_a_model_that_registers_it(patients, tmp_path):
     output = tmp_path / "model"
     assert main(["train", str(patients / "recipe.toml"), "--output", str(output), "--quiet", "--device", "cpu"]) == 0
     rows = state_of(output / "checkpoint.pt")["rows"]
