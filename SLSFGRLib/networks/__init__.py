@@ -1,4 +1,4 @@
-"""Networks: each is called with (moving, fixed) and gives fields from coarse to fine."""
+"""Networks: each is called with (moving, fixed) and returns fields from coarse to fine."""
 
 from .hu import CompositeNetwork, GlobalNetwork, LocalNetwork
 from .li_fan import LiFanNetwork

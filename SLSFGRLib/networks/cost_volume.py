@@ -1,4 +1,4 @@
-"""How well each voxel's features match those of its neighbours in the other image."""
+"""Cost volume: the similarity of each voxel's features to those of nearby voxels in the other image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHIFTS = tuple(product((0, 1, 2), repeat=3))
 
 
 def local_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-    """Scalar products of each fixed voxel's features with those of the 27 moving voxels about the same place.
+    """Return the scalar products of each fixed voxel's features with those of the 27 moving voxels around it.
 
     :param moving: (B, C, D, H, W).
     :param fixed: likewise.
@@ -23,7 +23,10 @@ def local_matches(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
 
 
 class _Products(torch.autograd.Function):
-    """The products, their derivative written out: recorded, each shift would fill volumes of its own with zeros."""
+    """The products with an analytic gradient, five times as fast as automatic differentiation.
+
+    Automatic differentiation fills a volume of zeros for each of the 27 shifts (docs/develop/experiments.md).
+    """
 
     @staticmethod
     def forward(context: FunctionCtx, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
@@ -43,6 +46,6 @@ class _Products(torch.autograd.Function):
 
 
 def _shifted(padded: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
-    """The parts of a volume with a margin of one voxel that lie under the fixed one after each shift."""
+    """Return the views of a volume, padded by one voxel, that lie over the fixed one after each shift."""
     depth, height, width = fixed.shape[2:]
     return [padded[:, :, d : d + depth, h : h + height, w : w + width] for d, h, w in SHIFTS]

@@ -1,8 +1,8 @@
 """Adaptive enhancement of features in the spatial and in the frequency domain (SL-SFGR).
 
-The frequency half re-weights the amplitudes of a feature map by distance from zero frequency, by gains that it
-derives from the map itself; phases, which say where things are, are left alone. A few gains for soft radial bands
-in place of one free number for each frequency keep it independent of the image's size.
+The frequency branch scales the amplitudes of a feature map in radial bands of frequency, by gains that it derives from
+the map itself; it keeps the phases, which hold the positions. Gains of a few soft bands, rather than of every
+frequency, make it independent of the image's size.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ BANDS = 8
 
 
 class SpectralGate(nn.Module):
-    """Scales the amplitudes of each channel by smooth, image-dependent gains in radial bands of frequency.
+    """A scaling of each channel's amplitudes by smooth, image-dependent gains in radial bands of frequency.
 
-    With X the real FFT of a channel and b_k soft bands that sum to one, it gives the inverse FFT of
-    ``X (1 + sum_k g_k b_k)``, where ``g = tanh(MLP(log(1 + mean_k |X|)))`` lies between -1 and 1. The MLP's last
-    layer starts at zero: the gate starts as the identity.
+    With X the real FFT of a channel and b_k soft bands that sum to one, it returns the inverse FFT of
+    ``X (1 + sum_k g_k b_k)``, where ``g = tanh(MLP(log(1 + mean_k |X|)))`` is between -1 and 1. The MLP's last layer
+    starts at zero, so the gate starts as the identity.
 
     :param channels: of the feature map.
     """
@@ -37,7 +37,7 @@ class SpectralGate(nn.Module):
         self.gains = nn.Sequential(nn.Linear(channels * bands, hidden), nn.LeakyReLU(LEAK), last, nn.Tanh())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) to the same shape, of any size; computed in float32, also in mixed precision."""
+        """Scale (B, C, D, H, W) features of any size, in float32 also in mixed precision."""
         with torch.autocast(features.device.type, enabled=False):
             return self._scaled(features.float().contiguous()).to(features.dtype)
 
@@ -45,7 +45,7 @@ class SpectralGate(nn.Module):
         shape = features.shape[2:]
         spectrum = torch.fft.rfftn(features, dim=(2, 3, 4), norm="ortho")
         bands = radial_bands(shape, self.bands, features.device)
-        # A few voxels a side have no frequency in some of the bands.
+        # Very small images have no frequency in some of the bands.
         energy = torch.einsum("bcdhw,kdhw->bck", spectrum.abs(), bands) / bands.sum(dim=(1, 2, 3)).clamp(min=1e-6)
         gains = self.gains(energy.log1p().flatten(1)).view(*energy.shape)
         scale = 1.0 + torch.einsum("bck,kdhw->bcdhw", gains, bands)
@@ -55,8 +55,8 @@ class SpectralGate(nn.Module):
 class DualDomainBlock(nn.Module):
     """A spatial and a frequency branch, mixed voxel by voxel and added to the features.
 
-    ``out = x + strength (a spatial(x) + (1 - a) spectral(x))`` with ``a`` from a sigmoid of both. The strength,
-    one for each channel, starts at zero: the block starts as the identity.
+    ``out = x + strength (a spatial(x) + (1 - a) spectral(x))`` with ``a`` from a sigmoid of both. The strength of each
+    channel starts at zero, so the block starts as the identity.
 
     :param channels: of the feature map.
     """
@@ -73,14 +73,14 @@ class DualDomainBlock(nn.Module):
         self.strength = nn.Parameter(torch.zeros(1, channels, 1, 1, 1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) to the same shape."""
+        """Enhance (B, C, D, H, W) features."""
         spatial, spectral = self.spatial(features), self.spectral(features)
-        share = torch.sigmoid(self.mixing(torch.cat([spatial, spectral], dim=1)))
-        return features + self.strength * (share * spatial + (1.0 - share) * spectral)
+        mix = torch.sigmoid(self.mixing(torch.cat([spatial, spectral], dim=1)))
+        return features + self.strength * (mix * spatial + (1.0 - mix) * spectral)
 
 
 def radial_bands(shape: Sequence[int], count: int, device: torch.device | None = None) -> torch.Tensor:
-    """Soft bands over the frequencies of a real FFT, triangles in the radius that sum to one everywhere.
+    """Return soft bands over the frequencies of a real FFT: triangles in the radius that sum to one everywhere.
 
     :param shape: (D, H, W) of the image.
     :returns: (count, D, H, W // 2 + 1); the first is centred on zero frequency, the last on the corners.

@@ -1,11 +1,11 @@
 """The fully convolutional network of Li & Fan (2018) for self-supervised registration.
 
-H. Li, Y. Fan: Non-rigid image registration using self-supervised fully convolutional networks without
-training data. ISBI 2018. Two poolings lead to a quarter of the resolution, two transposed convolutions
-back; at each of the three resolutions a head regresses a field of its own.
+H. Li, Y. Fan: Non-rigid image registration using self-supervised fully convolutional networks without training data.
+ISBI 2018. Two poolings lead to a quarter of the resolution, two transposed convolutions back; at each of the three
+resolutions a head regresses a field.
 
-Two departures: instance instead of batch normalisation, which with one pair differs between training and
-use; and heads that start at zero, so that the first field is the identity.
+Two departures: instance instead of batch normalisation, which differs between training and inference for one pair;
+and heads that start at zero, so that the first field is the identity.
 """
 
 from __future__ import annotations
@@ -14,20 +14,17 @@ import torch
 from torch import nn
 
 from ..spatial.fields import integrate, smooth
-from .blocks import instance_norm, zero_convolution
-
-# In voxels: integrating is safe only for velocities that are smooth on their grid.
-VELOCITY_BLUR = 1.0
+from .blocks import VELOCITY_BLUR, instance_norm, zero_convolution
 
 
 class LiFanNetwork(nn.Module):
-    """Regresses a displacement field at a quarter, a half and the whole of the resolution.
+    """A fully convolutional network with a displacement field at 1/4, 1/2 and 1 of the resolution.
 
-    :param channels: of the convolutions at the whole, a half and a quarter of the resolution.
-    :param diffeomorphic: take the heads' output as stationary velocities and integrate them.
+    :param channels: of the convolutions at 1, 1/2 and 1/4 of the resolution.
+    :param diffeomorphic: integrate the heads' output as stationary velocities.
     """
 
-    # The sizes of the images must be multiples of this.
+    # Image sizes must be multiples of this.
     size_multiple = 4
 
     def __init__(self, channels: tuple[int, int, int] = (32, 64, 128), diffeomorphic: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A step towards the field that makes two feature maps alike: nothing in it has to learn what features look like."""
+"""A Lucas-Kanade step: the displacement that aligns two feature maps, solved for rather than learned."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import nn
 
 from ..spatial.fields import pad_axis, smooth
 
-# What is solved for is the mean displacement of a neighbourhood, in voxels.
+# Standard deviation, in voxels, of the neighbourhood that shares a displacement.
 NEIGHBOURHOOD = 1.0
-# Added to the squared gradients of features of length one, at the start.
+# Initial damping, which is added to the squared gradients of features of length one.
 DAMPING = 0.1
-# The two numbers that a step learns matter more than any other, and should not take hundreds of steps to learn.
+# Factor of the learned parameters: a larger learning rate, for they have the largest effect.
 SCALE = 10.0
 
 
 class FlowStep(nn.Module):
-    """The displacement that explains the difference between two feature maps best (B. Lucas & T. Kanade, 1981).
+    """The displacement that best explains the difference of two feature maps (B. Lucas & T. Kanade, 1981).
 
-    In a neighbourhood of each voxel the sum over all channels of ``(warped + gradient . u - fixed)^2`` is least for the
-    ``u`` that solves three linear equations. How far to follow it, zero at the start, and how much to damp it are
+    In a neighbourhood of each voxel the sum over all channels of ``(warped + gradient . u - fixed)^2`` is minimal for
+    the ``u`` that solves three linear equations. The length of the step, zero at the start, and its damping are
     learned.
     """
 
@@ -29,24 +29,24 @@ class FlowStep(nn.Module):
         self.caution = nn.Parameter(torch.zeros(()))
 
     def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) features of length one to a (B, 3, D, H, W) velocity in voxels, shorter than their trust."""
-        # The mean of both images' gradients: as good as a second step (as in efficient second-order minimisation).
+        """Return a (B, 3, D, H, W) velocity in voxels for (B, C, D, H, W) features of length one."""
+        # The mean gradient of both images is as good as a second step (efficient second-order minimisation).
         gradients = _gradients(0.5 * (warped + fixed))
         towards = (gradients * (fixed - warped)[:, :, None]).sum(dim=1)
         rows = [(gradients[:, :, axis, None] * gradients[:, :, axis:]).sum(dim=1) for axis in range(3)]
         equations = smooth(torch.cat([*rows, towards], dim=1), NEIGHBOURHOOD)
         displacement = solved(equations, DAMPING * (SCALE * self.caution).exp())
-        # Gradients say nothing of what lies further than a voxel away.
+        # Gradients are valid within a voxel only.
         return SCALE * self.trust * displacement.tanh()
 
 
 def solved(equations: torch.Tensor, damping: torch.Tensor | float) -> torch.Tensor:
-    """Solve three equations in each voxel.
+    """Solve three linear equations in each voxel.
 
-    Written out: ``torch.linalg.solve`` takes many times as long for a matrix in every voxel.
+    ``torch.linalg.solve`` takes many times as long for a matrix in every voxel.
 
     :param equations: (B, 9, ...), the upper triangle of a symmetric matrix by rows and the right side.
-    :param damping: is added to the diagonal.
+    :param damping: added to the diagonal.
     :returns: (B, 3, ...).
     """
     a, b, c, d, e, f, x, y, z = equations.unbind(1)
@@ -59,7 +59,7 @@ def solved(equations: torch.Tensor, damping: torch.Tensor | float) -> torch.Tens
 
 
 def _gradients(features: torch.Tensor) -> torch.Tensor:
-    """Central differences with the edges continued, also of a single voxel: (B, C, D, H, W) to (B, C, 3, D, H, W)."""
+    """Return central differences, edges replicated: (B, C, D, H, W) to (B, C, 3, D, H, W); sizes may be 1."""
     differences = []
     for axis in (2, 3, 4):
         padded, size = pad_axis(features, axis, 1, "replicate"), features.shape[axis]

@@ -1,9 +1,9 @@
 """SL-SFGR: registration guided by semi-supervised segmentation, with spatial-frequency enhancement.
 
-Built after the abstract of the paper (its public code lacks most of it). One siamese encoder sees each image by
-itself. A segmentation branch decodes its features into structures, and the branch's features guide those that the
-registration compares, at every resolution. From coarse to fine, matches between the two images' features are
-turned into velocities, whose flows are composed: the field is a diffeomorphism, and zero at the start.
+Built after the abstract of the paper (its public code lacks most of it). A siamese encoder processes each image alone.
+A segmentation branch decodes its features into structures, and the branch's features guide those that the registration
+compares, at every resolution. From coarse to fine, the cost volume of the two images' features is turned into
+velocities, whose flows are composed: the field is diffeomorphic, and zero at the start.
 """
 
 from __future__ import annotations
@@ -16,22 +16,19 @@ from torch import nn
 from torch.nn import functional
 
 from ..spatial.fields import compose, integrate, resize_field, resize_image, smooth, warp
-from .blocks import convolution, instance_norm, zero_convolution
+from .blocks import INTEGRATION_STEPS, VELOCITY_BLUR, convolution, instance_norm, zero_convolution
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
 
-# In voxels: integrating is safe only for velocities that are smooth on their grid.
-VELOCITY_BLUR = 1.0
-INTEGRATION_STEPS = 5
-# A voxel of the coarsest level is 16 mm: without this the first steps of the training would throw the image about.
+# A voxel of the coarsest level is 16 mm: without this factor the first training steps would be far too large.
 VELOCITY_SCALE = 0.1
-# How often each resolution, coarse to fine, improves the field.
+# Number of refinements of the field at each resolution, coarse to fine.
 PASSES = (1, 2, 1)
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the network knows of one image by itself.
+    """The features and the segmentation of images.
 
     :param features: for the registration, (B, C, ...) at 1/8, 1/4 and 1/2 of the resolution.
     :param logits: of background and structures, (B, 1 + structures, D, H, W); None without a segmentation branch.
@@ -41,23 +38,23 @@ class Description:
     logits: torch.Tensor | None
 
     def of(self, images: list[int]) -> Description:
-        """The description of some images of the batch, in this order."""
+        """Return the description of some images of the batch, in this order."""
         logits = None if self.logits is None else self.logits[images]
         return Description([features[images] for features in self.features], logits)
 
 
 class SLSFGRNetwork(nn.Module):
-    """Segments two images and registers them.
+    """A network that segments two images and registers them.
 
     :param structures: number of rows of the label table.
     :param channels: of the encoder at 1, 1/2, 1/4 and 1/8 of the resolution.
     :param matching_channels: of the features that are compared between the images.
-    :param segmentation: have a segmentation branch.
-    :param guidance: let its features guide the registration's.
+    :param segmentation: include a segmentation branch.
+    :param guidance: guide the registration's features by those of the segmentation branch.
     :param frequency: enhance the registration's features in the spatial and the frequency domain.
     """
 
-    # The sizes of the images must be multiples of this, and how many of their voxels make one of the finest field's.
+    # Image sizes must be multiples of this; the downsampling factor of the finest field.
     size_multiple = 8
     field_factor = 2
 
@@ -91,7 +88,7 @@ class SLSFGRNetwork(nn.Module):
         return self.match(self.describe(moving), self.describe(fixed))
 
     def describe(self, image: torch.Tensor) -> Description:
-        """Features and segmentation of (B, 1, D, H, W) images, each by itself."""
+        """Return features and segmentation of (B, 1, D, H, W) images, each processed alone."""
         encoded = self._encoded(image)
         if self.segmenter is None:
             guides, logits = [None] * 3, None
@@ -103,21 +100,21 @@ class SLSFGRNetwork(nn.Module):
         return Description(features, logits)
 
     def segment(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits of (B, 1, D, H, W) images, without the work for the registration.
+        """Return the logits of (B, 1, D, H, W) images, without computing features for registration.
 
         :returns: (B, 1 + structures, D, H, W).
         """
         return self.segmenter(self._encoded(image))[1]
 
     def _encoded(self, image: torch.Tensor) -> list[torch.Tensor]:
-        # Of other sizes the coarse features would cover less than the image, and the fields would be shifted.
+        # With other sizes the coarse features would cover less than the image, and the fields would be shifted.
         sizes = tuple(image.shape[2:])
         if any(size % self.size_multiple for size in sizes):
             raise ValueError(f"the sizes of an image, {sizes}, must be multiples of {self.size_multiple}.")
         return self.encoder(image)
 
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
-        """The fields that bring one described image to the other, from coarse to fine."""
+        """Return the fields that register two described images, from coarse to fine."""
         coarsest = fixed.features[0]
         field = torch.zeros((len(coarsest), 3, *coarsest.shape[2:]), device=coarsest.device)
         fields = []
@@ -126,7 +123,7 @@ class SLSFGRNetwork(nn.Module):
         ):
             field = resize_field(field, of_fixed.shape[2:])
             for _ in range(passes):
-                # In mixed precision a field of half the digits would be rough.
+                # A field in bfloat16 would not be smooth.
                 velocity = refinement(warp(of_moving, field), of_fixed).float()
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
             fields.append(field)
@@ -134,28 +131,28 @@ class SLSFGRNetwork(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features at 1, 1/2, 1/4 and 1/8 of the resolution."""
+    """An encoder with features at 1, 1/2, 1/4 and 1/8 of the resolution."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
-        # At the whole resolution one convolution: a second one there costs as much as all the coarser ones.
+        # One convolution at full resolution: a second one costs as much as all the coarser ones.
         self.levels = nn.ModuleList([convolution(1, channels[0])])
         for inputs, outputs in pairwise(channels):
             self.levels.append(nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs)))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """(B, 1, D, H, W) to features from fine to coarse."""
+        """Encode (B, 1, D, H, W); return features from fine to coarse."""
         encoded = []
         for level in self.levels:
             image = level(functional.max_pool3d(encoded[-1], 2) if encoded else image)
-            # A convolution of a single channel, or of a small image, leaves this layout, in which the next are faster.
+            # Convolutions of a single channel or small images leave this layout, in which the next ones are faster.
             image = image.contiguous(memory_format=torch.channels_last_3d)
             encoded.append(image)
         return encoded
 
 
 class SegmentationDecoder(nn.Module):
-    """From the encoder's features to structures, in the shape of a U-Net."""
+    """A decoder from the encoder's features to structures, in the shape of a U-Net."""
 
     def __init__(self, channels: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -166,9 +163,9 @@ class SegmentationDecoder(nn.Module):
         self.logits = nn.Conv3d(channels[0], classes, 1)
 
     def forward(self, encoded: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Decode features from fine to coarse.
+        """Decode features that are given from fine to coarse.
 
-        :returns: the branch's features at 1/8, 1/4 and 1/2 of the resolution, and the logits at the whole.
+        :returns: the branch's features at 1/8, 1/4 and 1/2 of the resolution, and the logits at full resolution.
         """
         decoded = [encoded[-1]]
         for narrowing, merging, skip in zip(self.narrowing, self.merging, encoded[-2::-1], strict=True):
@@ -178,10 +175,10 @@ class SegmentationDecoder(nn.Module):
 
 
 class FeatureAdapter(nn.Module):
-    """Turns an encoder's level into features to compare, guided by the segmentation branch's of that level.
+    """A map from an encoder's level to features to compare, guided by those of the segmentation branch.
 
     ``registration + strength sigmoid(gate(registration, segmentation)) value(segmentation)``, voxel by voxel; the
-    strength, one for each channel, starts at zero.
+    strength of each channel starts at zero.
     """
 
     def __init__(self, inputs: int, channels: int, guidance: bool, frequency: bool) -> None:
@@ -193,16 +190,16 @@ class FeatureAdapter(nn.Module):
         self.enhance = DualDomainBlock(channels) if frequency else nn.Identity()
 
     def forward(self, own: torch.Tensor, guide: torch.Tensor | None) -> torch.Tensor:
-        """Both (B, inputs, D, H, W), to (B, channels, D, H, W)."""
+        """Adapt (B, inputs, D, H, W) features, with a guide of the same shape, to (B, channels, D, H, W)."""
         features = self.project(own)
         if self.gate is not None:
-            share = torch.sigmoid(self.gate(torch.cat([features, guide], dim=1)))
-            features = features + self.strength * share * self.value(guide)
+            gate = torch.sigmoid(self.gate(torch.cat([features, guide], dim=1)))
+            features = features + self.strength * gate * self.value(guide)
         return self.enhance(features)
 
 
 class FieldRefinement(nn.Module):
-    """Turns matches between two feature maps into a velocity field, zero at the start."""
+    """A regression of a velocity field, zero at the start, from the cost volume of two feature maps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -214,5 +211,5 @@ class FieldRefinement(nn.Module):
         )
 
     def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
-        """(B, C, D, H, W) features to a (B, 3, D, H, W) velocity in voxels."""
+        """Return a (B, 3, D, H, W) velocity in voxels for (B, C, D, H, W) features."""
         return VELOCITY_SCALE * self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))

@@ -1,7 +1,7 @@
-"""Working through volumes slab by slab.
+"""Blockwise processing of volumes.
 
-What a processor has in its cache it works on several times faster than what it must fetch from memory. A chain of
-simple operations on whole volumes fetches each of them anew for every operation; slab by slab, once in all.
+A chain of simple operations on whole volumes reads them from memory for every operation. In blocks that fit into the
+processor's cache it reads them once, and is several times as fast.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from functools import partial
 
 import torch
 
-# As many values as a few volumes can have in the cache of any processor of today.
-SLAB_VALUES = 2**19
+# Values of a block, so that a few blocks fit into the cache of today's processors.
+BLOCK_VALUES = 2**19
 
 
 def apply_blockwise(function: Callable[..., torch.Tensor], *volumes: torch.Tensor, across: int = 2) -> torch.Tensor:
-    """What a function gives for whole volumes, worked out slab by slab where that is faster.
+    """Return ``function(*volumes)``, computed block by block where that is faster.
 
-    :param function: of tensors to a tensor, in which no two positions of the axis ``across`` have to do with each
-        other; it may change its arguments in place.
+    :param function: of tensors to a tensor, in which positions along the axis ``across`` are independent of each other;
+        it may change its arguments in place.
     :param volumes: (B, C, D, H, W) with any number of channels each, of one size along ``across``.
-    :param across: the axis that is cut.
-    :returns: (B, C, ...), the same tensor as ``function(*volumes)``.
+    :param across: the axis that is split.
+    :returns: (B, C, ...).
     """
     size = volumes[0].shape[across]
-    thickness = max(1, SLAB_VALUES * size // volumes[0].numel())
+    thickness = max(1, BLOCK_VALUES * size // volumes[0].numel())
     is_recorded = torch.is_grad_enabled() and any(volume.requires_grad for volume in volumes)
     if thickness >= size or is_recorded or volumes[0].device.type != "cpu":
         return function(*volumes)
@@ -41,9 +41,9 @@ def apply_blockwise(function: Callable[..., torch.Tensor], *volumes: torch.Tenso
 
 
 def apply_along_each_axis(function: Callable[..., torch.Tensor], volume: torch.Tensor) -> torch.Tensor:
-    """Apply a filter of lines along one of the last three axes after the other, slab by slab.
+    """Apply a separable filter along each of the last three axes, block by block.
 
-    :param function: of a volume and ``axis``, which leaves its shape as it is.
+    :param function: of a volume and ``axis``, which keeps the volume's shape.
     :param volume: (B, C, D, H, W).
     """
     for axis in (2, 3, 4):

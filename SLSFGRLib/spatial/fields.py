@@ -1,8 +1,8 @@
 """Displacement fields on a grid: sampling, composing, integrating, inverting, Jacobians.
 
-Every field is (B, 3, D, H, W), in voxels of its own grid; channel i moves array axis i, and warping pulls
-back: ``warped(x) = moving(x + u(x))``. Resizing keeps the faces of the volume where they are
-(half-voxel centres, ``align_corners=False``), so coarse and fine grids stay concentric.
+Every field is (B, 3, D, H, W), in voxels of its own grid; channel i moves array axis i, and warping pulls back:
+``warped(x) = moving(x + u(x))``. Resizing keeps the outer faces of the volume (half-voxel centres,
+``align_corners=False``), so coarse and fine grids are concentric.
 """
 
 from __future__ import annotations
@@ -18,37 +18,35 @@ from .blockwise import apply_along_each_axis, apply_blockwise
 
 # Fields whose shortest side is longer than this are inverted on a coarser grid first, in voxels.
 COARSEST_INVERSION = 24
-# Of the steps in inverting, those of full length, and those of all voxels.
-WHOLE_STEPS, VOLUME_STEPS = 3, 1
+# Steps of a voxel in inverting before their length is adapted, the shortest step afterwards, and by how much a step may
+# increase the residual.
+FULL_STEPS, SHORTEST_STEP, LARGEST_GROWTH = 2, 0.1, 2.0
 
 
 def voxel_grid(shape: Sequence[int], device: torch.device | None = None) -> torch.Tensor:
-    """The index of every voxel, (1, 3, D, H, W)."""
+    """Return the index of every voxel, (1, 3, D, H, W)."""
     axes = [torch.arange(size, dtype=torch.float32, device=device) for size in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 
 
-def sample(
-    image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinear", padding: str = "border"
-) -> torch.Tensor:
-    """Read an image between its voxels.
+def sample(image: torch.Tensor, positions: torch.Tensor, padding: str = "border") -> torch.Tensor:
+    """Interpolate an image trilinearly.
 
     :param image: (B, C, D, H, W).
     :param positions: (B, 3, ...) in voxels of ``image``, on a grid of any shape.
-    :param mode: ``bilinear`` (trilinear in three dimensions) or ``nearest``.
-    :param padding: what lies outside: ``border`` continues the edge, ``zeros`` is nothing.
-    :returns: (B, C, ...), the shape of the grid of ``positions``.
+    :param padding: values outside the image: ``border`` repeats the edge, ``zeros`` is 0.
+    :returns: (B, C, ...), with the shape of the grid of ``positions``.
     """
     sizes = image.shape[2:]
-    # grid_sample counts from -1 to 1 between the outer faces, and names the last array axis first. One coordinate after
-    # the other, not interleaved: to write them so takes as long as reading the image.
+    # grid_sample counts from -1 to 1 between the outer faces, and takes the last array axis first. The coordinates are
+    # not interleaved: writing them so takes as long as sampling the image.
     scaled = torch.stack(
         [positions[:, axis] * (2.0 / sizes[axis]) + (1.0 / sizes[axis] - 1.0) for axis in (2, 1, 0)], 1
     )
-    options = {"mode": mode, "padding_mode": padding, "align_corners": False}
+    options = {"padding_mode": padding, "align_corners": False}
     if image.device.type != "cpu" or len(image) > 1:
         return functional.grid_sample(image, scaled.movedim(1, -1), **options)
-    # On a CPU each image of a batch is read with one core; cut into a batch, a single one is read with all.
+    # On a CPU grid_sample uses one core for each image of a batch: split into a batch, a single image uses all cores.
     parts, points = torch.get_num_threads(), scaled[0, 0].numel()
     rows = functional.pad(scaled.view(3, points), (0, -points % parts)) if points % parts else scaled
     rows = rows.view(3, parts, 1, 1, -1).permute(1, 2, 3, 4, 0)
@@ -56,22 +54,22 @@ def sample(
     return found.transpose(0, 1).reshape(1, image.shape[1], -1)[..., :points].reshape(1, -1, *positions.shape[2:])
 
 
-def warp(image: torch.Tensor, field: torch.Tensor, mode: str = "bilinear", padding: str = "border") -> torch.Tensor:
+def warp(image: torch.Tensor, field: torch.Tensor, padding: str = "border") -> torch.Tensor:
     """Pull an image back: ``warped(x) = image(x + u(x))``; (B, C, D, H, W) on the field's grid."""
-    return sample(image, voxel_grid(field.shape[2:], field.device) + field, mode, padding)
+    return sample(image, voxel_grid(field.shape[2:], field.device) + field, padding)
 
 
 def compose(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    """The field of ``x -> (id + outer)((id + inner)(x))``: ``inner(x) + outer(x + inner(x))``."""
+    """Return the field of ``x -> (id + outer)((id + inner)(x))``, which is ``inner(x) + outer(x + inner(x))``."""
     return warp(outer, inner) + inner
 
 
 def compose_with_step(field: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-    """:func:`compose` with a step of at most one voxel along each axis, in less than half the time.
+    """Compose a field with an inner step of at most one voxel along each axis, in less than half the time of `compose`.
 
-    The step is taken along one axis after the other, each a map that keeps the order of voxels, so that it folds
-    nothing; between voxels the field is interpolated with the neighbour to which the step points. That differs from
-    the step taken at once by products of the step and of its own change from voxel to voxel.
+    The step is taken along one axis after the other. Each part preserves the order of voxels, so it does not fold;
+    between voxels the field is interpolated with the neighbour in the direction of the step. The result differs from
+    that of :func:`compose` by products of the step and its derivative.
     """
     for axis in (2, 3, 4):
         along = step[:, axis - 2 : axis - 1]
@@ -80,7 +78,7 @@ def compose_with_step(field: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
 
 
 def _stepped(field: torch.Tensor, along: torch.Tensor, axis: int) -> torch.Tensor:
-    """The field composed with a step of -1 to 1 along an axis, edges continued."""
+    """Return the field composed with a step of -1 to 1 along an axis, edges replicated."""
     count = field.shape[axis] - 1
     difference = field.narrow(axis, 1, count) - field.narrow(axis, 0, count)
     found = field.clone()
@@ -91,10 +89,10 @@ def _stepped(field: torch.Tensor, along: torch.Tensor, axis: int) -> torch.Tenso
 
 
 def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
-    """Follow a stationary velocity field for unit time, by scaling and squaring (Arsigny et al. 2006).
+    """Integrate a stationary velocity field over unit time by scaling and squaring (Arsigny et al. 2006).
 
-    :param velocity: (B, 3, D, H, W) in voxels for each unit of time.
-    :returns: a displacement field; a diffeomorphism for velocities that are smooth on the grid.
+    :param velocity: (B, 3, D, H, W) in voxels per unit time.
+    :returns: a displacement field, diffeomorphic if the velocities are smooth on the grid.
     """
     field = velocity / 2**steps
     for _ in range(steps):
@@ -103,43 +101,81 @@ def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
 
 
 def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
-    """Invert by fixed point: ``v(y) = -u(y + v(y))`` (Chen et al. 2008), from coarse to fine.
+    """Invert a field from coarse to fine by the fixed-point iteration ``v(y) = -u(y + v(y))`` (Chen et al. 2008).
 
-    After a few whole steps half-way ones are taken, which converge also where the field stretches space more than
-    twofold; only voxels that have not settled are visited again.
+    Where the field stretches space more than twofold, the iteration itself does not converge; there the length of the
+    steps follows from the residuals.
 
     :param field: (1, 3, D, H, W).
-    :param iterations: at most, at each resolution.
-    :param tolerance: the residual in voxels with which a voxel has settled.
-    :returns: the inverse field, and its residual: the mean of ``|v + u(id + v)|`` in voxels.
+    :param iterations: maximum at each resolution.
+    :param tolerance: a voxel has converged if its residual, ``|v + u(id + v)|``, is at most this, in voxels.
+    :returns: the inverse field, and the mean residual in voxels.
     """
+    inverse = _inverse_on_coarser_grid(field, iterations, tolerance)
+    # While most voxels have not converged, a step of the whole volume takes half the time of one of a list of voxels.
+    inverse -= compose(field, inverse)
+    misfit = compose(field, inverse)
+    residual = vector_norms(misfit)
+    _converge_voxels(field, inverse, misfit, residual, iterations - 1, tolerance)
+    return inverse, float(residual.mean())
+
+
+def _inverse_on_coarser_grid(field: torch.Tensor, iterations: int, tolerance: float) -> torch.Tensor:
+    """Return the inverse found with half as many voxels along each axis, resampled; zeros for small fields."""
     shape = field.shape[2:]
-    if min(shape) > COARSEST_INVERSION:
-        coarse, _ = invert(resize_field(field, [size // 2 for size in shape]), iterations, tolerance)
-        inverse = resize_field(coarse, shape)
-    else:
-        inverse = torch.zeros_like(field)
-    miss = compose(field, inverse)
-    for _ in range(VOLUME_STEPS):
-        # While most voxels are open, all are visited: in a list each takes twice as long.
-        inverse -= miss
-        miss = compose(field, inverse)
-    inverse, residual = inverse[0].flatten(1), vector_norms(miss)[0].flatten()
-    open_voxels = torch.nonzero(residual > tolerance).flatten()
-    places, found, miss = (
-        volume.flatten(1)[:, open_voxels] for volume in (voxel_grid(shape, field.device)[0], inverse, miss[0])
-    )
-    for iteration in range(VOLUME_STEPS, iterations):
-        if len(open_voxels) == 0:
+    if min(shape) <= COARSEST_INVERSION:
+        return torch.zeros_like(field)
+    coarse, _ = invert(resize_field(field, [size // 2 for size in shape]), iterations, tolerance)
+    return resize_field(coarse, shape)
+
+
+def _converge_voxels(
+    field: torch.Tensor,
+    inverse: torch.Tensor,
+    misfit: torch.Tensor,
+    residual: torch.Tensor,
+    iterations: int,
+    tolerance: float,
+) -> None:
+    """Iterate the voxels of an inverse that have not converged, and write them back.
+
+    :param inverse: (1, 3, D, H, W), changed in place.
+    :param misfit: ``v + u(id + v)`` of it.
+    :param residual: (1, D, H, W), the length of the misfit, changed in place.
+    """
+    inverse, residual = inverse[0].flatten(1), residual[0].flatten()
+    voxels = torch.nonzero(residual > tolerance).flatten()
+    positions = voxel_grid(field.shape[2:], field.device)[0].flatten(1)[:, voxels]
+    vectors, misfit = inverse[:, voxels], misfit[0].flatten(1)[:, voxels]
+    step = torch.ones_like(misfit[:1])
+    for iteration in range(iterations):
+        if len(voxels) == 0:
             break
-        found = found - (1.0 if iteration < WHOLE_STEPS else 0.5) * miss
-        inverse[:, open_voxels] = found
-        miss = found + sample(field, (places + found).view(1, 3, -1, 1, 1)).view(3, -1)
-        length = vector_norms(miss[None])[0]
-        residual[open_voxels] = length
+        moved = vectors - step * misfit
+        misfit_there = moved + sample(field, (positions + moved).view(1, 3, -1, 1, 1)).view(3, -1)
+        if iteration + 1 >= FULL_STEPS:
+            step = _secant_step(step, misfit, misfit_there)
+        # A voxel that went much too far goes back, and takes the secant's step from there.
+        is_too_far = vector_norms(misfit_there[None])[0] > LARGEST_GROWTH * residual[voxels]
+        vectors, misfit = torch.where(is_too_far, vectors, moved), torch.where(is_too_far, misfit, misfit_there)
+        length = vector_norms(misfit[None])[0]
+        inverse[:, voxels], residual[voxels] = vectors, length
         kept = torch.nonzero(length > tolerance).flatten()
-        open_voxels, places, found, miss = open_voxels[kept], places[:, kept], found[:, kept], miss[:, kept]
-    return inverse.view_as(field), float(residual.mean())
+        voxels = voxels[kept]
+        positions, vectors, misfit, step = (part[:, kept] for part in (positions, vectors, misfit, step))
+
+
+def _secant_step(step: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Return the next step of each voxel, (1, N), from the misfits before and after its last (Barzilai & Borwein 1988).
+
+    Steps of one half for all voxels do not converge where the field stretches space more than fourfold.
+
+    :param before: (3, N).
+    :param after: likewise.
+    """
+    change = before - after
+    product = (before * change).sum(dim=0, keepdim=True)
+    return (step * product / change.square().sum(dim=0, keepdim=True).clamp(min=1e-12)).clamp(SHORTEST_STEP, 1.0)
 
 
 def resize_image(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
@@ -150,7 +186,7 @@ def resize_image(image: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def resize_field(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Resample a field to another grid over the same box; its numbers become voxels of that grid."""
+    """Resample a field to another grid over the same box, in voxels of that grid."""
     if tuple(field.shape[2:]) == tuple(shape):
         return field
     ratios = [new / old for new, old in zip(shape, field.shape[2:], strict=True)]
@@ -158,24 +194,24 @@ def resize_field(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def downsample(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """Average blocks of ``factor`` voxels a side; what is left over at the far ends is dropped."""
+    """Average blocks of ``factor`` voxels along each axis; incomplete blocks at the far ends are dropped."""
     return functional.avg_pool3d(image, factor) if factor > 1 else image
 
 
 def pad_to_multiple(volume: torch.Tensor, multiple: int, mode: str = "replicate") -> torch.Tensor:
-    """(B, C, D, H, W) with something beyond its far ends, to sizes that are multiples of a number.
+    """Pad (B, C, D, H, W) at the far ends, to sizes that are multiples of a number.
 
-    :param mode: ``replicate`` to continue the edges, ``constant`` for zeros.
+    :param mode: ``replicate`` to repeat the edges, ``constant`` for zeros.
     """
     widths = [width for size in reversed(volume.shape[2:]) for width in (0, -size % multiple)]
     return functional.pad(volume, widths, mode=mode) if any(widths) else volume
 
 
 def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """Average the block of ``factor`` voxels a side that begins at each voxel of (B, C, D, H, W).
+    """Average the block of ``factor`` voxels along each axis that begins at each voxel of (B, C, D, H, W).
 
-    Read at ``x - (factor - 1) / 2`` it is the average about ``x``: just what :func:`downsample` gives at the
-    middles of its blocks, but anywhere between them too, without the blur of interpolating coarse voxels.
+    Sampled at ``x - (factor - 1) / 2`` it is the average around ``x``: equal to :func:`downsample` at the centres of
+    its blocks, but defined between them too, without the blur of interpolating coarse voxels.
     """
     for axis in (2, 3, 4):
         image = running_sum(image, axis, factor)
@@ -183,7 +219,7 @@ def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def running_sum(image: torch.Tensor, axis: int, count: int) -> torch.Tensor:
-    """Sum ``count`` neighbours along an axis, from each voxel on: from halves, so that eight take three additions."""
+    """Sum ``count`` neighbours along an axis, from each voxel on, by halves: eight take three additions."""
     if count == 1:
         return image
     half = running_sum(image, axis, count // 2)
@@ -193,9 +229,9 @@ def running_sum(image: torch.Tensor, axis: int, count: int) -> torch.Tensor:
 
 
 def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur (B, C, D, H, W) by a Gaussian of ``sigma`` voxels, cut at three sigma, edges continued.
+    """Blur (B, C, D, H, W) by a Gaussian of ``sigma`` voxels, truncated at three sigma, edges replicated.
 
-    Summing shifted copies is several times faster here than a convolution along one axis.
+    Summing shifted copies is several times as fast here as a convolution along one axis.
     """
     if sigma <= 0:
         return volume
@@ -207,7 +243,7 @@ def smooth(volume: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 def _filtered(volume: torch.Tensor, axis: int, weights: list[float]) -> torch.Tensor:
-    """The sum of copies shifted along an axis, edges continued."""
+    """Return the weighted sum of copies shifted along an axis, edges replicated."""
     padded = pad_axis(volume, axis, len(weights) // 2, "replicate")
     size = volume.shape[axis]
     found = weights[0] * padded.narrow(axis, 0, size)
@@ -224,29 +260,28 @@ def pad_axis(volume: torch.Tensor, axis: int, amount: int, mode: str = "constant
 
 
 def vector_norms(vectors: torch.Tensor) -> torch.Tensor:
-    """The length of each vector, (B, 3, ...) to (B, ...); PyTorch's norm along this axis takes ten times as long."""
+    """Return the length of each vector, (B, 3, ...) to (B, ...); PyTorch's norm takes ten times as long here."""
     return vectors.square().sum(dim=1).sqrt_()
 
 
 def central_differences(volume: torch.Tensor) -> torch.Tensor:
-    """Derivative along each array axis per voxel, one-sided at the edges: (B, C, ...) to (B, C, 3, ...)."""
+    """Return the derivative along each array axis per voxel, one-sided at the edges: (B, C, ...) to (B, C, 3, ...)."""
     return torch.stack(torch.gradient(volume, dim=(2, 3, 4)), dim=2)
 
 
 def jacobian_determinant(field: torch.Tensor) -> torch.Tensor:
-    """Determinant of the Jacobian of ``x + u(x)``: (B, 3, D, H, W) to (B, D, H, W).
+    """Return the Jacobian determinant of ``x + u(x)``: (B, 3, D, H, W) to (B, D, H, W).
 
-    In voxel coordinates of one grid: the grid's direction and spacing cancel, so that this also is the
-    determinant in millimetres.
+    It is computed in voxels of one grid; direction and spacing cancel, so it is also the determinant in millimetres.
     """
     matrix = central_differences(field) + torch.eye(3, device=field.device).view(1, 3, 3, 1, 1, 1)
     return determinant(*matrix.unbind(dim=2))
 
 
 def determinant(first: torch.Tensor, second: torch.Tensor, third: torch.Tensor) -> torch.Tensor:
-    """Determinant of 3x3 matrices given by their columns, each (B, 3, ...), to (B, ...).
+    """Return the determinant of 3x3 matrices given by their columns, each (B, 3, ...), as (B, ...).
 
-    Written out: ``torch.linalg.det`` takes twenty times as long for a matrix in every voxel.
+    ``torch.linalg.det`` takes twenty times as long for a matrix in every voxel.
     """
     a, b, c = first.unbind(1)
     d, e, f = second.unbind(1)
@@ -255,7 +290,7 @@ def determinant(first: torch.Tensor, second: torch.Tensor, third: torch.Tensor) 
 
 
 def border_ramp(shape: Sequence[int], width: float = 4.0) -> torch.Tensor:
-    """0 on the outermost voxels, rising to 1 over ``width`` more: (1, 1, D, H, W)."""
+    """Return 0 on the outermost voxels, rising to 1 over ``width`` voxels: (1, 1, D, H, W)."""
     ramps = []
     for size in shape:
         index = torch.arange(size, dtype=torch.float32)
@@ -264,5 +299,5 @@ def border_ramp(shape: Sequence[int], width: float = 4.0) -> torch.Tensor:
 
 
 def average_on_grid(volume: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Averages of (B, C, D, H, W) over the voxels of a coarser grid over the same box."""
+    """Average (B, C, D, H, W) over the voxels of a coarser grid over the same box."""
     return functional.adaptive_avg_pool3d(volume, tuple(shape))

@@ -1,4 +1,4 @@
-"""Carrying label maps through a transform without inventing labels."""
+"""Resample label maps through a transform without creating new labels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import SimpleITK as sitk
 
 from .grid import grid_of_image, image_from_array, mapped_points
 
-# Voxels that are worked on at once: their places take 24 bytes each, a large grid's a gigabyte.
+# Voxels that are processed at once: positions take 24 bytes each, a gigabyte on a large grid.
 SLAB_VOXELS = 2_000_000
 OFFSETS = np.array(list(product((0, 1), repeat=3)))
 
 
 def warp_labels(labels: sitk.Image, transform: sitk.Transform, reference: sitk.Image) -> sitk.Image:
-    """A label map on the grid of another image.
+    """Resample a label map onto the grid of another image.
 
-    Each label is interpolated linearly on its own and the strongest wins, so that borders are smooth and
-    no new number can appear. Ties go to the smaller number.
+    Each label is interpolated linearly, and the one with the largest weight is taken: borders are smooth, and no new
+    number can appear. Ties go to the smaller number.
 
     :param transform: points of ``reference`` to points of ``labels``.
     :returns: in the pixel type of ``labels``; 0 outside.
@@ -28,7 +28,7 @@ def warp_labels(labels: sitk.Image, transform: sitk.Transform, reference: sitk.I
     to_voxels = np.linalg.inv(grid_of_image(labels).matrix)
     nearest = sitk.Resample(labels, reference, transform, sitk.sitkNearestNeighbor, 0)
     warped = sitk.GetArrayFromImage(nearest)
-    # Where the eight voxels about a place are alike, there is nothing to interpolate: nearly everywhere.
+    # Where the eight voxels around a position are equal, which is nearly everywhere, nothing needs interpolating.
     borders = sitk.Resample(_borders(padded, labels), reference, transform, sitk.sitkNearestNeighbor, 0)
     is_border = sitk.GetArrayViewFromImage(borders).astype(bool)
     for slab in _slabs(is_border):
@@ -40,7 +40,7 @@ def warp_labels(labels: sitk.Image, transform: sitk.Transform, reference: sitk.I
 
 
 def _borders(padded: np.ndarray, labels: sitk.Image) -> sitk.Image:
-    """1 between any eight neighbouring voxels that are not all alike.
+    """Return an image that is 1 between any eight neighbouring voxels that are not all equal.
 
     :param padded: the array of ``labels`` with a margin of one voxel.
     """
@@ -56,12 +56,12 @@ def _borders(padded: np.ndarray, labels: sitk.Image) -> sitk.Image:
 
 
 def _corner(padded: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Of each cube of eight neighbouring voxels, one."""
+    """Return one of each cube of eight neighbouring voxels."""
     return padded[tuple(slice(start, start + size - 1) for start, size in zip(offset, padded.shape, strict=True))]
 
 
 def _slabs(mask: np.ndarray) -> list[tuple[slice, slice, slice]]:
-    """The box about the true voxels, cut along the first axis."""
+    """Return the bounding box of the true voxels, split along the first axis."""
     if not mask.any():
         return []
     used = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
@@ -72,7 +72,7 @@ def _slabs(mask: np.ndarray) -> list[tuple[slice, slice, slice]]:
 
 
 def _strongest_label(padded: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """The label with the largest linear weight at each position.
+    """Return the label with the largest linear weight at each position.
 
     :param padded: labels with a margin of zeros.
     :param positions: (N, 3) in voxels of ``padded``.
@@ -88,10 +88,10 @@ def _strongest_label(padded: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _vote(corners: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Add up the trilinear weights of equal labels among eight corners; the label of the largest sum.
+    """Add up the trilinear weights of equal labels among eight corners; return the label of the largest sum.
 
     :param corners: (8, N) labels.
-    :param fraction: (N, 3), how far the position lies from the first corner to the last.
+    :param fraction: (N, 3), of the way from the first corner to the last.
     """
     weights = np.stack([np.prod(np.where(offset, fraction, 1.0 - fraction), axis=1) for offset in OFFSETS])
     best = corners[0].copy()

@@ -6,7 +6,9 @@ import SimpleITK as sitk
 
 
 def resample_image(image: sitk.Image, reference: sitk.Image, transform: sitk.Transform) -> sitk.Image:
-    """An image on the grid of another, in its own pixel type; linear, the image's smallest value outside.
+    """Resample an image linearly onto the grid of another, in its own pixel type.
+
+    Voxels outside the image get its smallest value.
 
     :param transform: points of ``reference`` to points of ``image``.
     """

@@ -5,25 +5,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .fields import (
-    moving_average,
-    resize_field,
-    sample,
-    voxel_grid,
-)
+from .fields import moving_average, resize_field, sample, voxel_grid
 
 
 class AffineWarper:
-    """Samples the moving image through a field and an affine matrix at once, so that it is blurred once.
+    """A warp of the moving image by a field and an affine matrix in one interpolation, so that it is blurred once.
 
     :param moving: (1, C, D, H, W).
     :param matrix: 4x4, voxels of the full fixed grid to voxels of ``moving``.
     :param shape: of the full fixed grid.
-    :param factor: how many voxels of both full grids a side make one of this level.
+    :param factor: downsampling factor of this level.
     """
 
     def __init__(self, moving: torch.Tensor, matrix: np.ndarray, shape: tuple[int, ...], factor: int) -> None:
-        # Channels side by side are read together.
+        # With the channels last in memory, sampling takes half the time.
         self.moving = moving_average(moving, factor).contiguous(memory_format=torch.channels_last_3d)
         # Voxel x of this level lies at factor x + middle of the full grid.
         middle = (factor - 1) / 2
@@ -31,11 +26,11 @@ class AffineWarper:
         self.linear = torch.as_tensor(factor * matrix[:3, :3], dtype=torch.float32, device=moving.device)
         self.shape = [size // factor for size in shape]
         shift = torch.as_tensor(shift, dtype=torch.float32, device=moving.device).view(1, 3, 1, 1, 1)
-        self.positions = self._turned(voxel_grid(self.shape, moving.device)) + shift
+        self.positions = self._linearly_mapped(voxel_grid(self.shape, moving.device)) + shift
 
     def __call__(self, field: torch.Tensor) -> torch.Tensor:
-        """The warped image on this level's grid, for a field on any grid over the same box."""
-        return sample(self.moving, self.positions + self._turned(resize_field(field, self.shape)))
+        """Return the warped image on this level's grid, for a field on any grid over the same box."""
+        return sample(self.moving, self.positions + self._linearly_mapped(resize_field(field, self.shape)))
 
-    def _turned(self, vectors: torch.Tensor) -> torch.Tensor:
+    def _linearly_mapped(self, vectors: torch.Tensor) -> torch.Tensor:
         return torch.einsum("rc,bcdhw->brdhw", self.linear, vectors)

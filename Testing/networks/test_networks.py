@@ -3,7 +3,7 @@ import torch
 
 from SLSFGRLib.losses.multiresolution import MultiResolutionObjective
 from SLSFGRLib.networks import LiFanNetwork
-from SLSFGRLib.networks.li_fan import VELOCITY_BLUR
+from SLSFGRLib.networks.blocks import VELOCITY_BLUR
 from SLSFGRLib.spatial.fields import integrate, jacobian_determinant, smooth
 
 SHAPE = (16, 24, 20)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from SLSFGRLib.networks import SLSFGRNetwork
-from SLSFGRLib.networks.sl_sfgr import INTEGRATION_STEPS, VELOCITY_BLUR, VELOCITY_SCALE
+from SLSFGRLib.networks.blocks import INTEGRATION_STEPS, VELOCITY_BLUR
+from SLSFGRLib.networks.sl_sfgr import VELOCITY_SCALE
 from SLSFGRLib.spatial.fields import compose, integrate, jacobian_determinant, resize_field, smooth, warp
 from SLSFGRLib.training.methods.semi_supervised_losses import Example, pair_losses
 

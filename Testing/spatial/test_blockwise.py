@@ -16,11 +16,11 @@ def noise(*shape, seed=0):
 @pytest.fixture
 def thin_slabs(monkeypatch):
     """Slabs of a few voxels, so that a small volume is cut into many."""
-    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
 
 
 @pytest.mark.parametrize("across", [2, 3, 4])
-def test_slabs_are_put_together_in_order_even_if_the_last_is_thinner(thin_slabs, across):
+def test_blocks_are_put_together_in_order_even_if_the_last_is_smaller(thin_slabs, across):
     first, second = noise(1, 2, *SHAPE), noise(1, 1, *SHAPE, seed=1)
     thicknesses = []
 
@@ -54,15 +54,15 @@ def test_recorded_volume_is_taken_whole_and_has_its_gradient(thin_slabs):
 
 
 @pytest.mark.parametrize("function", [lambda volume: smooth(volume, 1.0), lambda volume: box_sum(volume, 3)])
-def test_filters_do_not_depend_on_how_thick_slabs_are(function, monkeypatch):
+def test_filters_do_not_depend_on_how_large_blocks_are(function, monkeypatch):
     volume = noise(1, 3, *SHAPE)
     whole = function(volume)
-    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
     assert torch.equal(function(volume), whole)
 
 
-def test_correlation_gradient_does_not_depend_on_how_thick_slabs_are(monkeypatch):
+def test_correlation_gradient_does_not_depend_on_how_large_blocks_are(monkeypatch):
     fixed, warped = noise(1, 1, *SHAPE), noise(1, 1, *SHAPE, seed=1)
     whole = LocalCorrelationGradient(fixed)(warped)
-    monkeypatch.setattr(slabs, "SLAB_VALUES", 300)
+    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
     torch.testing.assert_close(LocalCorrelationGradient(fixed)(warped), whole)

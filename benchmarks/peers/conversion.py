@@ -16,7 +16,7 @@ RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_result(kind: str, folder: Path, fixed: Path) -> sitk.Transform:
-    """The transform that a system has written.
+    """Return the transform that a system has written.
 
     :param kind: a key of :data:`READERS`.
     :param folder: where the system has written its files.
@@ -31,23 +31,23 @@ def read_itk(folder: Path, _fixed: Path) -> sitk.Transform:
 
 
 def read_ants(folder: Path, _fixed: Path) -> sitk.Transform:
-    """The displacement field and the affine transform of ANTs, both already in LPS mm."""
+    """Return the displacement field and the affine transform of ANTs, both already in LPS mm."""
     affine = sitk.ReadTransform(str(folder / "0GenericAffine.mat"))
     return field_then_affine(displacement_field(folder / "1Warp.nii.gz"), affine)
 
 
 def read_fireants(folder: Path, _fixed: Path) -> sitk.Transform:
-    """The displacement field of FireANTs, which holds its affine transform, too."""
+    """Return the displacement field of FireANTs, which holds its affine transform, too."""
     return displacement_field(folder / "warp.nii.gz")
 
 
 def read_greedy(folder: Path, _fixed: Path) -> sitk.Transform:
-    """The warp of greedy, in LPS mm as ITK stores it, and its matrix in RAS."""
+    """Return the warp of greedy, in LPS mm as ITK stores it, and its matrix in RAS."""
     return field_then_affine(displacement_field(folder / "warp.nii.gz"), greedy_affine(folder / "affine.mat"))
 
 
 def read_convex_adam(folder: Path, fixed: Path) -> sitk.Transform:
-    """The displacements of convexAdam in voxels, and the affine transform of greedy that came first."""
+    """Return the displacements of convexAdam in voxels, and the affine transform of greedy that came first."""
     voxels = np.load(folder / "displacements.npy")
     field = field_from_voxels(voxels, sitk.ReadImage(str(fixed)))
     return field_then_affine(field, greedy_affine(folder / "affine.mat"))
@@ -63,13 +63,13 @@ READERS: dict[str, Callable[[Path, Path], sitk.Transform]] = {
 
 
 def displacement_field(path: Path) -> sitk.DisplacementFieldTransform:
-    """A displacement field image in LPS mm as a transform."""
+    """Return a displacement field image in LPS mm as a transform."""
     image = sitk.ReadImage(str(path), sitk.sitkVectorFloat64)
     return sitk.DisplacementFieldTransform(image)
 
 
 def greedy_affine(path: Path) -> sitk.AffineTransform:
-    """A text file with a 4x4 matrix on RAS points as a transform of LPS points."""
+    """Read a text file with a 4x4 matrix on RAS points as a transform of LPS points."""
     matrix = RAS_TO_LPS @ np.loadtxt(path) @ RAS_TO_LPS
     affine = sitk.AffineTransform(3)
     affine.SetMatrix(matrix[:3, :3].flatten().tolist())
