@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
@@ -17,6 +16,7 @@ import torch
 from ..errors import InputError
 from ..io.images import read_labels
 from ..io.label_table import unsided_numbers
+from ..io.staging import staged_file
 from ..spatial.affine_fit import fit_affine
 from ..spatial.fields import central_differences
 from ..spatial.grid import canonical_image
@@ -167,10 +167,9 @@ def _digest(text: str) -> str:
 
 def _write_cached(label_map: LabelMap, path: Path) -> None:
     """Write a map to the cache at once; several trainings may fill one cache at the same time."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, classes=label_map.classes.numpy(), centre=label_map.centre, meaning=_classes_digest())
-    unfinished.replace(path)
+    content = {"classes": label_map.classes.numpy(), "centre": label_map.centre, "meaning": _classes_digest()}
+    with staged_file(path) as staged:
+        np.savez_compressed(staged, **content)
 
 
 def _read_cached(path: Path) -> LabelMap:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import InputError
+from ..io.staging import staged_folder
 from ..models.loading import load_model
 from ..models.model import Model
 from ..runtime.devices import choose_device
@@ -44,7 +45,7 @@ class Trainer:
     """A training run of one recipe into one folder.
 
     The folder gets ``model.pt`` (the best averaged weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``,
-    ``curve.png`` and ``samples.png`` (the network's output for validation examples); each is replaced at once.
+    ``curve.png`` and ``samples.png`` (the network's output for validation examples), after each validation.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     :raises InputError: the weights to start from do not fit.
@@ -146,15 +147,13 @@ class Trainer:
         row |= self.method.validate(network)
         samples = self.method.samples(network)
         self.rows.append(row)
-        if max(self.rows, key=lambda other: other[self.method.score]) is row:
-            model = Model(self.recipe.name, self.recipe.model, network, sha256=None)
-            _replace(self.folder / MODEL, model.save)
-        _replace(self.folder / CHECKPOINT, lambda path: torch.save(self._state(), path))
-        _replace(self.folder / SAMPLES, lambda path: draw_samples(samples, path))
-        _replace(self.folder / CURVE, self._write_curve)
-        _replace(
-            self.folder / PICTURE, lambda path: draw_curve(self.rows, self.method.score, self.method.score_title, path)
-        )
+        with staged_folder(self.folder) as staging:
+            if max(self.rows, key=lambda other: other[self.method.score]) is row:
+                Model(self.recipe.name, self.recipe.model, network, sha256=None).save(staging / MODEL)
+            torch.save(self._state(), staging / CHECKPOINT)
+            draw_samples(samples, staging / SAMPLES)
+            self._write_curve(staging / CURVE)
+            draw_curve(self.rows, self.method.score, self.method.score_title, staging / PICTURE)
 
     def _state(self) -> dict:
         """Return all that :meth:`resume` needs."""
@@ -215,11 +214,3 @@ def _means(losses: list[dict[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in losses for name in row)
     values = {name: [row[name] for row in losses if name in row] for name in names}
     return {name: sum(of_name) / len(of_name) for name, of_name in values.items()}
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file beside the old one, and then put it in its place."""
-    scratch = path.with_name(f".{path.stem}.new{path.suffix}")
-    write(scratch)
-    if scratch.exists():
-        scratch.replace(path)

@@ -1,4 +1,3 @@
-import os
 from dataclasses import fields, replace
 
 import numpy as np
@@ -133,7 +132,6 @@ def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, label_map, 
 
     def write_while_another_does(stream, **content):
         monkeypatch.setattr(np, "savez_compressed", write)
-        monkeypatch.setattr(os, "getpid", lambda: -1)
         load_label_maps([file], cache)
         write(stream, **content)
 
