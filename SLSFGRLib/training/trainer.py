@@ -17,7 +17,7 @@ from ..models.loading import load_model
 from ..models.model import Model
 from ..runtime.devices import choose_device
 from .acceleration import compile_parts, mixed_precision
-from .loss_weighting import DynamicWeightAverage, FixedWeights
+from .loss_weighting import LossWeighting
 from .methods.method import Method
 from .methods.self_supervised import SelfSupervised
 from .methods.semi_supervised import SemiSupervised
@@ -69,7 +69,7 @@ class Trainer:
         self.method: Method = methods[schedule.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=schedule.learning_rate)
         self.learning_rate = CosineAnnealingLR(self.optimiser, schedule.steps)
-        self.weighting = (DynamicWeightAverage if schedule.dynamic_weights else FixedWeights)(self.method.names)
+        self.weighting = LossWeighting(self.method.names, schedule.dynamic_weights)
         compile_parts(self.network, self.device)
         self.step = 0
         self.rows: list[dict] = []

@@ -14,7 +14,7 @@ from SLSFGRLib.synthesis.tissue_contrasts import channel_count
 from SLSFGRLib.training import Trainer, read_recipe
 from SLSFGRLib.training.data.label_propagation import LabelledImage
 from SLSFGRLib.training.data.validation_pairs import validation_pairs
-from SLSFGRLib.training.loss_weighting import DynamicWeightAverage, FixedWeights
+from SLSFGRLib.training.loss_weighting import LossWeighting
 from SLSFGRLib.training.methods import semi_supervised
 
 RECIPE = """
@@ -106,7 +106,7 @@ def test_dynamic_weights_leave_one_after_two_epochs_and_are_in_the_checkpoint(re
     trainer = Trainer(recipe, tmp_path, "cpu")
     assert trainer.weighting.weights() == dict.fromkeys(TASKS, 1.0)
     trainer.resume()
-    by_hand = DynamicWeightAverage(TASKS)
+    by_hand = LossWeighting(TASKS, is_dynamic=True)
     by_hand.history = expected
     weights = trainer.weighting.weights()
     assert weights == by_hand.weights()
@@ -159,9 +159,8 @@ def test_weights_of_the_losses_decide_what_is_trained(recipe, tmp_path, monkeypa
 
 
 def test_fixed_weights_are_a_choice_of_the_recipe(recipe, tmp_path):
-    trainer = Trainer(changed(recipe, "training", dynamic_weights=False), tmp_path, "cpu")
-    assert isinstance(trainer.weighting, FixedWeights)
-    assert trainer.weighting.names == TASKS
+    fixed = Trainer(changed(recipe, "training", dynamic_weights=False), tmp_path, "cpu").weighting
+    assert (fixed.is_dynamic, fixed.names) == (False, TASKS)
 
 
 # --- labels -------------------------------------------------------------------------------------------------

@@ -167,14 +167,6 @@ def test_confidence_follows_the_field():
     assert moved < 0.7
 
 
-def test_without_confidence_there_is_no_gradient():
-    moving, fixed = example(0), example(1, labelled=False)
-    one = direction(shift(0.0, 0.0, 0.0), moving, fixed)
-    one.described_fixed.logits.requires_grad_()
-    one.segmentation(0.0).backward()
-    assert not one.described_fixed.logits.grad.any()
-
-
 def test_pseudo_weight_scales_the_losses_without_labels_only():
     half = direction(shift(0.0, 0.0, 0.0), example(0), example(1, labelled=False))
     whole = float(half.segmentation(1.0))
