@@ -4,6 +4,9 @@ from itertools import permutations, product
 
 import numpy as np
 import SimpleITK as sitk
+import torch
+
+from SLSFGRLib.spatial.fields import smooth
 
 # Ellipsoids, the later ones inside or over the earlier: label, centre and semi-axes in mm (LPS), brightness.
 HEAD_PARTS = (
@@ -72,6 +75,25 @@ def filled(image, array, vector=False):
     result = sitk.GetImageFromArray(array, isVector=vector)
     result.CopyInformation(image)
     return result
+
+
+def generator(seed=0):
+    """A generator of random numbers with a known state."""
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape, seed=0):
+    """Normally distributed random numbers."""
+    return torch.randn(*shape, generator=generator(seed))
+
+
+def smooth_field(amount, shape=(24, 28, 26), seed=0):
+    """A random smooth field whose longest displacement is ``amount`` voxels, fading out to the border."""
+    field = smooth(noise(1, 3, *shape, seed=seed), 3.0)
+    for axis, size in enumerate(shape):
+        window = torch.sin(torch.pi * torch.arange(size) / (size - 1)).square()
+        field = field * window.view([-1 if axis == other else 1 for other in range(3)])
+    return field * amount / field.norm(dim=1).max()
 
 
 def positions(image):

@@ -1,6 +1,7 @@
 """The order of imports inside SLSFGRLib (docs/develop/architecture.md), read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -32,6 +33,8 @@ KNOWN = {
     ("models.model", "registration.instance_optimisation"),
     ("segmentation.intensity_model", "synthesis.tissue_contrasts"),
 }
+# Tests that import from other tests, which are still to go.
+SHARING_TESTS = {"test_intensity_mapping.py"}
 
 
 @cache
@@ -91,6 +94,13 @@ def test_packages_import_only_what_the_order_allows():
 
 def test_imports_have_no_circles():
     TopologicalSorter({name: others - {name} for name, others in imports().items() if name}).prepare()
+
+
+def test_tests_share_helpers_through_modules_of_their_own():
+    tests = (LIBRARY.parent / "Testing").rglob("test_*.py")
+    found = {path.name for path in tests if re.search(r"^(from|import) test_", path.read_text("utf-8"), re.MULTILINE)}
+    assert found - SHARING_TESTS == set()
+    assert SHARING_TESTS - found == set(), "these are gone: take them out of SHARING_TESTS"
 
 
 def test_few_files_lie_beside_the_packages():

@@ -22,6 +22,15 @@ def add_volume(image, name):
     return slicer.util.addVolumeFromArray(sitk.GetArrayFromImage(image), matrix, name)
 
 
+def read_transform_node(path):
+    """A transform node that Slicer's own code has read from a file."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    storage = slicer.vtkMRMLTransformStorageNode()
+    storage.SetFileName(str(path))
+    assert storage.ReadData(node)
+    return node
+
+
 def segment_center(node, name):
     """Return the centre of the voxels of a segment in the world, RAS in mm."""
     segmentation = node.GetSegmentation()

@@ -10,9 +10,8 @@ import SimpleITK as sitk
 pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import vtk
-from nodes import add_volume
+from nodes import add_volume, read_transform_node
 from stand_ins import slicer_module
-from test_itk_conversion import read_with_slicer
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 
@@ -61,7 +60,7 @@ def applied_by_command(registered, folder):
 def applied_by_slicer(fixed, moving, file):
     """Resample as Slicer's slice views do, by the field as it was read and with linear interpolation of it."""
     slicer_module.new_scene()
-    from_parent = read_with_slicer(file).GetTransformFromParent()
+    from_parent = read_transform_node(file).GetTransformFromParent()
     as_read = resliced(fixed, moving, from_parent)
     for number in range(from_parent.GetNumberOfConcatenatedTransforms()):
         part = from_parent.GetConcatenatedTransform(number)

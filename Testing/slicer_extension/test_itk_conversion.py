@@ -11,11 +11,11 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 import vtk
-from nodes import LPS_TO_RAS, add_volume, with_library
+from nodes import LPS_TO_RAS, add_volume, read_transform_node, with_library
+from phantoms import smooth_field
 from stand_ins import slicer_module
 
-from SLSFGRLib.spatial.fields import smooth
-from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, inverse_of_affine_then_field
+from SLSFGRLib.spatial.grid import affine_then_field, grid_of_image, inverse_of_affine_then_field
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
 itk_conversion = slicer_module.load("SLSFGRModule.itk_conversion")
@@ -62,18 +62,11 @@ def image_with(direction, size=SIZE, seed=0):
     return image
 
 
-def smooth_field(grid: Grid, seed: int) -> torch.Tensor:
-    """A field of a few voxels, as smooth as those of a registration."""
-    noise = torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(seed))
-    field = smooth(noise, 4.0)
-    return 2.5 * field / field.abs().max()
-
-
 def transforms_on(image):
     """A transform and one built the other way round, as SLSFGRLib composes them."""
     grid = grid_of_image(image)
-    forward = affine_then_field(AFFINE_LPS, smooth_field(grid, 1), grid)
-    return forward, inverse_of_affine_then_field(AFFINE_LPS, smooth_field(grid, 2), grid)
+    forward = affine_then_field(AFFINE_LPS, smooth_field(1.0, grid.shape, seed=1), grid)
+    return forward, inverse_of_affine_then_field(AFFINE_LPS, smooth_field(1.0, grid.shape, seed=2), grid)
 
 
 def points_inside(image, transform=None, count=200):
@@ -103,14 +96,6 @@ def assert_both_map_alike(forward_node, inverse_node, forward, inverse, image):
 def node_from_itk(transform):
     node = slicer.vtkMRMLTransformNode()
     node.SetAndObserveTransformFromParent(itk_conversion.vtkTransformFromITK(transform))
-    return node
-
-
-def read_with_slicer(path):
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
-    storage = slicer.vtkMRMLTransformStorageNode()
-    storage.SetFileName(str(path))
-    assert storage.ReadData(node)
     return node
 
 
@@ -154,7 +139,7 @@ def test_slicer_reads_the_transform_files_and_maps_points_as_itk_does(fixed, tmp
     nodes = []
     for name, transform in (("transform.h5", forward), ("inverse_transform.h5", inverse)):
         sitk.WriteTransform(transform, str(tmp_path / name))
-        nodes.append(read_with_slicer(tmp_path / name))
+        nodes.append(read_transform_node(tmp_path / name))
     assert_both_map_alike(*nodes, forward, inverse, fixed)
 
 
@@ -170,7 +155,7 @@ def test_published_transform_still_maps_alike_after_slicer_saved_and_read_it(tmp
     storage = slicer.vtkMRMLTransformStorageNode()
     storage.SetFileName(str(tmp_path / "saved.h5"))
     assert storage.WriteData(node_from_itk(forward))
-    assert_maps_like(read_with_slicer(tmp_path / "saved.h5"), forward, points_inside(image))
+    assert_maps_like(read_transform_node(tmp_path / "saved.h5"), forward, points_inside(image))
 
 
 def test_published_warped_volume_has_the_place_and_the_values_of_the_warped_image(fixed):

@@ -1,26 +1,23 @@
 import pytest
 import torch
+from phantoms import noise
 
 from SLSFGRLib.losses.lncc import LocalCorrelationGradient, box_sum
-from SLSFGRLib.spatial import blockwise as slabs
+from SLSFGRLib.spatial import blockwise
 from SLSFGRLib.spatial.blockwise import apply_blockwise
 from SLSFGRLib.spatial.fields import smooth
 
 SHAPE = (11, 13, 9)
 
 
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.fixture
-def thin_slabs(monkeypatch):
-    """Slabs of a few voxels, so that a small volume is cut into many."""
-    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
+def small_blocks(monkeypatch):
+    """Blocks of a few voxels, so that a small volume is split into many."""
+    monkeypatch.setattr(blockwise, "BLOCK_VALUES", 300)
 
 
 @pytest.mark.parametrize("across", [2, 3, 4])
-def test_blocks_are_put_together_in_order_even_if_the_last_is_smaller(thin_slabs, across):
+def test_blocks_are_put_together_in_order_even_if_the_last_is_smaller(small_blocks, across):
     first, second = noise(1, 2, *SHAPE), noise(1, 1, *SHAPE, seed=1)
     thicknesses = []
 
@@ -34,7 +31,7 @@ def test_blocks_are_put_together_in_order_even_if_the_last_is_smaller(thin_slabs
     assert torch.equal(found, torch.cat([first * second, second], dim=1))
 
 
-def test_what_is_changed_in_place_is_changed_everywhere(thin_slabs):
+def test_what_is_changed_in_place_is_changed_everywhere(small_blocks):
     state = torch.zeros(1, 1, *SHAPE)
     added = noise(1, 1, *SHAPE)
     apply_blockwise(lambda volume, total: total.add_(volume), added, state)
@@ -47,7 +44,7 @@ def test_small_volume_is_taken_whole():
     assert shapes == [(1, 1, *SHAPE)]
 
 
-def test_recorded_volume_is_taken_whole_and_has_its_gradient(thin_slabs):
+def test_recorded_volume_is_taken_whole_and_has_its_gradient(small_blocks):
     volume = noise(1, 1, *SHAPE).requires_grad_()
     apply_blockwise(torch.square, volume).sum().backward()
     torch.testing.assert_close(volume.grad, 2 * volume.detach())
@@ -57,12 +54,12 @@ def test_recorded_volume_is_taken_whole_and_has_its_gradient(thin_slabs):
 def test_filters_do_not_depend_on_how_large_blocks_are(function, monkeypatch):
     volume = noise(1, 3, *SHAPE)
     whole = function(volume)
-    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
+    monkeypatch.setattr(blockwise, "BLOCK_VALUES", 300)
     assert torch.equal(function(volume), whole)
 
 
 def test_correlation_gradient_does_not_depend_on_how_large_blocks_are(monkeypatch):
     fixed, warped = noise(1, 1, *SHAPE), noise(1, 1, *SHAPE, seed=1)
     whole = LocalCorrelationGradient(fixed)(warped)
-    monkeypatch.setattr(slabs, "BLOCK_VALUES", 300)
+    monkeypatch.setattr(blockwise, "BLOCK_VALUES", 300)
     torch.testing.assert_close(LocalCorrelationGradient(fixed)(warped), whole)

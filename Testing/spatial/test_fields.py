@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from phantoms import noise, smooth_field
 from scipy.linalg import expm
 from scipy.ndimage import gaussian_filter, map_coordinates
 
@@ -30,10 +31,6 @@ SHAPE = (9, 12, 10)
 MATRIX = torch.tensor([[0.10, 0.04, -0.03], [-0.05, 0.06, 0.02], [0.01, -0.07, -0.08]])
 
 
-def noise(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def constant_field(vector, shape=SHAPE):
     return torch.tensor(vector).view(1, 3, 1, 1, 1).expand(1, 3, *shape).clone()
 
@@ -42,15 +39,6 @@ def linear_field(matrix, shape=SHAPE, offset=(0.0, 0.0, 0.0)):
     """``u(x) = matrix (x - centre) + offset``."""
     centre = torch.tensor([(size - 1) / 2 for size in shape]).view(1, 3, 1, 1, 1)
     return torch.einsum("rc,bcdhw->brdhw", matrix, voxel_grid(shape) - centre) + constant_field(offset, shape)
-
-
-def smooth_field(amount, shape=(24, 28, 26), seed=0):
-    """A random smooth field whose longest displacement is ``amount`` voxels, fading out to the border."""
-    field = smooth(noise(1, 3, *shape, seed=seed), 3.0)
-    for axis, size in enumerate(shape):
-        window = torch.sin(torch.pi * torch.arange(size) / (size - 1)).square()
-        field = field * window.view([-1 if axis == other else 1 for other in range(3)])
-    return field * amount / field.norm(dim=1).max()
 
 
 def inner(volume, width):

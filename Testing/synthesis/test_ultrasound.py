@@ -1,5 +1,6 @@
 import pytest
 import torch
+from phantoms import generator
 
 from SLSFGRLib.spatial.fields import central_differences, smooth, voxel_grid
 from SLSFGRLib.synthesis import ultrasound
@@ -9,10 +10,6 @@ from SLSFGRLib.synthesis.tissue_contrasts import classes
 from SLSFGRLib.synthesis.ultrasound import simulate_ultrasound
 
 SHAPE = (40, 48, 40)
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -12,10 +12,6 @@ class Stopped(Exception):  # noqa: N818 - a wish, not a fault
     """Someone pressed Ctrl-C."""
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def changed(recipe, part, **values):
     """A recipe with other values in one section."""
     return replace(recipe, **{part: replace(getattr(recipe, part), **values)})

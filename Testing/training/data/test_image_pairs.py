@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from phantoms import numbers_image
-from training_runs import generator
+from phantoms import generator, numbers_image
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import numbers_image
+from phantoms import generator, numbers_image
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.synthesis import LabelMap, Synthesis, Synthesiser
@@ -50,10 +50,6 @@ def shifts(monkeypatch):
     result = lambda *_: SimpleNamespace(transform=sitk.TranslationTransform(3, (found.pop(0), 0.0, 0.0)))  # noqa: E731
     monkeypatch.setattr(label_propagation, "register", result)
     return found
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 # --- label propagation --------------------------------------------------------------------------------------

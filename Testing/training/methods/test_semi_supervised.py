@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_runs import assert_same_run, changed, equal_weights, generator, prepared, run_with_a_stop, state_of
+from phantoms import generator
+from training_runs import assert_same_run, changed, equal_weights, prepared, run_with_a_stop, state_of
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.loading import load_model

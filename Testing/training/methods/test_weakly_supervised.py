@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import affine_matrix, empty_image, filled, head_image
-from training_runs import assert_same_run, changed, generator, prepared, run_with_a_stop, state_of
+from phantoms import affine_matrix, empty_image, filled, generator, head_image
+from training_runs import assert_same_run, changed, prepared, run_with_a_stop, state_of
 
 from SLSFGRLib.cli import main
 from SLSFGRLib.errors import InputError
