@@ -37,7 +37,7 @@ def displacement(image, vectors):
 
 
 def scaling(image, factors):
-    """The displacement field that scales space by a factor along each image axis about the grid's middle."""
+    """The displacement field that scales space by a factor along each image axis about the grid's centre."""
     directions = np.reshape(image.GetDirection(), (3, 3))
     points = positions(image)
     matrix = directions @ np.diag(factors) @ directions.T
@@ -45,7 +45,7 @@ def scaling(image, factors):
 
 
 def bend(image, slope, middle=9):
-    """Space is as it is up to voxel ``middle`` of the first image axis; beyond, it is scaled by 1 + slope."""
+    """The identity up to voxel ``middle`` of the first image axis, and a scaling by 1 + slope beyond."""
     along = np.reshape(image.GetDirection(), (3, 3))[:, 0] * image.GetSpacing()[0]
     amount = slope * np.maximum(0, np.arange(SIZE[0]) - middle)
     return displacement(image, np.broadcast_to(amount[:, None] * along, (*SIZE[::-1], 3)).copy())

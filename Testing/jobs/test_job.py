@@ -1,4 +1,4 @@
-"""Jobs: handed over through a folder without loss, and done by a process that ends when it is no longer wanted."""
+"""Jobs: passed through a folder without loss, and done by a process that ends with its parent."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A job in a process of its own, as whoever starts it sees it: no Qt and no Slicer."""
+"""A job in a child process, seen from its parent, without Qt or Slicer."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ WORKERS = str(Path(__file__).resolve().parents[1] / "slicer_extension" / "panel_
 
 
 class Listener:
-    """Keeps what it is told."""
+    """Records the calls of a process."""
 
     def __init__(self):
         self.steps, self.log, self.ends = [], [], []
@@ -24,10 +24,10 @@ class Listener:
     def start(self, process, job):
         process.start(job, lambda *step: self.steps.append(step), self.log.append, lambda *end: self.ends.append(end))
 
-    def wait_for(self, process, told, seconds=60):
+    def wait_for(self, process, condition, seconds=60):
         end = time.perf_counter() + seconds
-        while not told():
-            assert time.perf_counter() < end, "waited in vain"
+        while not condition():
+            assert time.perf_counter() < end, "the condition did not occur"
             process.poll()
             time.sleep(0.01)
 
@@ -41,7 +41,7 @@ def process_that(folder, how):
     return JobProcess(folder, [sys.executable, WORKERS, how])
 
 
-def test_a_job_tells_its_progress_and_log_and_ends_once_with_the_result(tmp_path, job):
+def test_a_job_reports_its_progress_and_log_and_ends_once_with_the_result(tmp_path, job):
     process, listener = process_that(tmp_path, "finish"), Listener()
     listener.start(process, job)
     listener.wait_for(process, lambda: listener.ends)
@@ -53,7 +53,7 @@ def test_a_job_tells_its_progress_and_log_and_ends_once_with_the_result(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_refusal_is_told_in_the_words_of_the_worker(tmp_path, job):
+def test_a_refusal_is_reported_in_the_words_of_the_worker(tmp_path, job):
     process, listener = process_that(tmp_path, "refuse"), Listener()
     listener.start(process, job)
     listener.wait_for(process, lambda: listener.ends)
@@ -75,7 +75,7 @@ def test_a_cancelled_job_ends_within_a_second_with_no_problem_and_no_file(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_abandoned_process_is_gone_and_tells_nobody(tmp_path, job):
+def test_a_discarded_process_is_gone_and_calls_nothing(tmp_path, job):
     process, listener = process_that(tmp_path, "endless"), Listener()
     listener.start(process, job)
     process.discard()
@@ -84,7 +84,7 @@ def test_an_abandoned_process_is_gone_and_tells_nobody(tmp_path, job):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_program_that_is_not_there_is_told(tmp_path, job):
+def test_a_missing_program_is_reported(tmp_path, job):
     process, listener = JobProcess(tmp_path, ["/no/such/python"]), Listener()
     assert not process.is_alive()
     listener.start(process, job)
@@ -102,7 +102,7 @@ def runner_that(folder, how):
 
 
 def standing_by(folder):
-    """The folders of processes that wait for a job, or do one."""
+    """The folders of processes that wait for a job or do one."""
     return {path.name for path in folder.glob("SLSFGR-*")}
 
 
@@ -133,14 +133,14 @@ def test_a_runner_starts_a_process_where_none_stands_by_and_does_several_jobs(tm
     assert len(listener.ends) == 2
 
 
-def test_who_is_not_needed_any_more_does_not_stand_by(tmp_path):
+def test_a_process_that_is_not_needed_any_more_ends(tmp_path):
     runner = runner_that(tmp_path, "endless")
     runner.stand_by(True)
     runner.stand_by(False)
     assert standing_by(tmp_path) == set()
 
 
-def test_a_cancelled_run_is_told_and_an_abandoned_one_is_not(tmp_path, job):
+def test_the_end_of_a_cancelled_run_is_reported_and_that_of_a_discarded_one_is_not(tmp_path, job):
     runner, listener = runner_that(tmp_path, "endless"), Listener()
     listener.start(runner, job)
     listener.wait_for(runner, lambda: listener.steps)

@@ -18,18 +18,18 @@ def halves():
     return labels
 
 
-def telling(labels):
-    """Features that are another unit vector for each label and for the rest."""
+def distinct_features(labels):
+    """Features that are a different unit vector for each label and for the rest."""
     return torch.cat([1.0 - labels.sum(1, keepdim=True), labels], dim=1)
 
 
-def test_features_that_tell_labels_have_the_least_loss():
+def test_distinct_features_have_the_smallest_loss():
     labels = halves()
-    loss = feature_dissimilarity([telling(labels)], [telling(labels)], labels, labels)
+    loss = feature_dissimilarity([distinct_features(labels)], [distinct_features(labels)], labels, labels)
     assert float(loss) == pytest.approx(math.log(1.0 + 2.0 * math.exp(-INVERSE_TEMPERATURE)), rel=1e-3)
 
 
-def test_features_that_tell_nothing_have_that_of_guessing():
+def test_equal_features_have_the_loss_of_guessing():
     labels = halves()
     same = torch.ones(1, 3, *SHAPE) / 3**0.5
     assert float(feature_dissimilarity([same], [same], labels, labels)) == pytest.approx(math.log(3.0), rel=1e-4)
@@ -37,7 +37,7 @@ def test_features_that_tell_nothing_have_that_of_guessing():
 
 def test_features_must_agree_between_the_images():
     labels = halves()
-    features = telling(labels)
+    features = distinct_features(labels)
     exchanged = features[:, [1, 0, 2]]
     # Those of the second label agree; the others each point at the other's. A voxel counts as the root of its
     # label's size says: that of the half 2 ** 0.5, those of the quarters 4 ** 0.5.
@@ -51,14 +51,14 @@ def test_labels_may_lie_elsewhere_and_on_a_finer_grid():
     labels = halves()
     moved = labels.flip(2)
     fine = [functional.interpolate(volume, scale_factor=2) for volume in (labels, moved)]
-    loss = feature_dissimilarity([telling(labels)], [telling(moved)], *fine)
+    loss = feature_dissimilarity([distinct_features(labels)], [distinct_features(moved)], *fine)
     assert float(loss) < 1e-3
     torch.testing.assert_close(average_on_grid(fine[0], SHAPE), labels)
 
 
 def test_mean_is_over_resolutions_and_directions():
     labels = halves()
-    good, bad = telling(labels), torch.ones(1, 3, *SHAPE) / 3**0.5
+    good, bad = distinct_features(labels), torch.ones(1, 3, *SHAPE) / 3**0.5
     one = feature_dissimilarity([good, bad], [good, bad], labels, labels)
     assert float(one) == pytest.approx(0.5 * math.log(3.0), rel=1e-2)
 

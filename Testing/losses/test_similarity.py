@@ -91,7 +91,7 @@ def test_box_sum_adds_up_a_cube_with_zeros_outside():
 
 
 def brute_force_lncc(first, second, radius):
-    """The squared correlation in each voxel's cube, voxel by voxel."""
+    """The squared correlation in each voxel's window, voxel by voxel."""
     first, second = (np.pad(image[0, 0].double().numpy(), radius) for image in (first, second))
     side = 2 * radius + 1
     values = []
@@ -135,7 +135,7 @@ def test_lncc_ignores_a_gain_that_changes_from_place_to_place():
 
 
 def lncc_in_every_second_cube(warped, fixed, noise=1e-3):
-    """The sum of the measure over the cubes of eight voxels that begin two voxels before every second one."""
+    """The sum of the measure over the windows of eight voxels that begin two voxels before every second one."""
     kept = tuple(slice(-(-size // 2)) for size in fixed.shape[2:])
 
     def mean(image):

@@ -35,7 +35,7 @@ def images(count=2, shape=SHAPE, seed=0):
 
 
 def network(name, spread=None):
-    """A small network; with ``spread`` what starts at zero is no longer."""
+    """A small network; with ``spread`` the weights that start at zero are random."""
     torch.manual_seed(0)
     made = BUILD[name]()
     if spread is not None:
@@ -96,7 +96,7 @@ def test_every_parameter_learns_from_labels(name):
 
 
 class Constant(torch.nn.Module):
-    """Stands for a step; always finds the same."""
+    """A step that always returns the same."""
 
     def __init__(self, velocity):
         super().__init__()
@@ -150,7 +150,7 @@ def test_what_is_compared_before_anything_is_learned_does_not_depend_on_the_cont
 
 
 def waves(shift=(0.0, 0.0, 0.0), shape=(20, 24, 22)):
-    """Four features of length one that tell places apart, of a head that lies elsewhere."""
+    """Four features of length one that depend on the position, of a shifted head."""
     place = voxel_grid(shape) + torch.tensor(shift).view(1, 3, 1, 1, 1)
     angles = [0.3 * place[:, axis] + 0.2 * place[:, (axis + 1) % 3] for axis in range(3)]
     features = torch.stack([*(angle.sin() for angle in angles), angles[0].cos()], dim=1)
@@ -270,7 +270,7 @@ def test_global_network_learns_a_shift():
 
 
 def test_composition_of_a_known_affine_and_a_known_local_field():
-    """A scaling by 1.1 about the middle after a shift: x -> 1.1 (x - c + shift) + c."""
+    """A scaling by 1.1 about the centre after a shift: x -> 1.1 (x - c + shift) + c."""
     made = network("hu")
     set_logarithm(made.affine, [[math.log(1.1), 0, 0, 0], [0, math.log(1.1), 0, 0], [0, 0, math.log(1.1), 0]])
     made.local.steps[-1][0] = Constant((0.5, 0.0, -0.25))

@@ -16,7 +16,7 @@ def images(count=2):
 
 
 def small_network(diffeomorphic=False, head_deviation=None):
-    """A network of few channels; with ``head_deviation``, its heads are no longer zero."""
+    """A network of few channels; with ``head_deviation``, its heads are not zero."""
     torch.manual_seed(0)
     network = LiFanNetwork((4, 6, 8), diffeomorphic)
     if head_deviation is not None:

@@ -19,7 +19,7 @@ def images(count=2, shape=SHAPE):
 
 
 def small_network(heads=None, strengths=None, **options):
-    """A network of few channels; with ``heads`` its fields are no longer zero, with ``strengths`` nor its gates."""
+    """A network of few channels; with ``heads`` its fields are not zero, with ``strengths`` its gates."""
     torch.manual_seed(0)
     network = SLSFGRNetwork(STRUCTURES, (4, 6, 8, 8), 4, **options)
     with torch.no_grad():

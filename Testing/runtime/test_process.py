@@ -1,4 +1,4 @@
-"""A process of our own keeps the memory that it has freed, and leaves the user's settings alone."""
+"""A process of our own reuses freed memory and keeps the user's settings."""
 
 from __future__ import annotations
 
