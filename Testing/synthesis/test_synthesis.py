@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import STORAGES, affine_matrix, numbers_image, rotation_about, stored
+from phantoms import STORAGES, affine_matrix, generator, numbers_image, rotation_about, stored
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
@@ -39,17 +39,17 @@ def plain(label_map):
 
 
 def sample(label_map, synthesis, seed=0):
-    return Synthesiser(synthesis, SHAPE, SPACING).sample([label_map], torch.Generator().manual_seed(seed))
+    return Synthesiser(synthesis, SHAPE, SPACING).sample([label_map], generator(seed))
 
 
 def draw_pair(label_maps, synthesis, seed):
-    return Synthesiser(synthesis, SHAPE, SPACING).pair(label_maps, torch.Generator().manual_seed(seed))
+    return Synthesiser(synthesis, SHAPE, SPACING).pair(label_maps, generator(seed))
 
 
 def points(synthesis, seed, shape=SHAPE, spacing=SPACING):
-    generator = torch.Generator().manual_seed(seed)
-    pose = random_pose(synthesis, generator)
-    return random_points(shape, spacing, synthesis, pose, generator, torch.device("cpu"))
+    random = generator(seed)
+    pose = random_pose(synthesis, random)
+    return random_points(shape, spacing, synthesis, pose, random, torch.device("cpu"))
 
 
 def channel(name):
@@ -225,9 +225,9 @@ def test_rotations_keep_within_their_limits():
 
 
 def test_a_pose_after_another_does_one_and_then_the_other():
-    generator = torch.Generator().manual_seed(0)
-    first, second = (random_pose(Synthesis(), generator) for _ in range(2))
-    places = 50.0 * torch.randn(1, 3, 2, 3, 4, generator=generator)
+    random = generator(0)
+    first, second = (random_pose(Synthesis(), random) for _ in range(2))
+    places = 50.0 * torch.randn(1, 3, 2, 3, 4, generator=random)
     torch.testing.assert_close(second.after(first)(places), second(first(places)), atol=1e-3, rtol=0)
     assert (second.after(first)(places) - first.after(second)(places)).abs().max() > 1.0
     quarter = Pose(torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 2.0]]), torch.tensor([1.0, 2.0, 3.0]))
@@ -238,7 +238,7 @@ def test_a_pose_after_another_does_one_and_then_the_other():
 def test_what_an_alignment_leaves_keeps_within_its_limits():
     def drawn(**settings):
         synthesis = replace(NOTHING, **settings)
-        return [residual_pose(synthesis, torch.Generator().manual_seed(seed)) for seed in range(30)]
+        return [residual_pose(synthesis, generator(seed)) for seed in range(30)]
 
     shifts = torch.stack([pose.shift for pose in drawn(pair_shift_mm=2.0)])
     assert 1.5 < shifts.abs().max() <= 2.0
@@ -299,7 +299,7 @@ def test_images_of_a_pair_are_nearly_aligned_in_any_pose(label_map):
 def test_contrasts_order_the_tissues_as_scanners_do(kind, order):
     synthesis = replace(Synthesis(**SHARES), **{f"{kind}_share": 1.0})
     rows = [classes().names.index(name) for name in order]
-    drawn = [draw_contrast(synthesis, torch.Generator().manual_seed(seed)) for seed in range(60)]
+    drawn = [draw_contrast(synthesis, generator(seed)) for seed in range(60)]
     assert {contrast.name for contrast in drawn} == {kind}
     typical = typical_contrast(kind).intensity[rows]
     assert (typical.diff() > 0).all()
@@ -310,7 +310,7 @@ def test_contrasts_order_the_tissues_as_scanners_do(kind, order):
 
 def test_random_contrasts_reverse_any_order():
     synthesis = replace(Synthesis(**SHARES), random_share=1.0)
-    drawn = torch.stack([draw_contrast(synthesis, torch.Generator().manual_seed(seed)).intensity for seed in range(80)])
+    drawn = torch.stack([draw_contrast(synthesis, generator(seed)).intensity for seed in range(80)])
     white, grey, fluid = (drawn[:, classes().names.index(name)] for name in TISSUES)
     for first, second in ((white, grey), (grey, fluid), (white, fluid)):
         assert 0.3 < (first > second).float().mean() < 0.7
@@ -319,14 +319,14 @@ def test_random_contrasts_reverse_any_order():
 
 
 def test_shares_are_what_is_drawn():
-    drawn = [draw_contrast(Synthesis(), torch.Generator().manual_seed(seed)).name for seed in range(400)]
+    drawn = [draw_contrast(Synthesis(), generator(seed)).name for seed in range(400)]
     assert drawn.count("t1") / 400 == pytest.approx(0.35, abs=0.08)
     assert drawn.count("random") / 400 == pytest.approx(0.35, abs=0.08)
     assert set(drawn) == {"t1", "t2", "pd", "flair", "random"}
 
 
 def test_both_sides_have_the_same_intensities():
-    contrast = draw_contrast(Synthesis(), torch.Generator().manual_seed(1))
+    contrast = draw_contrast(Synthesis(), generator(1))
     mirrored = torch.from_numpy(mirrored_channels())
     assert torch.equal(contrast.intensity[:CHANNELS], contrast.intensity[mirrored])
     assert torch.equal(contrast.texture[:CHANNELS], contrast.texture[mirrored])
@@ -347,7 +347,7 @@ def test_intensity_in_the_image_is_that_of_the_contrast(plain):
 
 
 def test_slices_lose_detail_along_their_axis_alone():
-    image = torch.rand(1, 1, 40, 42, 44, generator=torch.Generator().manual_seed(3))
+    image = torch.rand(1, 1, 40, 42, 44, generator=generator(3))
     for axis in range(3):
         sliced = resample_slices(image, axis, 3.0, 0.4)
         assert sliced.shape == image.shape
@@ -373,7 +373,7 @@ def test_slices_average_over_their_thickness():
 
 
 def test_scaling_ends_at_nothing_and_one():
-    image = torch.rand(1, 1, 20, 20, 20, generator=torch.Generator().manual_seed(0)) * 70 + 30
+    image = torch.rand(1, 1, 20, 20, 20, generator=generator(0)) * 70 + 30
     image[0, 0, 4, 4, 4] = 1e4
     out = normalise(image)
     assert (out.min(), out.max()) == (0, 1)
@@ -520,7 +520,7 @@ def test_references_compare_whatever_the_images_look_like(label_map):
 def test_real_maps_hold_every_structure(shared_data, tmp_path):
     files = sorted((shared_data / "brain_labels").glob("*.nii.gz"))[:1]
     (label_map,) = load_label_maps(files, tmp_path)
-    drawn = Synthesiser(NOTHING, (96, 112, 96)).sample([label_map], torch.Generator().manual_seed(0))
+    drawn = Synthesiser(NOTHING, (96, 112, 96)).sample([label_map], generator(0))
     volumes = partial_volume_labels(drawn.anatomy).sum(dim=(0, 2, 3, 4)) * 8.0
     assert (volumes[1:] > 100).all()
     mirrored = volumes[torch.from_numpy(mirrored_channels())]
