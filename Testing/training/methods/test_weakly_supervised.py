@@ -345,18 +345,6 @@ def test_losses_are_weighted_and_those_without_weight_left_out(maps_recipe, tmp_
     assert alone["similarity"] == pytest.approx(2.0 * both["similarity"], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"training_maps": ("phantom_a.npz",)}, "at least two label maps"),
-        ({"validation_maps": ("phantom_[bc].npz",)}, r"phantom_b\.npz: is used for both training and validation"),
-    ],
-)
-def test_too_few_maps_or_one_in_both_sets_are_refused(maps_recipe, tmp_path, values, message):
-    with pytest.raises(InputError, match=message):
-        prepared(changed(maps_recipe, "data", **values), tmp_path)
-
-
 def test_cases_without_held_out_ones_or_in_both_sets_are_refused(patients, tmp_path):
     recipe = read_recipe(patients / "recipe.toml")
     with pytest.raises(InputError, match=r"at least one case in the recipe's .* validation_cases"):
