@@ -137,18 +137,15 @@ def _contradictions(
         if not isinstance(getattr(network, part, None), torch.nn.Module):
             known = ", ".join(name for name, _ in network.named_children())
             yield f"training.frozen: the network has no part {part!r}; use some of {known}"
-    uses_maps = training.method == "semi_supervised" or bool(data.training_maps)
-    if (
-        training.method != "self_supervised"
-        and uses_maps
-        and any(size % network.size_multiple for size in supervision.shape)
-    ):
-        yield f"supervision.shape: must be three multiples of {network.size_multiple}, not {list(supervision.shape)}"
+    method, multiple = training.method, network.size_multiple
+    uses_shape = method == "semi_supervised" or (method == "weakly_supervised" and data.training_maps)
+    if uses_shape and any(size % multiple for size in supervision.shape):
+        yield f"supervision.shape: must be three multiples of {multiple}, not {list(supervision.shape)}"
     if not any(value for name, value in asdict(synthesis).items() if name.endswith("_share")):
         yield "synthesis: one of the shares of contrasts must be above 0"
-    if training.method == "semi_supervised":
+    if method == "semi_supervised":
         yield from _semi_supervised(model, network, supervision, training)
-    if training.method == "weakly_supervised":
+    if method == "weakly_supervised":
         yield from _weakly_supervised(model, data, weak_supervision)
 
 
