@@ -1,8 +1,8 @@
-"""Between voxels and millimetres: the one file that knows both.
+"""Conversion between voxels and millimetres: grids, matrices and displacement fields.
 
-Inside the library a field is in voxels of its own grid, channel i moves array axis i, and warping pulls
-back: ``warped(x) = moving(x + u(x))``. On disk and in SimpleITK everything is in millimetres, LPS. The
-functions here are the only ones that cross from one to the other.
+Inside the library a field is in voxels of its own grid, channel i moves array axis i, and warping pulls back:
+``warped(x) = moving(x + u(x))``. On disk and in SimpleITK everything is in LPS millimetres. Only the functions here
+convert one to the other.
 
 Array axes are SimpleITK's array axes, (k, j, i): the first array axis is the last image index.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of an array lie.
+    """The positions of the voxels of an array in space.
 
     :param shape: number of voxels along each array axis.
-    :param matrix: 4x4, takes homogeneous array indices to LPS millimetres.
+    :param matrix: 4x4, maps homogeneous array indices to LPS millimetres.
     """
 
     shape: tuple[int, int, int]
@@ -33,9 +33,9 @@ class Grid:
 
     @classmethod
     def upright(cls, shape: Sequence[int], spacing: float, centre: Sequence[float] | None = None) -> Grid:
-        """Array axes towards superior, posterior and left, as those of a canonical image.
+        """Return a grid whose array axes run towards superior, posterior and left, as in a canonical image.
 
-        :param centre: LPS position of the grid's middle in mm; without it, the first voxel lies at zero.
+        :param centre: LPS position of the grid's centre in mm; without it, the first voxel is at zero.
         """
         matrix = np.zeros((4, 4))
         matrix[[2, 1, 0], [0, 1, 2]] = spacing
@@ -57,21 +57,21 @@ class Grid:
         return self.matrix[:3, :3] @ middle + self.matrix[:3, 3]
 
     def cropped(self, start: Sequence[int], shape: Sequence[int]) -> Grid:
-        """The grid of a block that begins at array index ``start``, which may lie outside this grid."""
+        """Return the grid of a block that begins at array index ``start``, which may be outside this grid."""
         matrix = self.matrix.copy()
         matrix[:3, 3] += matrix[:3, :3] @ np.asarray(start, dtype=float)
         return Grid(tuple(int(size) for size in shape), matrix)
 
     def coarsened(self, factor: int) -> Grid:
-        """The grid of the whole blocks of ``factor`` voxels a side."""
+        """Return the grid of the complete blocks of ``factor`` voxels along each axis."""
         to_old = np.diag([factor, factor, factor, 1.0])
         to_old[:3, 3] = (factor - 1) / 2.0
         return Grid(tuple(size // factor for size in self.shape), self.matrix @ to_old)
 
     def resized(self, shape: Sequence[int]) -> Grid:
-        """The grid that covers the same box of space with another number of voxels.
+        """Return the grid that covers the same box of space with another number of voxels.
 
-        Voxels are boxes, not points: the outer faces stay where they are (``align_corners=False``).
+        Voxels are boxes, not points: the outer faces are kept (``align_corners=False``).
         """
         ratio = np.asarray(self.shape, dtype=float) / np.asarray(shape, dtype=float)
         to_old = np.eye(4)
@@ -81,7 +81,7 @@ class Grid:
 
 
 def grid_of_image(image: sitk.Image) -> Grid:
-    """The grid of a three-dimensional image."""
+    """Return the grid of a three-dimensional image."""
     direction = np.asarray(image.GetDirection()).reshape(3, 3)
     columns = direction * np.asarray(image.GetSpacing())
     matrix = np.eye(4)
@@ -91,7 +91,7 @@ def grid_of_image(image: sitk.Image) -> Grid:
 
 
 def image_from_array(array: np.ndarray, grid: Grid, is_vector: bool = False) -> sitk.Image:
-    """Give an array its place in space.
+    """Return an image with the values of an array and the position of a grid.
 
     :param array: ``grid.shape``, or ``grid.shape + (components,)`` when ``is_vector``.
     """
@@ -110,16 +110,16 @@ def image_on_grid(image: sitk.Image, grid: Grid) -> sitk.Image:
 
 
 def _header(grid: Grid) -> tuple[list[float], list[float], list[float]]:
-    """Origin, spacing and direction as an ITK image of this grid carries them."""
+    """Return origin, spacing and direction of an ITK image on this grid."""
     columns = grid.matrix[:3, :3][:, ::-1]
     spacing = np.linalg.norm(columns, axis=0)
     return grid.matrix[:3, 3].tolist(), spacing.tolist(), (columns / spacing).flatten().tolist()
 
 
 def canonical_image(image: sitk.Image) -> sitk.Image:
-    """Permute and flip the axes so that they run as nearly as can be towards left, posterior, superior.
+    """Permute and flip the axes so that they run as closely as possible towards left, posterior, superior.
 
-    Nothing is interpolated. However the axes of a brain were stored, the same array comes back.
+    Nothing is interpolated. The resulting array does not depend on how the axes were stored.
     """
     direction = np.asarray(image.GetDirection()).reshape(3, 3)
     order = nearest_axes(direction)
@@ -130,7 +130,7 @@ def canonical_image(image: sitk.Image) -> sitk.Image:
 
 
 def nearest_axes(direction: np.ndarray) -> list[int]:
-    """For each axis of space, the image axis that runs along it, found so that none is taken twice.
+    """Return the image axis nearest to each axis of space, each image axis once.
 
     :param direction: 3x3 direction cosines, one column for each image axis.
     """
@@ -155,7 +155,7 @@ def voxel_to_millimetres(matrix_voxel: np.ndarray, source: Grid, destination: Gr
 
 
 def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
-    """Turn a field into an ITK displacement field.
+    """Convert a field to an ITK displacement field.
 
     :param field: (1, 3, D, H, W) in voxels of ``grid``.
     :returns: a vector image of doubles, LPS mm, on ``grid``.
@@ -218,9 +218,7 @@ def linear_fit(transform: sitk.Transform, around: np.ndarray) -> tuple[np.ndarra
 
 
 def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:
-    """Where a transform takes each voxel of a grid.
-
-    ITK's own filter samples the transform at every voxel, whatever its type.
+    """Map each voxel of a grid by a transform of any type.
 
     :returns: LPS points in mm, shape ``grid.shape + (3,)``.
     """
@@ -230,6 +228,6 @@ def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:
 
 
 def voxel_positions(grid: Grid) -> np.ndarray:
-    """LPS positions of all voxels in mm, shape ``grid.shape + (3,)``."""
+    """Return the LPS positions of all voxels in mm, shape ``grid.shape + (3,)``."""
     indices = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), -1)
     return indices @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
