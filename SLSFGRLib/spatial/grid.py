@@ -63,7 +63,7 @@ class Grid:
         return Grid(tuple(int(size) for size in shape), matrix)
 
     def coarsened(self, factor: int) -> Grid:
-        """Return the grid of the complete blocks of ``factor`` voxels along each axis."""
+        """Return the grid of the whole blocks of ``factor`` voxels along each axis."""
         to_old = np.diag([factor, factor, factor, 1.0])
         to_old[:3, 3] = (factor - 1) / 2.0
         return Grid(tuple(size // factor for size in self.shape), self.matrix @ to_old)
