@@ -19,17 +19,28 @@ from .version import VERSION
 if TYPE_CHECKING:
     from .evaluation.metrics import evaluate
     from .models.loading import load_model
+    from .registration.alignment import align
+    from .registration.deformation import deform
     from .registration.pipeline import register
-    from .registration.result import RegistrationResult
-    from .segmentation.pipeline import segment
+    from .registration.result import RegistrationResult, Solution, publish
+    from .segmentation.pipeline import load_subject, segment
+    from .segmentation.subject import Subject
     from .segmentation.volumes import volumes
+    from .spatial.affine import Affine
     from .spatial.label_resampling import warp_labels
     from .spatial.resampling import resample_image
 
 _LAZY = {
+    "Affine": "spatial.affine",
     "RegistrationResult": "registration.result",
+    "Solution": "registration.result",
+    "Subject": "segmentation.subject",
+    "align": "registration.alignment",
+    "deform": "registration.deformation",
     "evaluate": "evaluation.metrics",
     "load_model": "models.loading",
+    "load_subject": "segmentation.pipeline",
+    "publish": "registration.result",
     "register": "registration.pipeline",
     "resample_image": "spatial.resampling",
     "segment": "segmentation.pipeline",
@@ -40,11 +51,18 @@ _LAZY = {
 __version__ = VERSION
 
 __all__ = [
+    "Affine",
     "Cancelled",
     "InputError",
     "RegistrationResult",
+    "Solution",
+    "Subject",
+    "align",
+    "deform",
     "evaluate",
     "load_model",
+    "load_subject",
+    "publish",
     "register",
     "resample_image",
     "segment",

@@ -24,13 +24,14 @@ def head():
 
 
 @pytest.fixture(autouse=True)
-def without_shipped_weights(monkeypatch):
-    """Registrations in tests do not segment, which takes seconds; tests of that bring a network of their own."""
+def without_bundled_weights(monkeypatch):
+    """Registrations in tests do not segment, which takes seconds, unless a test asks for it."""
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: False)
 
 
 @pytest.fixture
 def model_file(tmp_path):
+    """The file of a model with random weights."""
     path = tmp_path / "model.pt"
     random_model().save(path)
     return path

@@ -1,34 +1,42 @@
 """Models for tests: one that segments by intensity, and one with random weights."""
 
 import torch
+from phantoms import BALL_INTENSITIES, BODY_INTENSITY, CORE_CHANNEL, CORE_INTENSITY
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
 from SLSFGRLib.models.model import Model, ModelSettings
 
 
-class ByBrightness(torch.nn.Module):
-    """Stands in for the network: tells structures by brightness alone, so that nothing has to be learned.
+class IntensityNetwork(torch.nn.Module):
+    """A stand-in for the segmentation network that finds structures by their intensity, so that it needs no training.
 
-    :param levels: channel of the label table to brightness, from 0 to 1; the structure's mirror image looks the same,
-        and of the two the first is found.
+    :param intensities: channel of the label table to intensity, from 0 to 1; the same structure of the other side has
+        the same intensity, and of the two the first is found.
     """
 
     segmenter = True
+    size_multiple = 8
 
-    def __init__(self, levels):
+    def __init__(self, intensities):
         super().__init__()
-        self.levels = levels
+        self.intensities = intensities
 
     def segment(self, image):
-        logits = torch.full((1, len(read_label_table()) + 1, *image.shape[2:]), -90.0)
-        for channel, level in self.levels.items():
-            likeness = -((image[:, 0] - level) ** 2) * 50.0 * len(self.levels) ** 2 / 16.0
-            logits[:, channel] = logits[:, int(mirrored_channels()[channel])] = likeness
+        logits = torch.full((len(image), len(read_label_table()) + 1, *image.shape[2:]), -90.0)
+        for channel, intensity in self.intensities.items():
+            similarity = -((image[:, 0] - intensity) ** 2) * 50.0 * len(self.intensities) ** 2 / 16.0
+            logits[:, channel] = logits[:, int(mirrored_channels()[channel])] = similarity
         return logits
 
 
-def model_by_brightness(levels):
-    return Model("by brightness", ModelSettings(), ByBrightness(levels), sha256="0")
+def model_by_intensity(intensities):
+    """A model of an :class:`IntensityNetwork`."""
+    return Model("by intensity", ModelSettings(), IntensityNetwork(intensities), sha256="0")
+
+
+def model_of_balls():
+    """A model that segments :func:`phantoms.balls_image`."""
+    return model_by_intensity({0: 0.0, 1: BODY_INTENSITY, CORE_CHANNEL: CORE_INTENSITY} | BALL_INTENSITIES)
 
 
 MODEL_SETTINGS = ModelSettings(

@@ -1,4 +1,4 @@
-"""Synthetic heads that are known at every point of space, and other ways to store the same image."""
+"""Phantoms: heads that are known at every point of space, known fields, and other ways to store the same image."""
 
 from itertools import permutations, product
 
@@ -6,9 +6,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from SLSFGRLib.spatial.fields import smooth
+from SLSFGRLib.registration.template import TissueAtlas
+from SLSFGRLib.segmentation.intensity_model import IntensityModel
+from SLSFGRLib.segmentation.segmenter import Segmentation
+from SLSFGRLib.segmentation.structures import StructureCentroids
+from SLSFGRLib.segmentation.subject import Subject
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.fields import border_ramp, downsample, integrate, resize_image, smooth
+from SLSFGRLib.spatial.grid import Grid, voxel_positions
 
-# Ellipsoids, the later ones inside or over the earlier: label, centre and semi-axes in mm (LPS), brightness.
+# Ellipsoids, the later ones inside or over the earlier: label, centre and semi-axes in mm (LPS), intensity.
 HEAD_PARTS = (
     (0, (0, 0, 0), (68, 84, 74), 45),
     (0, (0, 0, 2), (61, 77, 66), 100),
@@ -20,6 +27,21 @@ HEAD_PARTS = (
     (6, (33, -32, 18), (9, 11, 9), 220),
 )
 SOFTNESS = 2.0  # mm over which one tissue turns into the next
+
+# The atlas of a brain: its size in voxels of 2 mm, and the centroids of twelve structures in mm (LPS).
+ATLAS_SHAPE = (48, 56, 48)
+ATLAS_CENTRES = np.array([[x, y, z] for x in (-18, 19) for y in (-21, 1, 23) for z in (-15, 17)], float)
+ATLAS_CENTRES += np.random.default_rng(1).uniform(-3, 3, ATLAS_CENTRES.shape)
+
+# Eight balls in a larger one: channels of the label table with their intensities, and centres in mm (LPS).
+BALL_INTENSITIES = {channel: 0.3 + 0.085 * number for number, channel in enumerate((2, 5, 7, 8, 12, 14, 16, 17))}
+BALL_CENTRES = np.array([[x, y, z] for x in (-18, 20) for y in (-22, 24) for z in (-17, 21)], float)
+BALL_CENTRES += np.random.default_rng(0).uniform(-4, 4, BALL_CENTRES.shape)
+BALL_RADIUS = 11.0
+# Bright enough to count as head.
+BODY_INTENSITY, BODY_RADIUS = 0.2, 56.0
+# In the middle; large enough that its intensity is the image's highest after scaling.
+CORE_CHANNEL, CORE_INTENSITY, CORE_RADIUS = 9, 1.0, 17.0
 
 # The same for a head with FreeSurfer's numbers.
 NUMBERED_PARTS = (
@@ -106,15 +128,15 @@ def positions(image):
 
 
 def head_at(points):
-    """Brightness and label of the synthetic head at LPS points in mm."""
-    brightness, labels = np.zeros(points.shape[:-1]), np.zeros(points.shape[:-1], np.uint8)
+    """Intensity and label of the synthetic head at LPS points in mm."""
+    intensity, labels = np.zeros(points.shape[:-1]), np.zeros(points.shape[:-1], np.uint8)
     for label, centre, semi_axes, value in HEAD_PARTS:
         radius = np.sqrt((((points - centre) / semi_axes) ** 2).sum(-1))
         depth = (1.0 - radius) * min(semi_axes)
-        share = 1.0 / (1.0 + np.exp(np.clip(-4.0 * depth / SOFTNESS, -50, 50)))
-        brightness += share * (value - brightness)
+        fraction = 1.0 / (1.0 + np.exp(np.clip(-4.0 * depth / SOFTNESS, -50, 50)))
+        intensity += fraction * (value - intensity)
         labels[depth > 0] = label
-    return brightness, labels
+    return intensity, labels
 
 
 def head_image(image=None, matrix=None):
@@ -126,8 +148,8 @@ def head_image(image=None, matrix=None):
     points = positions(image)
     if matrix is not None:
         points = points @ matrix[:3, :3].T + matrix[:3, 3]
-    brightness, labels = head_at(points)
-    return filled(image, brightness.astype(np.float32)), filled(image, labels)
+    intensity, labels = head_at(points)
+    return filled(image, intensity.astype(np.float32)), filled(image, labels)
 
 
 def numbers_image(size=(124, 156, 120), spacing=1.0, matrix=None):
@@ -170,3 +192,87 @@ def affine_matrix(linear=None, shift=(0.0, 0.0, 0.0)):
 def transformed(transform, points):
     """A SimpleITK transform applied point by point, (N, 3)."""
     return np.array([transform.TransformPoint(point.tolist()) for point in np.atleast_2d(points)])
+
+
+def brain_atlas(pose=None, ridges=5.0, count=12, phase=0.0):
+    """The atlas of a ridged ball of white matter in grey matter in CSF, at 2 mm.
+
+    :param pose: an :class:`Affine`: the brain as seen at ``pose(point)``.
+    :param ridges: their height in mm.
+    :param count: how many of the twelve structures are large enough to be used.
+    :param phase: where the ridges lie, in radians.
+    """
+    pose, grid = pose or Affine.identity(), Grid.upright(ATLAS_SHAPE, 2.0, (0.0, 0.0, 0.0))
+    points = pose.apply(voxel_positions(grid))
+    radius = np.linalg.norm(points * (1.0, 0.85, 1.0), axis=-1)
+    x, y, z = np.moveaxis(points, -1, 0)
+    fold = ridges * np.sin(np.arctan2(y, x) * 5 + phase) * np.sin(np.arctan2(np.hypot(x, y), z) * 6)
+    inner, middle, outer = (1.0 / (1.0 + np.exp((radius - fold - edge) / 0.7)) for edge in (28.0, 33.0, 39.0))
+    tissues = torch.from_numpy(np.stack([outer - middle, middle - inner, inner]).astype(np.float32))[None]
+    volumes = np.where(np.arange(len(ATLAS_CENTRES)) < count, 900.0, 0.0)
+    return TissueAtlas(tissues, grid, StructureCentroids(volumes, pose.inverse().apply(ATLAS_CENTRES)))
+
+
+def balls_image(affine=None, spacing=1.0):
+    """Eight balls of different intensities in a larger one.
+
+    :param affine: an :class:`Affine`: the balls as seen at ``affine(point)``.
+    """
+    image = empty_image([round(128 / spacing)] * 3, [spacing] * 3, centre=(0.0, 0.0, 0.0))
+    points = positions(image)
+    if affine is not None:
+        points = affine.apply(points)
+    radius = np.linalg.norm(points, axis=-1)
+    array = np.where(radius < BODY_RADIUS, BODY_INTENSITY, 0.0)
+    array[radius < CORE_RADIUS] = CORE_INTENSITY
+    for centre, intensity in zip(BALL_CENTRES, BALL_INTENSITIES.values(), strict=True):
+        array[np.linalg.norm(points - centre, axis=-1) < BALL_RADIUS] = intensity
+    return filled(image, (1000 * array).astype(np.float32))
+
+
+def balls_subject(affine=None, labels_affine=None):
+    """The same as a subject with the segmentation of a faultless network.
+
+    :param labels_affine: where the segmentation has the balls, if not where the image has them.
+    """
+    affine = affine or Affine.identity()
+    subject = Subject.from_image(balls_image(affine))
+    grid = subject.grid.coarsened(2)
+    points = (labels_affine or affine).apply(voxel_positions(grid))
+    channels = np.zeros(grid.shape, int)
+    for centre, channel in zip(BALL_CENTRES, BALL_INTENSITIES, strict=True):
+        channels[np.linalg.norm(points - centre, axis=-1) < BALL_RADIUS] = channel
+    return with_segmentation(subject, channels)
+
+
+def with_segmentation(subject, channels):
+    """A subject with a segmentation that is nearly sure of these channels of the label table.
+
+    :param channels: integers, at half the resolution of the prepared image.
+    """
+    logits = 20.0 * torch.nn.functional.one_hot(torch.from_numpy(channels), 31).movedim(-1, 0)[None].float()
+    posteriors, grid = logits.softmax(dim=1), subject.grid.coarsened(2)
+    segmentation = Segmentation(
+        logits,
+        posteriors,
+        grid,
+        IntensityModel.fit(posteriors, downsample(subject.prepared.tensor, 2)),
+        StructureCentroids.from_posteriors(posteriors[0, 1:], grid),
+    )
+    return Subject(subject.image, subject.prepared, segmentation)
+
+
+def texture(shape, sigma):
+    """Random intensities from 0 to 1, smoothed by a Gaussian of ``sigma`` voxels, (1, 1, D, H, W)."""
+    blurred = smooth(torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(0)), sigma)
+    return (0.5 + 0.15 * blurred / blurred.std()).clamp(0, 1)
+
+
+def smooth_diffeomorphism(shape, peak):
+    """A displacement field in voxels, (1, 3, D, H, W), that is zero on its border and does not fold.
+
+    :param peak: the largest length of its velocity, in voxels.
+    """
+    knots = torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    velocity = resize_image(knots, shape) * border_ramp(shape, 8.0)
+    return integrate(velocity * peak / velocity.norm(dim=1).max())

@@ -4,7 +4,7 @@ import SimpleITK as sitk
 from phantoms import DIRECTIONS, STORAGES, empty_image, filled, head_at, head_image, moved_header, stored
 
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.preprocessing import head_box, prepare, working_spacing
+from SLSFGRLib.preprocessing import head_box, prepare
 from SLSFGRLib.spatial.grid import voxel_positions
 
 # Half the head's size in mm along the array axes, superior to left.
@@ -36,7 +36,7 @@ def test_head_box_is_found_in_noise_and_an_off_centre_field_of_view():
     np.testing.assert_allclose(upper, HALF_HEAD, atol=6)
 
 
-def test_head_box_leaves_out_what_does_not_touch_the_head():
+def test_head_box_leaves_out_what_is_not_connected_to_the_head():
     image = head_image(empty_image((90, 80, 64), (3, 3, 3), centre=(20, 0, 0)))[0]
     array = sitk.GetArrayFromImage(image)
     array[:20, :10, -10:] = 150.0
@@ -69,7 +69,7 @@ def test_tensor_is_the_same_from_any_of_the_48_storages(coarse_head):
         np.testing.assert_allclose(again.grid.matrix, expected.grid.matrix, atol=1e-9)
 
 
-def test_tensor_does_not_depend_on_where_in_space_the_head_is(coarse_head):
+def test_tensor_does_not_depend_on_the_position_of_the_head(coarse_head):
     expected = prepare(coarse_head, spacing=2.0)
     moved = moved_header(coarse_head, DIRECTIONS["oblique"], (300, -200, 1000))
     again = prepare(moved, spacing=2.0)
@@ -81,17 +81,24 @@ def test_tensor_does_not_depend_on_where_in_space_the_head_is(coarse_head):
 
 def test_anisotropic_image_is_resampled_to_cubes():
     thick = head_image(empty_image((42, 52, 23), (4, 4, 8), centre=(0, 0, 0)))[0]
-    grid = prepare(thick, spacing=4.0, margin=0.0).grid
+    grid = prepare(thick, spacing=4.0, margin=0.0, multiple=1).grid
     np.testing.assert_allclose(grid.spacing, 4.0)
     np.testing.assert_allclose(grid.shape, 2 * HALF_HEAD / 4.0, atol=3)
 
 
-@pytest.mark.parametrize(("finest", "expected"), [(0.4, 1.0), (1.0, 1.0), (1.3, 1.3), (2.0, 2.0), (4.0, 2.0)])
-def test_working_spacing_is_the_images_finest_within_bounds(finest, expected):
-    assert working_spacing(empty_image(spacing=(5.0, finest, 6.0))) == pytest.approx(expected)
+@pytest.mark.parametrize("spacing", [(0.7, 2.0, 2.0), (2.0, 2.0, 2.0), (3.0, 1.5, 5.0)])
+def test_image_is_prepared_at_1_mm_by_default_whatever_its_spacing(spacing):
+    image = head_image(empty_image([round(168 / step) for step in spacing], spacing, centre=(0, 0, 0)))[0]
+    grid = prepare(image).grid
+    np.testing.assert_allclose(grid.spacing, 1.0)
+    # The head with a margin of 8 mm, to the 4 mm of the voxels in which the head is found; sizes are multiples of 8.
+    assert [size % 8 for size in grid.shape] == [0, 0, 0]
+    half_size = np.asarray(grid.shape) / 2
+    assert (half_size > HALF_HEAD + 8.0 - 4.0).all()
+    assert (half_size < HALF_HEAD + 8.0 + 4.0 + 4.0).all()
 
 
-def test_spacing_that_nearly_fits_is_kept():
+def test_spacing_close_to_the_wanted_one_is_kept():
     image = head_image(empty_image((50, 60, 52), (3.2, 3.2, 3.2), centre=(0, 0, 0)))[0]
     np.testing.assert_allclose(prepare(image, spacing=3.0).grid.spacing, 3.2)
     np.testing.assert_allclose(prepare(image, spacing=2.0).grid.spacing, 2.0)
@@ -101,7 +108,7 @@ def test_intensities_run_from_background_0_to_brightest_tissue_1(coarse_head):
     tensor = prepare(coarse_head, spacing=4.0).tensor
     assert tensor.min() == 0.0
     assert tensor.max() == 1.0
-    # Brightness 160 of white matter, on the scale that ends at the lesion's 220 or below.
+    # Intensity 160 of white matter, on the scale that ends at the lesion's 220 or below.
     assert 160 / 220 - 0.02 < float(np.median(tensor[tensor > 0.65])) < 1.0
 
 
@@ -131,7 +138,7 @@ def test_sizes_are_multiples_and_hold_the_head_and_its_margin(coarse_head, multi
     assert (half_size < HALF_HEAD + 10.0 + 6.0 + 2.0 * multiple).all()
 
 
-def test_beyond_the_images_edge_its_edge_is_continued():
+def test_margin_beyond_the_edge_of_the_image_is_padded_with_its_edge():
     # The field of view ends inside the head, as at the neck.
     image = head_image(empty_image((42, 52, 30), (4, 4, 4), origin=(-84, -104, -40)))[0]
     prepared = prepare(image, spacing=4.0, margin=20.0)

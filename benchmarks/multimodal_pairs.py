@@ -13,8 +13,10 @@ from SLSFGRLib import resample_image, warp_labels
 from SLSFGRLib.io.images import read_image, read_labels
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.io.resources import resource_path
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.composite import affine_then_field
 from SLSFGRLib.spatial.fields import integrate, resize_image
-from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, image_from_array
+from SLSFGRLib.spatial.grid import Grid, grid_of_image, image_from_array
 from SLSFGRLib.synthesis import Synthesiser, align_label_maps, load_label_maps
 from SLSFGRLib.training import read_recipe
 
@@ -91,7 +93,7 @@ def known_deformation(image: sitk.Image, seed: int) -> tuple[sitk.Transform, sit
     velocity = resize_image(knots, coarse.shape)
     lengths = (velocity * torch.as_tensor(coarse.spacing).view(1, 3, 1, 1, 1)).norm(dim=1)
     velocity = (velocity * (MAXIMUM_VELOCITY_MM / float(lengths.max()))).float()
-    return tuple(affine_then_field(np.eye(4), integrate(sign * velocity), coarse) for sign in (1.0, -1.0))
+    return tuple(affine_then_field(Affine.identity(), integrate(sign * velocity), coarse) for sign in (1.0, -1.0))
 
 
 def _malc(folder: Path) -> None:

@@ -18,6 +18,7 @@ from SLSFGRLib.models.loading import default_model
 from SLSFGRLib.synthesis.label_maps import LabelMap
 from SLSFGRLib.training.data.label_propagation import render_brain
 from SLSFGRLib.training.template_building import SegmentedSubject, build_template
+from SLSFGRLib.version import VERSION
 
 
 def main() -> None:
@@ -26,13 +27,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="with brain_labels/ and oasis/")
     parser.add_argument("output", type=Path, help="file of the template")
     arguments = parser.parse_args()
-    network = default_model().segmenter().to(memory_format=torch.channels_last_3d)
+    network = default_model().segmenter(torch.device("cpu"))
     brains = []
     for file in brain_files(arguments.data):
         print(file.name, flush=True)
         brains.append(SegmentedSubject.from_image(t1_brain(file), network))
     template = build_template(brains, lambda fraction: print(f"{fraction:.0%}", flush=True))
-    template.save(arguments.output)
+    template.save(arguments.output, VERSION)
     write_checksum(arguments.output)
 
 

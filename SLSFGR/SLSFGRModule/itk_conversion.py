@@ -51,7 +51,7 @@ def initialTransformFromNode(transformNode):
     :param transformNode: linear; moves the moving volume near the fixed one when it is applied to it.
     """
     fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
-    return importLibrary("SLSFGRLib.spatial.grid").affine_transform(fixedToMoving_LPS)
+    return importLibrary("SLSFGRLib.spatial.affine").Affine(fixedToMoving_LPS).to_itk()
 
 
 def vtkTransformFromITK(transform):
@@ -62,7 +62,7 @@ def vtkTransformFromITK(transform):
 
     :raises TypeError: the transform is neither linear nor a displacement field nor composed of such.
     """
-    parts = importLibrary("SLSFGRLib.jobs.exchange").transform_parts(transform)
+    parts = importLibrary("SLSFGRLib.io.transforms").transform_parts(transform)
     converted = [_grid(part) if isinstance(part, sitk.Image) else _linear(part) for part in parts]
     if len(converted) == 1:
         return converted[0]

@@ -58,13 +58,26 @@ def evaluate(fixed_labels: sitk.Image, moving_labels: sitk.Image, transform: sit
     warped = warp_labels(moving_labels, transform, fixed_labels)
     first, second = sitk.GetArrayViewFromImage(fixed_labels), sitk.GetArrayViewFromImage(warped)
     determinants = jacobian_determinants(transform, grid_of_image(fixed_labels))[first > 0]
-    unfolded = determinants[determinants > 0]
     return Evaluation(
         dice=dice_by_label(first, second),
         surface_distance_95=surface_distances_95(fixed_labels, warped),
-        folding_percent=100.0 * float(np.mean(determinants <= 0)),
-        log_jacobian_deviation=float(np.std(np.log(unfolded))) if unfolded.size else float("nan"),
+        folding_percent=folding_percent(determinants),
+        log_jacobian_deviation=sd_log_jacobian(determinants),
     )
+
+
+def folding_percent(determinants: np.ndarray) -> float:
+    """Return the percentage of voxels where a transform folds: its Jacobian determinant is not positive.
+
+    :param determinants: of the whole transform in space, of the voxels in the brain of the fixed image.
+    """
+    return 100.0 * float(np.mean(determinants <= 0)) if determinants.size else 0.0
+
+
+def sd_log_jacobian(determinants: np.ndarray) -> float:
+    """Return the standard deviation of the log Jacobian determinant over the voxels that do not fold."""
+    unfolded = determinants[determinants > 0]
+    return float(np.std(np.log(unfolded))) if unfolded.size else float("nan")
 
 
 def dice_by_label(first: np.ndarray, second: np.ndarray) -> dict[int, float]:

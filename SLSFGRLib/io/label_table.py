@@ -1,8 +1,8 @@
 """The structures that are segmented: one table for network, files, report and Slicer.
 
-``Resources/labels.csv`` has the columns of Slicer's own colour tables, so that Slicer can load it as it is,
-and one more, ``Merged``: the FreeSurfer numbers that count as this structure. The order of its rows is the
-order of the network's channels; channel 0 is the background, row i is channel i + 1.
+``Resources/labels.csv`` has the columns of Slicer's own colour tables, so that Slicer can load it as it is, and two
+more: ``Merged``, the FreeSurfer numbers that count as this structure, and ``Tissue``, its tissue class (CSF, GM or WM).
+The order of its rows is the order of the network's channels; channel 0 is the background, row i is channel i + 1.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Structure:
     :param number: FreeSurfer's, and the value in label maps.
     :param color: red, green, blue, from 0 to 255.
     :param merged: other FreeSurfer numbers that count as this structure.
+    :param tissue: what it mostly consists of: ``CSF``, ``GM`` or ``WM``.
     """
 
     number: int
@@ -63,22 +64,28 @@ class Structure:
     color: tuple[int, int, int]
     terminology: Terminology
     merged: tuple[int, ...]
+    tissue: str
 
     @property
     def side(self) -> str:
         """``left``, ``right``, or an empty string for a structure in the middle."""
         return self.terminology.modifier.meaning.lower() if self.terminology.modifier else ""
 
+    @property
+    def unsided_name(self) -> str:
+        """The name without left or right, in small letters, such as ``lateral ventricle``."""
+        return self.name.removeprefix("Left ").removeprefix("Right ").lower()
+
 
 @cache
 def read_label_table() -> tuple[Structure, ...]:
-    """The structures in the order of the network's channels, without the background."""
+    """Return the structures in the order of the network's channels, without the background."""
     with resource_path("labels.csv").open(encoding="utf-8", newline="") as file:
         return tuple(_structure(row) for row in csv.DictReader(file))
 
 
 def present_structures(labels: np.ndarray) -> list[Structure]:
-    """The structures that a label map holds, in the order of their numbers.
+    """Return the structures that a label map holds, in the order of their numbers.
 
     :param labels: unsigned integers, any shape.
     :raises InputError: there is a label that the table does not hold.
@@ -87,12 +94,12 @@ def present_structures(labels: np.ndarray) -> list[Structure]:
     numbers = [number for number in np.flatnonzero(np.bincount(labels.ravel())).tolist() if number]
     unknown = [str(number) for number in numbers if number not in by_number]
     if unknown:
-        raise InputError(f"the label table does not hold the labels {', '.join(unknown)}; install SLSFGR anew.")
+        raise InputError(f"the label table does not hold the labels {', '.join(unknown)}; install SLSFGR again.")
     return [by_number[number] for number in numbers]
 
 
 def channel_lookup() -> np.ndarray:
-    """The channel of each FreeSurfer number: uint8, shape (NUMBERS,); 0 for what is not in the table.
+    """Return the channel of each FreeSurfer number: uint8, shape (NUMBERS,); 0 for what is not in the table.
 
     A few numbers, like those of the corpus callosum, stand with the left and with the right structure, since
     they have no side of their own. They get the left one's channel here; see :func:`unsided_numbers`.
@@ -104,7 +111,7 @@ def channel_lookup() -> np.ndarray:
 
 
 def unsided_numbers() -> dict[int, tuple[int, int]]:
-    """The FreeSurfer numbers without a side, each with the channels of the left and the right structure."""
+    """Return the FreeSurfer numbers without a side, each with the channels of the left and the right structure."""
     owners: dict[int, list[int]] = {}
     for channel, structure in enumerate(read_label_table(), start=1):
         for number in structure.merged:
@@ -113,7 +120,7 @@ def unsided_numbers() -> dict[int, tuple[int, int]]:
 
 
 def mirrored_channels() -> np.ndarray:
-    """For each channel the one that takes its place when left and right are swapped: int64, (channels,)."""
+    """Return the channel of each channel's mirror image, with left and right swapped: int64, (channels,)."""
     table = read_label_table()
     channel_of = {(structure.side, structure.terminology.type): number for number, structure in enumerate(table, 1)}
     other = {"left": "right", "right": "left", "": ""}
@@ -130,6 +137,7 @@ def _structure(row: dict[str, str]) -> Structure:
             _code(row, "Category"), _code(row, "Type"), modifier=modifier if modifier.value else None
         ),
         merged=_numbers(row["Merged"]),
+        tissue=row["Tissue"],
     )
 
 

@@ -11,7 +11,7 @@ from ..errors import InputError
 SEGMENTATION_MODEL = "sl_sfgr"
 MULTIMODAL = "multimodal"
 # The population template, which is no network but lies in the same folder.
-TEMPLATE = "mean_brain"
+TEMPLATE = "template"
 
 
 def resource_path(*parts: str) -> Path:
@@ -29,14 +29,15 @@ def model_path(name: str) -> Path:
     return resource_path("Models", f"{name}.pt")
 
 
-def require_intact(path: Path) -> None:
-    """Check a bundled file against its SHA-256, which lies beside it as `sha256sum` writes it.
+def require_intact(path: Path) -> str:
+    """Check a bundled file against its SHA-256, which lies beside it as `sha256sum` writes it, and return that.
 
     :raises InputError: the file is damaged.
     """
     expected = path.with_suffix(".pt.sha256").read_text(encoding="ascii").split()[0]
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
         raise InputError(f"{path}: is damaged; install SLSFGR again.")
+    return expected
 
 
 def can_segment() -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..io.transforms import transform_parts
-from ..spatial.grid import affine_transform
+from ..spatial.affine import Affine
 
 INDEX = "index.json"
 
@@ -61,4 +61,4 @@ def _transform(part: np.ndarray | sitk.Image) -> sitk.Transform:
     """Undo :func:`transform_parts` for one part."""
     if isinstance(part, sitk.Image):
         return sitk.DisplacementFieldTransform(sitk.Cast(part, sitk.sitkVectorFloat64))
-    return affine_transform(part)
+    return Affine.from_parts(part[:, :3], part[:, 3]).to_itk()

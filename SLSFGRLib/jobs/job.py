@@ -5,29 +5,22 @@ Making, saving and loading a job needs no torch; running it does.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
 import SimpleITK as sitk
 
-from ..errors import InputError
-from ..io.resources import can_segment
 from ..runtime.progress import ProgressCallback
 from ..version import VERSION
 from .exchange import load_values, save_values
 
-# What a result's provenance is made of, and where its report has it.
+# The attributes of a result's provenance, and where its report has them.
 PROVENANCE = {
     "Version": ("versions", "slsfgr"),
-    "Model": ("model", "name"),
-    "ModelSHA256": ("model", "sha256"),
     "Mode": ("mode",),
     "Device": ("device",),
     "DiceBefore": ("dice_before",),
@@ -38,11 +31,11 @@ PROVENANCE = {
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job gives; None stands for what it was not asked for or could not give.
+    """The result of a job; None for what was not asked for or could not be computed.
 
     :param warped: the moving image on the fixed image's grid.
     :param transform: points of the fixed image to points of the moving image, LPS mm.
-    :param inverse_transform: the way back.
+    :param inverse_transform: points of the moving image to points of the fixed image.
     :param fixed_labels: label map on the fixed image's grid.
     :param moving_labels: label map on the moving image's grid.
     :param jacobian: determinant of the transform's Jacobian at each fixed voxel.
@@ -58,14 +51,21 @@ class JobResult:
     report: dict = field(default_factory=dict)
 
     def provenance(self) -> dict[str, str]:
-        """How the result came about, as texts to note beside it; ``none`` where the report does not tell."""
-        notes = {}
+        """Return how the result came about, as texts to note beside it; ``none`` where the report does not say.
+
+        ``Model`` and ``ModelSHA256`` list all models and templates that took part, separated by semicolons.
+        """
+        models = self.report.get("models") or []
+        texts = {
+            "Model": "; ".join(f"{model['name']} ({model['role']})" for model in models) or "none",
+            "ModelSHA256": "; ".join(str(model["sha256"]) for model in models) or "none",
+        }
         for name, keys in PROVENANCE.items():
             value = self.report
             for key in keys:
                 value = (value or {}).get(key)
-            notes[name] = "none" if value is None else str(value)
-        return notes
+            texts[name] = "none" if value is None else str(value)
+        return texts
 
     def save(self, folder: Path) -> None:
         """Write the result into a folder, which is made."""
@@ -114,9 +114,7 @@ class RegistrationJob:
         }
         if self.model:
             options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
-        result = _where_memory_lasts(
-            self.device, lambda where: register(self.fixed, self.moving, device=where, **options)
-        )
+        result = register(self.fixed, self.moving, device=self.device, **options)
         return JobResult(
             result.warped,
             result.transform,
@@ -152,33 +150,34 @@ class SegmentationJob:
         """
         segment = (library or import_module("SLSFGRLib")).segment
         images = {name: image for name, image in (("fixed", self.fixed), ("moving", self.moving)) if image is not None}
-        labels, where = {}, self.device
         begin = time.perf_counter()
-        for number, (name, image) in enumerate(images.items()):
-            work = partial(segment, image, progress=_part_of(progress, number, len(images)))
-            labels[name], where = _where_memory_lasts(where, lambda device, work=work: (work(device=device), device))
+        labels = {
+            name: segment(image, self.device, _part_of(progress, number, len(images)))
+            for number, (name, image) in enumerate(images.items())
+        }
         return JobResult(
             fixed_labels=labels.get("fixed"),
             moving_labels=labels.get("moving"),
-            report=_segmentation_report(where, time.perf_counter() - begin) | {"volumes_ml": _volumes_ml(**labels)},
+            report=_segmentation_report(self.device, time.perf_counter() - begin)
+            | {"volumes_ml": _volumes_ml(**labels)},
         )
 
 
 def _segmentation_report(device: str, seconds: float) -> dict:
-    """What :func:`SLSFGRLib.register` tells of its work, as far as it goes for segmentations."""
+    """Return the part of a registration's report that segmentations have, too."""
     from ..models.loading import default_model
     from ..runtime.devices import choose_device, describe_device
 
     return {
         "device": describe_device(choose_device(device)),
         "seconds": {"total": seconds},
-        "model": default_model().description() if can_segment() else None,
+        "models": [default_model().description("segmentation")],
         "versions": {"slsfgr": VERSION},
     }
 
 
 def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
-    """Volume by structure for each label map that there is."""
+    """Return the volume by structure for each label map that there is."""
     from ..segmentation.volumes import volumes
 
     return {
@@ -188,7 +187,6 @@ def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
     }
 
 
-T = TypeVar("T")
 Job = RegistrationJob | SegmentationJob
 
 
@@ -205,24 +203,7 @@ def load_job(folder: Path) -> Job:
 
 
 def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
-    """Progress of one of several equal parts."""
+    """Return the progress callback of one of several equal parts."""
     if progress is None:
         return None
     return lambda fraction, message: progress((number + fraction) / count, message)
-
-
-def _where_memory_lasts(device: str, work: Callable[[str], T]) -> T:
-    """Work on a device; ``auto`` goes on to the CPU when the graphics card's memory is not enough.
-
-    :raises InputError: it is not enough on a card that was asked for by name.
-    """
-    import torch
-
-    try:
-        return work(device)
-    except torch.cuda.OutOfMemoryError as error:
-        torch.cuda.empty_cache()
-        if device != "auto":
-            raise InputError(f"device {device!r}: its memory is not enough; use auto or cpu.") from error
-    logging.getLogger(__name__).warning("The graphics card's memory is not enough; going on with the CPU.")
-    return work("cpu")

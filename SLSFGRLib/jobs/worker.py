@@ -25,6 +25,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import InputError
+from ..runtime.memory import MEMORY_IS_FULL, is_out_of_memory
 from ..runtime.process import set_up_process
 from .job import load_job
 
@@ -50,8 +51,11 @@ def main(folder: Path) -> int:
     except InputError as error:
         send(error=str(error))
         return FAILED
-    except MemoryError:
-        send(error="The memory of this computer is not enough for these images; crop or resample them first.")
+    except Exception as error:
+        # Also while the job is read or the result is written.
+        if not is_out_of_memory(error):
+            raise
+        send(error=MEMORY_IS_FULL)
         return FAILED
     send(done=True)
     return 0

@@ -45,7 +45,7 @@ def local_correlation(warped: torch.Tensor, fixed: torch.Tensor, radius: int = 3
 
     It is ``(|covariance| + noise)^2 / ((variance + noise) (variance + noise))``, as if both images had the same faint
     noise: 1 for equal or inverted images however flat they are, near 0 for a flat and a structured one. With noise in
-    the denominator only, as is usual, low-contrast regions are moved towards more contrast.
+    the denominator only, as is usual, low-contrast regions move towards regions of more contrast.
     """
     count = (2 * radius + 1) ** 3
     moments = torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], dim=1)

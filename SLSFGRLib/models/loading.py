@@ -1,6 +1,6 @@
-"""Reading models: those that ship, those that a user has trained, and the system that needs no training.
+"""Load models: the bundled ones, those that a user has trained, and the system that needs no training.
 
-A file holds settings and weights and no code; what it says of itself is checked before it is used.
+A file holds settings and weights, no code; its contents are checked before use.
 """
 
 from __future__ import annotations
@@ -15,38 +15,35 @@ import torch
 from ..errors import InputError
 from ..io.resources import MULTIMODAL, SEGMENTATION_MODEL, model_path, require_intact
 from ..preprocessing import PREPARATION
-from .model import FORMAT, Model, ModelSettings, structures_of
-
-# The network that is of use without training.
-LEARNS_ON_A_PAIR = "li_fan"
+from .model import FORMAT, UNTRAINED_SYSTEM, Model, ModelSettings, structures_of
 
 
 def load_model(name: str) -> Model:
-    """The model in a file, one that ships, or the system that learns on each pair.
+    """Load a model file, a bundled model, or the untrained system for instance optimisation.
 
-    :param name: of a file, ``sl_sfgr``, ``multimodal`` or ``li_fan``; a file of this name goes first.
+    :param name: of a file, ``sl_sfgr``, ``multimodal`` or ``li_fan``; a file of this name takes precedence.
     :raises InputError: there is none of this name, or the file holds no model that this version can use.
     """
     path = Path(name)
     if path.is_file():
         return _read(path)
-    if name == LEARNS_ON_A_PAIR:
-        return Model.untrained(name)
+    if name == UNTRAINED_SYSTEM:
+        return Model.untrained()
     if name in (SEGMENTATION_MODEL, MULTIMODAL):
-        return _shipped(name)
-    names = f"{SEGMENTATION_MODEL}, {MULTIMODAL} or {LEARNS_ON_A_PAIR}"
+        return _bundled(name)
+    names = f"{SEGMENTATION_MODEL}, {MULTIMODAL} or {UNTRAINED_SYSTEM}"
     raise InputError(f"{name}: there is no such model file; give one, {names}.")
 
 
 def default_model() -> Model:
-    """The model that segments, which ships.
+    """Load the bundled model that segments.
 
-    :raises InputError: this installation has none, or a damaged one.
+    :raises InputError: this installation has none, or its file is damaged.
     """
-    return _shipped(SEGMENTATION_MODEL)
+    return _bundled(SEGMENTATION_MODEL)
 
 
-def _shipped(name: str) -> Model:
+def _bundled(name: str) -> Model:
     path = model_path(name)
     if not path.is_file():
         raise InputError(
@@ -57,7 +54,7 @@ def _shipped(name: str) -> Model:
 
 @lru_cache(maxsize=2)
 def _checked(path: Path, _changed: int) -> Model:
-    """The model in a file that ships, read once in a session: a batch or a console registers many pairs."""
+    """Read a bundled model; once in a session, since a batch or a console registers many pairs."""
     require_intact(path)
     return _read(path)
 
@@ -76,17 +73,26 @@ def _model_from(content: object, path: Path) -> Model:
     if content["format"] != FORMAT:
         raise InputError(f"{path}: has format {content['format']}, this version reads {FORMAT}; update slsfgr.")
     try:
-        settings = ModelSettings(**content["settings"])
-        settings = replace(settings, level_weights=tuple(settings.level_weights))
+        settings = _settings(content["settings"])
         network = settings.build()
         network.load_state_dict(content["weights"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
-    # Models of the first versions do not say.
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    model = Model(content["name"], settings, network, sha256, content.get("version", "unknown"))
+    # Files of the first versions lack these two entries.
     if content.get("preparation", PREPARATION) != PREPARATION:
-        raise InputError(f"{path}: learned from images that were prepared in another way; train it again.")
-    if content.get("structures", structures_of(network)) != structures_of(network):
+        raise InputError(f"{path}: was trained on images that were prepared in another way; train it again.")
+    if content.get("structures", structures_of(model)) != structures_of(model):
         raise InputError(f"{path}: finds other structures than those in Resources/labels.csv; train it again.")
-    return Model(content["name"], settings, network, hashlib.sha256(path.read_bytes()).hexdigest())
+    return model
+
+
+def _settings(content: dict) -> ModelSettings:
+    """Return the settings in a file; files of version 0.1.0 do not say from which spacing on a field is refined."""
+    content = dict(content)
+    content.setdefault("refine_from_mm", 4.0 if content.get("network") == "sl_sfgr" else ModelSettings.refine_from_mm)
+    settings = ModelSettings(**content)
+    return replace(settings, level_weights=tuple(settings.level_weights))

@@ -1,25 +1,19 @@
-"""Models: a network together with all that is needed to use it."""
+"""A trained network with the settings that are needed to use it."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..errors import InputError
 from ..io.label_table import read_label_table
 from ..losses.multiresolution import MultiResolutionObjective
 from ..networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
-from ..preprocessing import FINEST_SPACING, PREPARATION, PreparedImage
-from ..registration.deformable import Level
-from ..registration.instance_optimisation import PairLearning, learn_pair
-from ..spatial.fields import downsample, pad_to_multiple, resize_field
-from ..spatial.warping import AffineWarper
+from ..preprocessing import FINEST_SPACING, PREPARATION
 from ..version import VERSION
 
 FORMAT = 1
@@ -30,10 +24,10 @@ NETWORKS = {
     "hu_local": LocalNetwork,
     "hu_global": GlobalNetwork,
 }
+# The system that needs no training: it uses instance optimisation.
+UNTRAINED_SYSTEM = "li_fan"
 # The sizes of prepared images are multiples of each of these.
 FACTORS = (1, 2, 4, 8)
-# What each mode multiplies the steps of learning on the pair with.
-EFFORT = {"fast": 0.0, "standard": 1.0, "accurate": 3.0}
 
 
 @dataclass(frozen=True)
@@ -42,16 +36,17 @@ class ModelSettings:
 
     :param network: a name in :data:`NETWORKS`.
     :param network_options: its constructor's arguments.
-    :param factor: how many mm, voxels of the finest working grid, make one voxel of the network's.
+    :param factor: spacing of the network's images in units of the finest working spacing, which is 1 mm.
     :param similarity: the measure, a name in :data:`SLSFGRLib.losses.MEASURES`.
     :param penalty: a name in :data:`SLSFGRLib.losses.regularisation.PENALTIES`.
-    :param roughness: the penalty's weight.
+    :param roughness: the regularisation weight.
     :param level_weights: of the resolutions, coarse to fine.
-    :param pair_steps: steps of learning on the pair in standard mode; with 0 the field is refined instead.
+    :param pair_steps: steps of instance optimisation in standard mode; with 0 the field is refined instead.
     :param pair_learning_rate: their learning rate.
+    :param refine_from_mm: the levels of direct optimisation with a smaller spacing refine the network's field.
     """
 
-    network: str = "li_fan"
+    network: str = UNTRAINED_SYSTEM
     network_options: dict = field(default_factory=lambda: {"channels": [16, 32, 64], "diffeomorphic": True})
     factor: int = 2
     similarity: str = "lncc"
@@ -60,23 +55,21 @@ class ModelSettings:
     level_weights: tuple[float, ...] = (0.3, 0.6, 1.0)
     pair_steps: int = 100
     pair_learning_rate: float = 1e-3
+    refine_from_mm: float = 2.0
 
     def objective(self) -> MultiResolutionObjective:
-        """What the model minimises."""
+        """Return the objective that the model minimises."""
         return MultiResolutionObjective.from_names(self.similarity, self.penalty, self.roughness, self.level_weights)
 
     def factor_for(self, spacing: float) -> int:
-        """How many voxels of an image prepared at a spacing in mm come nearest to one of the network's.
-
-        Coarse images are not prepared at the finest spacing.
-        """
-        wanted = self.factor * FINEST_SPACING
-        return min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / wanted)))
+        """Return the downsampling factor from an image prepared at a spacing in mm to the network's images."""
+        target = self.factor * FINEST_SPACING
+        return min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / target)))
 
     def build(self) -> torch.nn.Module:
-        """A network with fresh weights.
+        """Return a network with fresh weights.
 
-        :raises InputError: there is no such network, or it does not take these options, or the factor is none.
+        :raises InputError: there is no such network, or its options or the factor are invalid.
         """
         if self.factor not in FACTORS:
             raise InputError(f"factor: must be one of {', '.join(map(str, FACTORS))}, not {self.factor}.")
@@ -90,87 +83,58 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is ready to register pairs.
+    """A network with its settings.
 
     :param name: for the report.
-    :param sha256: of the file it was read from; None for a network without training.
+    :param sha256: of the file it was read from; None for an untrained network.
+    :param version: of SLSFGR when the model was saved.
     """
 
     name: str
     settings: ModelSettings
     network: torch.nn.Module
     sha256: str | None = None
+    version: str = VERSION
 
     @classmethod
-    def untrained(cls, name: str) -> Model:
-        """A system that learns on each pair from scratch; always from the same random weights."""
-        settings = ModelSettings(network=name)
+    def untrained(cls) -> Model:
+        """Return the untrained system for instance optimisation, always with the same random weights."""
+        settings = ModelSettings()
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return cls(name, settings, settings.build())
+            return cls(UNTRAINED_SYSTEM, settings, settings.build())
 
     @property
     def is_trained(self) -> bool:
-        """Whether the network has learned anything before it meets the pair."""
+        """Whether the network was trained before it meets the pair."""
         return self.sha256 is not None
 
     @property
-    def learns_on_pairs(self) -> bool:
-        """Whether the network goes on learning on the pair in all modes but fast."""
+    def uses_instance_optimisation(self) -> bool:
+        """Whether the network is trained further on the pair itself, in all modes but fast."""
         return self.settings.pair_steps > 0
 
-    def refining(self, levels: tuple[Level, ...]) -> tuple[Level, ...]:
-        """The levels of direct optimisation that are finer than the network's field; at least the last.
+    @property
+    def can_segment(self) -> bool:
+        """Whether the network segments, too."""
+        return getattr(self.network, "segmenter", None) is not None
 
-        The coarser ones would lose what the network has found.
+    def segmenter(self, device: torch.device) -> SLSFGRNetwork:
+        """Return a copy of the network for segmentation.
+
+        :raises InputError: the network cannot segment.
         """
-        spacing = self.settings.factor * FINEST_SPACING * getattr(self.network, "field_factor", 1)
-        return tuple(level for level in levels if level.spacing < spacing) or levels[-1:]
-
-    def segmenter(self) -> SLSFGRNetwork:
-        """A copy of the network, for segmenting.
-
-        :raises InputError: it is of a kind that does not segment.
-        """
-        if getattr(self.network, "segmenter", None) is None:
+        if not self.can_segment:
             raise InputError(f"model {self.name!r}: cannot segment; use one of network sl_sfgr.")
-        return copy.deepcopy(self.network)
+        return self.copy_of_network(device)
 
-    def description(self) -> dict:
-        """Name, version and checksum, for the report."""
-        return {"name": self.name, "version": VERSION, "sha256": self.sha256}
+    def copy_of_network(self, device: torch.device) -> torch.nn.Module:
+        """Return a copy of the network on a device, in the memory format in which it is fastest."""
+        return copy.deepcopy(self.network).to(device, memory_format=torch.channels_last_3d)
 
-    def field(
-        self,
-        fixed: PreparedImage,
-        moving: PreparedImage,
-        matrix: np.ndarray,
-        mode: str,
-        update: Callable[[float], None],
-    ) -> torch.Tensor:
-        """The field that, followed by the matrix, brings the moving image to the fixed one.
-
-        :param matrix: 4x4, fixed voxels to moving voxels.
-        :param mode: ``fast`` is one pass, and so are the others unless the model :attr:`learns_on_pairs`.
-        :returns: (1, 3, d, h, w) in voxels of the network's grid.
-        :raises InputError: one pass was asked of a network that has not learned anything.
-        """
-        if mode == "fast" and not self.is_trained:
-            raise InputError(f"model {self.name!r}: is untrained, and fast mode does not train; use standard.")
-        factor = self.settings.factor_for(float(fixed.grid.spacing.mean()))
-        images = downsample(fixed.tensor, factor)
-        warper = AffineWarper(moving.tensor, matrix, fixed.grid.shape, factor)
-        aligned = warper(torch.zeros(1, 3, *images.shape[2:], device=images.device))
-        network = copy.deepcopy(self.network).to(images.device, memory_format=torch.channels_last_3d)
-        shape = images.shape[2:]
-        aligned, images = (pad_to_multiple(image, network.size_multiple) for image in (aligned, images))
-        if mode == "fast" or not self.learns_on_pairs:
-            return _cropped(resize_field(network(aligned, images)[-1], images.shape[2:]), shape)
-        settings = PairLearning(
-            steps=round(EFFORT[mode] * self.settings.pair_steps),
-            learning_rate=self.settings.pair_learning_rate,
-        )
-        return _cropped(learn_pair(network, aligned, images, self.settings.objective(), settings, update)[0], shape)
+    def description(self, role: str) -> dict:
+        """Return role, name, version and checksum for a report."""
+        return {"role": role, "name": self.name, "version": self.version, "sha256": self.sha256}
 
     def save(self, path: Path) -> None:
         """Write the settings and the weights to a file."""
@@ -180,19 +144,12 @@ class Model:
             "version": VERSION,
             "settings": asdict(self.settings),
             "preparation": PREPARATION,
-            "structures": structures_of(self.network),
+            "structures": structures_of(self),
             "weights": self.network.state_dict(),
         }
         torch.save(content, path)
 
 
-def structures_of(network: torch.nn.Module) -> list[str]:
-    """The names of the structures that a network finds, in the order of its channels; none if it finds none."""
-    names = [structure.name for structure in read_label_table()]
-    return names if getattr(network, "segmenter", None) is not None else []
-
-
-def _cropped(field: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Undo :func:`SLSFGRLib.spatial.fields.pad_to_multiple` for a field in voxels."""
-    depth, height, width = shape
-    return field[:, :, :depth, :height, :width]
+def structures_of(model: Model) -> list[str]:
+    """Return the names of the structures that a model segments, in the order of its channels; none if it does not."""
+    return [structure.name for structure in read_label_table()] if model.can_segment else []

@@ -16,7 +16,15 @@ from torch import nn
 from torch.nn import functional
 
 from ..spatial.fields import compose, integrate, resize_field, resize_image, smooth, warp
-from .blocks import INTEGRATION_STEPS, VELOCITY_BLUR, convolution, instance_norm, zero_convolution
+from .blocks import (
+    INTEGRATION_STEPS,
+    VELOCITY_BLUR,
+    MergingConvolution,
+    convolution,
+    image_convolution,
+    instance_norm,
+    zero_convolution,
+)
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
 
@@ -136,7 +144,7 @@ class Encoder(nn.Module):
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         # One convolution at full resolution: a second one costs as much as all the coarser ones.
-        self.levels = nn.ModuleList([convolution(1, channels[0])])
+        self.levels = nn.ModuleList([image_convolution(channels[0])])
         for inputs, outputs in pairwise(channels):
             self.levels.append(nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs)))
 
@@ -159,7 +167,7 @@ class SegmentationDecoder(nn.Module):
         coarse_to_fine = channels[::-1]
         steps = list(pairwise(coarse_to_fine))
         self.narrowing = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for coarse, fine in steps)
-        self.merging = nn.ModuleList(convolution(2 * fine, fine) for _, fine in steps)
+        self.merging = nn.ModuleList(MergingConvolution(2 * fine, fine) for _, fine in steps)
         self.logits = nn.Conv3d(channels[0], classes, 1)
 
     def forward(self, encoded: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -170,7 +178,7 @@ class SegmentationDecoder(nn.Module):
         decoded = [encoded[-1]]
         for narrowing, merging, skip in zip(self.narrowing, self.merging, encoded[-2::-1], strict=True):
             upsampled = resize_image(narrowing(decoded[-1]), skip.shape[2:])
-            decoded.append(merging(torch.cat([upsampled, skip], dim=1)))
+            decoded.append(merging(upsampled, skip))
         return decoded[:-1], self.logits(decoded[-1])
 
 

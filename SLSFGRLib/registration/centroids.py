@@ -1,24 +1,25 @@
-"""An affine alignment in closed form, from two segmentations: no search, any pose, any contrast."""
+"""Align two brains by the centroids of their structures: in closed form, for any pose and any contrast."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..segmentation.structures import Structures
+from ..segmentation.structures import StructureCentroids
+from ..spatial.affine import Affine
 from ..spatial.affine_fit import fit_affine
 
-# A structure smaller than this, in mm3, is more likely a mistake than anatomy.
-SMALLEST_STRUCTURE = 150.0
-# With fewer structures in common, a fit says nothing.
-FEWEST_STRUCTURES = 6
+# A smaller structure is more likely an error of the segmentation than anatomy. Chosen: less than half an accumbens.
+MIN_VOLUME_MM3 = 150.0
+# With fewer structures in common, a fit is not trusted. Chosen: an affine fit needs four points.
+MIN_STRUCTURES = 6
 
 
-def align_centroids(fixed: Structures, moving: Structures) -> np.ndarray | None:
-    """Fit an affine transform to the centroids of the structures that two segmentations share.
+def align_centroids(fixed: StructureCentroids, moving: StructureCentroids) -> Affine | None:
+    """Fit an affine transform of fixed to moving points to the centroids of the structures found in both brains.
 
-    :returns: 4x4, LPS mm, fixed points to moving points; None where too few structures are found in both.
+    :returns: None if too few structures are found in both.
     """
-    found = np.minimum(fixed.volumes, moving.volumes) > SMALLEST_STRUCTURE
-    if found.sum() < FEWEST_STRUCTURES:
+    found = np.minimum(fixed.volumes, moving.volumes) > MIN_VOLUME_MM3
+    if found.sum() < MIN_STRUCTURES:
         return None
     return fit_affine(fixed.centroids[found], moving.centroids[found])

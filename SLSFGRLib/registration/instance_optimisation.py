@@ -1,4 +1,4 @@
-"""Let a network learn on the very pair it registers (Li & Fan 2018), from scratch or from trained weights."""
+"""Instance optimisation: train a network on the very pair it registers (Li & Fan 2018)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from ..losses.multiresolution import MultiResolutionObjective
 from ..spatial.fields import resize_field
 
-# The mean loss over this many steps is what must go on falling.
+# The mean loss over this many steps must go on falling.
 PATIENCE = 20
 
 
 @dataclass(frozen=True)
-class PairLearning:
-    """How long and how fast a network learns on one pair.
+class InstanceOptimisation:
+    """Length and pace of an instance optimisation.
 
     :param steps: of Adam at most.
     :param learning_rate: of Adam.
@@ -28,17 +28,17 @@ class PairLearning:
     tolerance: float = 1e-3
 
 
-def learn_pair(
+def optimise_network(
     network: torch.nn.Module,
     moving: torch.Tensor,
     fixed: torch.Tensor,
     objective: MultiResolutionObjective,
-    settings: PairLearning,
+    settings: InstanceOptimisation,
     update: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[torch.Tensor, list[float]]:
     """Minimise the objective over the network's weights on one pair.
 
-    :param network: is changed; give a copy to keep the original.
+    :param network: is changed; pass a copy to keep the original.
     :param moving: (1, 1, D, H, W) on the fixed image's grid.
     :param update: called with the fraction done.
     :returns: the finest field of the best step, (1, 3, D, H, W) in voxels, and the loss at each step.

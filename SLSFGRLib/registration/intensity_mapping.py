@@ -1,48 +1,49 @@
-"""Giving one image the other's contrast, where the two differ in kind.
+"""Map one image to the contrast of the other where the two contrasts are not related linearly.
 
-The local correlation takes any linear relation of the brightness near a voxel, of either sign. Between T1 and T2 the
-relation is not linear: fluid beside the brain is brighter than the brain, air beside the fluid is darker. What one
-image shows on average where the other has a given brightness is a map of brightness to brightness (the one behind the
-correlation ratio; Roche et al. 1998). Through it the two become alike. There is one for each direction, and often only
-one of them is of use: air and fluid are both dark in a T1 image, so that it does not tell which of them is bright in a
-T2 image; the T2 image tells what is dark in the T1.
+The local correlation handles any linear relation of the intensities near a voxel, of either sign. The relation of T1
+and T2 is not linear: CSF beside the brain is brighter than the brain, air beside the CSF is darker. The mean intensity
+of one image for each intensity of the other is an intensity mapping (that of the correlation ratio; Roche et al. 1998).
+There is one for each direction, and often only one of them is of use: the mapping from T1 to T2 is one-to-many, since
+air and CSF are both dark in T1; the mapping from T2 to T1 is not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-import numpy as np
 import torch
 from torch.nn import functional
 
-from ..preprocessing import PreparedImage
+from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.warping import AffineWarper
-from .deformable import Level, deform
+from .channels import INTENSITY, ChannelImage
+from .deformable import Level, optimise_field
 
 BINS = 64
-# Of the table, in bins: neighbouring brightnesses have nearly the same mean.
-TABLE_BLUR = 1.5
-# In voxels of the prepared images: what the relation is estimated from.
+# Standard deviation of the smoothing of the mapping, in bins.
+BIN_SIGMA = 1.5
+# The mapping is estimated at this downsampling factor, where one image has more than this intensity.
 FACTOR = 2
 BACKGROUND = 0.03
-# The relation is taken for linear unless the curve explains this much more of an image's variance.
-LARGEST_LINEAR_GAP = 0.1
-# Of the levels, in mm, after which the two images lie near enough to each other to see how they are related.
-RELATION_SPACING = 4.0
-# An image with less variance than this shows nothing.
-FLAT = 1e-6
+# The relation is taken to be linear unless the mapping explains this much more of an image's variance than a line.
+# Chosen: T1 to T1 of two people stays below 0.03, T1 to T2 is above 0.2 (docs/develop/experiments.md).
+MIN_NONLINEAR_GAIN = 0.1
+# The mapping is estimated a second time after the levels of this spacing and coarser, in mm.
+MAPPING_SPACING = 4.0
+# Variance below which an image shows nothing.
+MIN_VARIANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class BrightnessMap:
-    """The mean brightness of one image for each brightness of the other.
+class IntensityMapping:
+    """The mean intensity of one image for each intensity of another.
 
-    :param table: (BINS,), for brightnesses from 0 to 1 of the other.
-    :param explained: the share of the image's variance that the table explains (the correlation ratio).
-    :param linear: the share that the best straight line explains (the squared correlation).
+    :param table: (BINS,), for intensities from 0 to 1 of the other image.
+    :param explained: fraction of the image's variance that the table explains (the correlation ratio).
+    :param linear: fraction that the best straight line explains (the squared correlation).
     """
 
     table: torch.Tensor
@@ -52,97 +53,99 @@ class BrightnessMap:
     @property
     def is_needed(self) -> bool:
         """Whether the relation of the two contrasts is far from a straight line."""
-        return self.explained - self.linear > LARGEST_LINEAR_GAP
+        return self.explained - self.linear > MIN_NONLINEAR_GAIN
 
-    def applied(self, image: PreparedImage) -> PreparedImage:
-        """The image in the other contrast."""
-        return PreparedImage(_looked_up(self.table, image.tensor), image.grid)
+    def apply(self, image: torch.Tensor) -> torch.Tensor:
+        """Map intensities from 0 to 1, of any shape, to the other contrast."""
+        return _look_up(self.table, image)
 
 
-def brightness_maps(
-    fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, field: torch.Tensor | None = None
-) -> tuple[BrightnessMap, BrightnessMap]:
-    """Estimate how the brightness of two images is related, from what lies at the same place.
+def estimate_mappings(
+    fixed: ChannelImage, moving: ChannelImage, affine: Affine, start: torch.Tensor | None = None
+) -> tuple[IntensityMapping, IntensityMapping]:
+    """Estimate how the intensities of two images are related, from voxels at the same place.
 
-    :param matrix: 4x4, fixed voxels to moving voxels.
-    :param field: (1, 3, d, h, w), what is known of the deformation before the matrix.
-    :returns: from the moving image's contrast to the fixed one's, and back.
+    :param affine: fixed points to moving points.
+    :param start: (1, 3, d, h, w), the field before the affine transform as far as it is known.
+    :returns: the mapping from the moving image's contrast to the fixed one's, and back.
     """
-    target = downsample(fixed.tensor, FACTOR)
-    field = target.new_zeros(1, 3, *target.shape[2:]) if field is None else field
-    warped = AffineWarper(moving.tensor, matrix, fixed.grid.shape, FACTOR)(field)
+    target = downsample(fixed.channels[INTENSITY], FACTOR)
+    start = target.new_zeros(1, 3, *target.shape[2:]) if start is None else start
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
+    warped = AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, FACTOR)(start)
     inside = (target > BACKGROUND) | (warped > BACKGROUND)
     values = warped[inside], target[inside]
-    return _fitted(*values), _fitted(*values[::-1])
+    return _fit(*values), _fit(*values[::-1])
 
 
-def made_alike(
-    fixed: PreparedImage, moving: PreparedImage, matrix: np.ndarray, field: torch.Tensor | None = None
-) -> tuple[PreparedImage, PreparedImage] | None:
-    """The two images, one of them in the other's contrast; None where their contrasts are related linearly.
+def match_contrast(
+    fixed: ChannelImage, moving: ChannelImage, affine: Affine, start: torch.Tensor | None = None
+) -> tuple[ChannelImage, ChannelImage] | None:
+    """Return the two images, one of them in the other's contrast; None if the contrasts are related linearly.
 
-    For the parameters see :func:`brightness_maps`.
+    For the parameters see :func:`estimate_mappings`.
     """
-    forwards, backwards = brightness_maps(fixed, moving, matrix, field)
-    better = max(forwards, backwards, key=attrgetter("explained"))
+    to_fixed, to_moving = estimate_mappings(fixed, moving, affine, start)
+    better = max(to_fixed, to_moving, key=attrgetter("explained"))
     if not better.is_needed:
         return None
-    return (fixed, better.applied(moving)) if better is forwards else (better.applied(fixed), moving)
+    if better is to_fixed:
+        return fixed, moving.replace(INTENSITY, better.apply(moving.channels[INTENSITY]))
+    return fixed.replace(INTENSITY, better.apply(fixed.channels[INTENSITY])), moving
 
 
-def deform_across_contrasts(
-    fixed: PreparedImage,
-    moving: PreparedImage,
-    matrix: np.ndarray,
-    levels: tuple[Level, ...],
+def optimise_across_contrasts(
+    fixed: ChannelImage,
+    moving: ChannelImage,
+    affine: Affine,
+    levels: Sequence[Level],
     start: torch.Tensor | None = None,
-    tissues: tuple[torch.Tensor, torch.Tensor] | None = None,
-    **options: object,
+    update: Callable[[float], None] = lambda fraction: None,
 ) -> torch.Tensor:
-    """As :func:`deformation.deform`, with one image in the other's contrast where that is needed.
+    """Optimise a field as :func:`SLSFGRLib.registration.deformable.optimise_field`, with matched contrasts if needed.
 
-    The relation is estimated twice: from the affine alignment, and again after the levels down to
-    :data:`RELATION_SPACING`, the last of which is done again; with a field to start from, from that alone.
+    The mapping is estimated twice: from the affine alignment, and again after the levels down to
+    :data:`MAPPING_SPACING`, the last of which is then repeated; with a field to start from, once, from that.
     """
-    alike = made_alike(fixed, moving, matrix, start)
-    if alike is None:
-        return deform(fixed, moving, matrix, levels, start=start, tissues=tissues, **options)
+    matched = match_contrast(fixed, moving, affine, start)
+    if matched is None:
+        return optimise_field(fixed, moving, affine, levels, start, update)
     if start is None:
-        coarse = [level for level in levels if level.spacing >= RELATION_SPACING] or levels[:1]
-        start = deform(*alike, matrix, tuple(coarse), tissues=tissues)
-        alike = made_alike(fixed, moving, matrix, start) or (fixed, moving)
+        coarse = [level for level in levels if level.spacing >= MAPPING_SPACING] or levels[:1]
+        start = optimise_field(*matched, affine, coarse)
+        matched = match_contrast(fixed, moving, affine, start) or (fixed, moving)
         levels = levels[len(coarse) - 1 :]
-    return deform(*alike, matrix, levels, start=start, tissues=tissues, **options)
+    return optimise_field(*matched, affine, levels, start, update)
 
 
-def _fitted(known: torch.Tensor, wanted: torch.Tensor) -> BrightnessMap:
-    """From the brightnesses of one image to those of the other, (N,) at the same places."""
-    first, share = _bins(known)
-    sums = known.new_zeros(2, BINS)
-    for bins, weight in ((first, 1.0 - share), (first + 1, share)):
+def _fit(source: torch.Tensor, target: torch.Tensor) -> IntensityMapping:
+    """Estimate the mapping between (N,) intensities at the same places."""
+    first, fraction = _bins(source)
+    sums = source.new_zeros(2, BINS)
+    for bins, weight in ((first, 1.0 - fraction), (first + 1, fraction)):
         sums[0].index_add_(0, bins, weight)
-        sums[1].index_add_(0, bins, weight * wanted)
-    reach = round(4 * TABLE_BLUR)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=known.device) / TABLE_BLUR) ** 2)
-    counts, totals = functional.conv1d(sums[:, None], kernel[None, None], padding=reach)[:, 0]
+        sums[1].index_add_(0, bins, weight * target)
+    radius = round(4 * BIN_SIGMA)
+    kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=source.device) / BIN_SIGMA) ** 2)
+    counts, totals = functional.conv1d(sums[:, None], kernel[None, None], padding=radius)[:, 0]
     table = totals / counts.clamp(min=1e-3)
-    variance = float(wanted.var())
-    if variance < FLAT:
-        return BrightnessMap(table, 0.0, 0.0)
-    residual = float((wanted - _looked_up(table, known)).square().mean())
-    covariance = float(((wanted - wanted.mean()) * (known - known.mean())).mean())
-    linear = covariance**2 / (variance * max(float(known.var()), FLAT))
-    return BrightnessMap(table, explained=1.0 - residual / variance, linear=linear)
+    variance = float(target.var())
+    if variance < MIN_VARIANCE:
+        return IntensityMapping(table, 0.0, 0.0)
+    residual = float((target - _look_up(table, source)).square().mean())
+    covariance = float(((target - target.mean()) * (source - source.mean())).mean())
+    linear = covariance**2 / (variance * max(float(source.var()), MIN_VARIANCE))
+    return IntensityMapping(table, explained=1.0 - residual / variance, linear=linear)
 
 
 def _bins(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The bin below each value between 0 and 1, and how far the value lies from it to the next."""
-    place = values * (BINS - 1)
-    first = place.floor().clamp(0, BINS - 2)
-    return first.long(), place - first
+    """Return the bin below each value between 0 and 1, and the fraction of the way to the next bin."""
+    position = values * (BINS - 1)
+    first = position.floor().clamp(0, BINS - 2)
+    return first.long(), position - first
 
 
-def _looked_up(table: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The table at each value, interpolated."""
-    first, share = _bins(values)
-    return torch.lerp(table[first], table[first + 1], share)
+def _look_up(table: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Interpolate the table at each value."""
+    first, fraction = _bins(values)
+    return torch.lerp(table[first], table[first + 1], fraction)

@@ -1,15 +1,9 @@
-"""Register one pair: from two images to a warped image, a transform, its inverse and a report.
-
-Three phases: prepare (crop, scale, resample), align (affine, then deformable), publish (back to the
-images' own space, as SimpleITK objects).
-"""
+"""Register one pair: the stages in order, from two images to a result with a report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,39 +12,41 @@ import torch
 from ..errors import InputError
 from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
-from ..losses.lncc import local_correlation
 from ..models.loading import default_model
 from ..models.model import Model
 from ..modes import MODES
-from ..preprocessing import PreparedImage, prepare, working_spacing
-from ..runtime.devices import choose_device, describe_device
-from ..runtime.memory import available_memory
+from ..runtime.devices import describe_device, with_cpu_fallback
+from ..runtime.memory import available_memory, is_out_of_memory
+from ..runtime.parallel import both, in_background
 from ..runtime.progress import Progress, ProgressCallback
-from ..spatial.fields import downsample, invert, jacobian_determinant, resize_field, vector_norms
-from ..spatial.grid import (
-    Grid,
-    affine_then_field,
-    inverse_of_affine_then_field,
-    linear_fit,
-    voxel_to_millimetres,
-    voxel_to_voxel,
-)
+from ..segmentation.label_map import label_map
+from ..segmentation.subject import Subject
+from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
-from ..spatial.resampling import resample_image
-from ..spatial.warping import AffineWarper
 from ..version import VERSION
-from .affine import align
-from .deformable import COARSEST_FACTOR, Level
-from .intensity_mapping import deform_across_contrasts
-from .result import RegistrationResult
-from .schedules import affordable_levels
-from .segmented_pair import PairAnatomy
-from .template import DRAWN_SPACING, mean_brain
+from .alignment import align
+from .deformable import Level
+from .deformation import deform, uses_tissues
+from .network import levels_after, network_field, require_usable
+from .quality import measure
+from .result import RegistrationResult, Solution, publish
+from .schedules import affordable_levels, coarser_sentence, planned_levels
+from .template import TissueAtlas, bundled_template
 
-# A start that departs from a linear map by more than this, in mm, is not one.
-LARGEST_NONLINEAR_START = 0.5
-# Of the time of deforming, by way of the mean brain too.
-COARSE_SHARE = 0.3
+# Maximum deviation in mm of an initial transform from an affine one.
+MAX_NONLINEARITY_MM = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose; see :func:`register`."""
+
+    mode: str
+    start: Affine | None
+    affine: bool
+    moving_labels: sitk.Image | None
+    model: Model | None
+    start_from_segmentation: bool
 
 
 def register(
@@ -68,203 +64,176 @@ def register(
 ) -> RegistrationResult:
     """Register a moving brain image to a fixed one.
 
-    Both are segmented as well, where the weights of the network that does so are installed.
+    Both are segmented as well, if the segmentation network's weights are installed.
 
     :param mode: ``fast``, ``standard`` or ``accurate``.
-    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param progress: called with a fraction and a sentence; what it raises stops the run.
+    :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` continues on the CPU if a card's memory is full.
+    :param progress: called with the fraction done and a sentence; it may raise to stop the run.
     :param initial_transform: a linear transform of fixed points to moving points (LPS mm) to start from.
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
-    :param moving_labels: a label map of the moving image to carry over to the fixed one, in place of the network's.
-    :param model: a network that gives the field, in modes other than ``fast`` refined at the finest levels of direct
-        optimisation or by learning on this pair; by default the field is optimised from the affine alignment.
-    :param start_from_segmentation: where both are segmented, begin the affine alignment at the structures' centroids
-        in place of a search; not with an initial transform.
-    :returns: see :class:`RegistrationResult`.
-    :raises InputError: an argument cannot be used; the message says which and what to do.
+    :param moving_labels: a label map of the moving image to warp to the fixed one, instead of the network's.
+    :param model: a network that finds the field; in modes other than ``fast`` the field is then refined at the finest
+        levels, or by instance optimisation. By default the field is optimised directly.
+    :param start_from_segmentation: start the affine alignment at the structures' centroids, if both images are
+        segmented and there is no initial transform.
+    :raises InputError: an argument cannot be used, or memory is too small; the message says what to do.
     """
     if mode not in MODES:
         raise InputError(f"mode {mode!r}: there is no such mode; use {', '.join(MODES)}.")
-    where = choose_device(device)
-    network = default_model() if can_segment() else None
-    stages = Progress(progress, _expected_shares(mode, affine, network is not None))
-    with torch.no_grad(), ThreadPoolExecutor(max_workers=1) as beside:
-        stages.begin("Preparing the images")
-        pair = _Pair.prepared(fixed, moving, where)
-        start = _starting_matrix(initial_transform, pair.fixed.grid)
-        anatomy = label_maps = None
-        if network is not None:
-            stages.begin("Segmenting")
-            anatomy = PairAnatomy.of((fixed, moving), (pair.fixed, pair.moving), network)
-            if moving_labels is None:
-                # What follows leaves much of a second core idle.
-                label_maps = beside.submit(anatomy.labels, fixed, moving)
-                # The thread is to end with its work: while it lives, so do OpenMP's threads of its own, and with
-                # more of those than cores all of them fall asleep between operations (docs/develop/experiments.md).
-                beside.shutdown(wait=False)
-        if affine:
-            stages.begin("Aligning the heads")
-            use_anatomy = anatomy is not None and start is None and start_from_segmentation
-            with torch.enable_grad():
-                start = anatomy.align(pair.fixed, pair.moving) if use_anatomy else align(pair.fixed, pair.moving, start)
-        start = np.eye(4) if start is None else start
-        matrix = voxel_to_voxel(start, pair.fixed.grid, pair.moving.grid)
-        stages.begin("Deforming")
-        notes = []
-        displacement = None if model is None else model.field(pair.fixed, pair.moving, matrix, mode, stages.update)
-        if model is None or (mode != "fast" and not model.learns_on_pairs):
-            memory = available_memory() if device == "auto" and where.type == "cpu" else None
-            levels, note = affordable_levels(mode, pair.fixed.grid, memory)
-            notes += filter(None, [note])
-            levels = levels if model is None else model.refining(levels)
-            displacement = _deformed(pair, matrix, levels, anatomy, displacement, stages.update)
-        stages.begin("Inverting the transform")
-        found = _Found.from_field(displacement, pair, matrix)
-        stages.begin("Writing into the images' space")
-        result = found.published(fixed, moving, moving_labels)
-        notes += filter(None, [initial_overlap_note(moving, result.warped)])
-        if label_maps is not None:
-            result.fixed_labels, result.moving_labels = label_maps.result()
-        overlap = _overlap(anatomy, result.transform) if anatomy is not None else {}
-    total = stages.finish()
-    used = model or network
-    result.report = found.figures() | {
-        "mode": mode,
-        "device": describe_device(where),
-        "seconds": {"total": total, "stages": stages.seconds},
-        "dice_before": overlap.get("before"),
-        "dice_after": overlap.get("after"),
-        "model": used.description() if used else None,
+    if model is not None:
+        require_usable(model, mode)
+    start = _affine_start(initial_transform, fixed)
+    settings = Settings(mode, start, affine, moving_labels, model, start_from_segmentation)
+    return with_cpu_fallback(device, lambda where, notes: _register_on(where, notes, fixed, moving, settings, progress))
+
+
+@torch.no_grad()
+def _register_on(
+    device: torch.device,
+    notes: list[str],
+    fixed_image: sitk.Image,
+    moving_image: sitk.Image,
+    settings: Settings,
+    progress: ProgressCallback | None,
+) -> RegistrationResult:
+    """Run all stages on one device.
+
+    :param notes: sentences for the report, to which further ones are added.
+    """
+    segmentation_model = default_model() if can_segment() else None
+    stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
+    stages.begin("Preparing the images")
+    images = (fixed_image, "the fixed image", device), (moving_image, "the moving image", device)
+    fixed, moving = both(Subject.from_image, *images)
+    if segmentation_model is not None:
+        stages.begin("Segmenting")
+        network = segmentation_model.segmenter(device)
+        fixed, moving = fixed.segmented(network), moving.segmented(network)
+    # The affine stage leaves much of a second core idle.
+    label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels)
+    affine = settings.start or Affine.identity()
+    if settings.affine:
+        stages.begin("Aligning the heads")
+        affine = align(fixed, moving, settings.start, settings.start_from_segmentation)
+    stages.begin("Deforming")
+    field, template = _deform(fixed, moving, affine, settings, notes, stages.update)
+    stages.begin("Inverting the transform")
+    solution = Solution.from_field(fixed, affine, field)
+    stages.begin("Writing into the images' space")
+    result = publish(fixed, moving, solution)
+    result.fixed_labels, result.moving_labels = label_maps.result()
+    if settings.moving_labels is not None:
+        result.fixed_labels = warp_labels(settings.moving_labels, result.transform, fixed.image)
+    notes += filter(None, [initial_overlap_note(moving.image, result.warped)])
+    result.report = measure(fixed, moving, solution, result) | {
+        "mode": settings.mode,
+        "device": describe_device(device),
+        "models": _descriptions(segmentation_model, settings.model, template),
         "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
+        "seconds": {"total": stages.finish(), "stages": stages.seconds},
     }
     return result
 
 
-def _deformed(
-    pair: _Pair,
-    matrix: np.ndarray,
+def _deform(
+    fixed: Subject,
+    moving: Subject,
+    affine: Affine,
+    settings: Settings,
+    notes: list[str],
+    update: Callable[[float], None],
+) -> tuple[torch.Tensor, TissueAtlas | None]:
+    """Find the field with the network, with direct optimisation or with both; return the template if it took part."""
+    model, start = settings.model, None
+    if model is not None:
+        start = network_field(model, fixed, moving, affine, settings.mode, update)
+        if settings.mode == "fast" or model.uses_instance_optimisation:
+            return start, None
+    memory = available_memory() if fixed.prepared.tensor.device.type == "cpu" else None
+    levels, note = affordable_levels(planned_levels(settings.mode, fixed.image), fixed.grid, memory)
+    notes += filter(None, [note])
+    if model is not None:
+        return _deform_within_memory(
+            fixed, moving, affine, levels_after(model, levels), start, None, notes, update
+        ), None
+    template = bundled_template() if uses_tissues(fixed, moving, levels) else None
+    return _deform_within_memory(fixed, moving, affine, levels, None, template, notes, update), template
+
+
+def _deform_within_memory(
+    fixed: Subject,
+    moving: Subject,
+    affine: Affine,
     levels: tuple[Level, ...],
-    anatomy: PairAnatomy | None,
     start: torch.Tensor | None,
+    template: TissueAtlas | None,
+    notes: list[str],
     update: Callable[[float], None],
 ) -> torch.Tensor:
-    """Optimise the field, comparing tissues too where the level does and the images are segmented.
-
-    What the coarse levels find is then drawn to the mean brain.
-    """
-    compares_tissues = anatomy is not None and any(level.tissues for level in levels)
-    tissues = anatomy.tissues(pair.fixed, pair.moving) if compares_tissues else None
-    optimised = partial(deform_across_contrasts, pair.fixed, pair.moving, matrix, tissues=tissues)
-    mean = mean_brain() if compares_tissues and start is None else None
-    coarse = tuple(level for level in levels if level.spacing >= DRAWN_SPACING)
-    if mean is None or not coarse:
-        return optimised(levels, start=start, update=update)
-    field = optimised(coarse, update=lambda fraction: update(COARSE_SHARE * fraction))
-    field = anatomy.drawn_to_mean(field, matrix, pair.fixed, pair.moving, tissues, mean)
-    fine = levels[len(coarse) :]
-    if not fine:
-        return field
-    return optimised(fine, start=field, update=lambda fraction: update(COARSE_SHARE + (1.0 - COARSE_SHARE) * fraction))
-
-
-def _overlap(anatomy: PairAnatomy, transform: sitk.Transform) -> dict[str, float]:
-    """Mean Dice of the network's structures before and after the registration."""
-    identity = sitk.Transform(3, sitk.sitkIdentity)
-    return {"before": anatomy.overlap(identity), "after": anatomy.overlap(transform)}
+    """Deform, without the finest level if the computer's memory runs out in it."""
+    kept = levels
+    while True:
+        try:
+            field = deform(fixed, moving, affine, kept, start, template, update)
+        except Exception as error:
+            on_cpu = fixed.prepared.tensor.device.type == "cpu"
+            # The last two levels of a coarse image have the same spacing.
+            coarser = tuple(level for level in kept if level.spacing > kept[-1].spacing)
+            if not (on_cpu and coarser and is_out_of_memory(error)):
+                raise
+            kept = coarser
+        else:
+            break
+    if kept != levels:
+        notes.append(coarser_sentence(kept, levels))
+    return field
 
 
-def _expected_shares(mode: str, affine: bool, segmenting: bool) -> dict[str, float]:
-    """Each stage's part of the time: seconds, as measured on 1 mm brains with two CPU cores."""
-    shares = {"Preparing the images": 0.3}
-    if segmenting:
-        shares["Segmenting"] = 0.9
-    if affine:
-        shares["Aligning the heads"] = 0.7
-    shares["Deforming"], shares["Inverting the transform"] = {
-        "fast": (0.8, 0.1),
-        "standard": (7.5, 1.2),
-        "accurate": (12.0, 1.2),
-    }[mode]
-    return shares | {"Writing into the images' space": 0.5}
+def _label_maps(
+    fixed: Subject, moving: Subject, moving_labels: sitk.Image | None
+) -> tuple[sitk.Image | None, sitk.Image | None]:
+    """Return the label maps of both images as far as they are known before the registration."""
+    if moving_labels is not None or fixed.segmentation is None:
+        return None, moving_labels
+    return label_map(fixed), label_map(moving)
 
 
-def _starting_matrix(transform: sitk.Transform | None, grid: Grid) -> np.ndarray | None:
-    """The 4x4 LPS matrix of a linear transform.
+def _affine_start(transform: sitk.Transform | None, fixed: sitk.Image) -> Affine | None:
+    """Return an initial transform as an affine one.
 
     :raises InputError: the transform is not linear.
     """
     if transform is None:
         return None
-    matrix, residual = linear_fit(transform, grid.centre)
-    if residual > LARGEST_NONLINEAR_START:
+    middle = [(size - 1) / 2.0 for size in fixed.GetSize()[:3]]
+    centre = fixed.TransformContinuousIndexToPhysicalPoint([*middle, *[0.0] * (fixed.GetDimension() - 3)])[:3]
+    start, deviation = Affine.fit(transform, np.array(centre))
+    if deviation > MAX_NONLINEARITY_MM:
         raise InputError("the initial transform is not linear; give a rigid or affine one.")
-    return matrix
+    return start
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The two prepared images on one device."""
-
-    fixed: PreparedImage
-    moving: PreparedImage
-
-    @classmethod
-    def prepared(cls, fixed: sitk.Image, moving: sitk.Image, device: torch.device) -> _Pair:
-        spacing = working_spacing(fixed)
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            of_moving = beside.submit(prepare, moving, "the moving image", spacing)
-            of_fixed = prepare(fixed, "the fixed image", spacing, margin=8.0, multiple=COARSEST_FACTOR)
-            return cls(of_fixed.to(device), of_moving.result().to(device))
+def _descriptions(segmentation: Model | None, registration: Model | None, template: TissueAtlas | None) -> list[dict]:
+    """Return role, name, version and checksum of every weights file and template that took part."""
+    models = [
+        model.description(role)
+        for model, role in ((segmentation, "segmentation"), (registration, "registration"))
+        if model
+    ]
+    return models + ([template.description()] if template else [])
 
 
-@dataclass(frozen=True)
-class _Found:
-    """The transform that was found, in voxels, and what was measured on it."""
-
-    pair: _Pair
-    matrix: np.ndarray
-    displacement: torch.Tensor
-    inverse: torch.Tensor
-    residual: float
-
-    @classmethod
-    def from_field(cls, displacement: torch.Tensor, pair: _Pair, matrix: np.ndarray) -> _Found:
-        inverse, residual = invert(displacement)
-        return cls(pair, matrix, displacement, inverse, residual)
-
-    @property
-    def grid(self) -> Grid:
-        """The grid of the field in space."""
-        return self.pair.fixed.grid.resized(self.displacement.shape[2:])
-
-    def published(self, fixed: sitk.Image, moving: sitk.Image, moving_labels: sitk.Image | None) -> RegistrationResult:
-        """SimpleITK objects in the images' own space."""
-        matrix = voxel_to_millimetres(self.matrix, self.pair.fixed.grid, self.pair.moving.grid)
-        transform = affine_then_field(matrix, self.displacement, self.grid)
-        inverse = inverse_of_affine_then_field(matrix, self.inverse, self.grid)
-        warped = resample_image(moving, fixed, transform)
-        fixed_labels = None if moving_labels is None else warp_labels(moving_labels, transform, fixed)
-        return RegistrationResult(warped, transform, inverse, fixed_labels, moving_labels)
-
-    def figures(self) -> dict:
-        """Folding, displacement and likeness inside the head."""
-        spacing = float(self.grid.spacing.mean())
-        coarse = resize_field(self.displacement, [size // 2 for size in self.pair.fixed.grid.shape])
-        head = downsample(self.pair.fixed.tensor, 2)
-        inside = (
-            torch.nn.functional.interpolate(self.pair.fixed.tensor, size=self.displacement.shape[2:], mode="area")[0, 0]
-            > 0.05
-        )
-        folded = jacobian_determinant(self.displacement)[0][inside] <= 0
-        distances = vector_norms(self.displacement)[0][inside] * spacing
-        warper = AffineWarper(self.pair.moving.tensor, self.matrix, self.pair.fixed.grid.shape, 2)
-        maps = [local_correlation(warper(field), head) for field in (torch.zeros_like(coarse), coarse)]
-        likeness = [float(values[head > 0.05].mean()) for values in maps]
-        return {
-            "folding_percent": 100.0 * float(folded.float().mean()),
-            "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
-            "inverse_residual_mm": self.residual * spacing,
-            "similarity_before": likeness[0],
-            "similarity_after": likeness[1],
-        }
+def _stage_weights(settings: Settings, segmenting: bool) -> dict[str, float]:
+    """Return the fraction of the time of each stage: seconds on 1 mm brains with two CPU cores (docs/benchmarks.md)."""
+    weights = {"Preparing the images": 0.3}
+    if segmenting:
+        weights["Segmenting"] = 1.8
+    if settings.affine:
+        weights["Aligning the heads"] = 0.7
+    weights["Deforming"], weights["Inverting the transform"] = {
+        "fast": (0.8, 0.1),
+        "standard": (7.5, 1.2),
+        "accurate": (12.0, 1.2),
+    }[settings.mode]
+    return weights | {"Writing into the images' space": 0.5}

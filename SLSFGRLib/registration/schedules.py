@@ -1,69 +1,89 @@
-"""What each mode does, and what of it a machine's memory allows."""
+"""The levels of each mode, and which of them fit an image and the memory."""
 
 from __future__ import annotations
 
-from ..segmentation.tissue_maps import DISTINCT_WHITE, TISSUES
+from collections.abc import Sequence
+from dataclasses import replace
+
+import SimpleITK as sitk
+
+from ..segmentation.tissue_maps import SHARP_WHITE_MATTER, TISSUES
 from ..spatial.grid import Grid
+from .channels import INTENSITY
 from .deformable import Level
 
+TISSUE_WEIGHT = 0.5
+WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)
+WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
+
 _COARSE = (
-    Level(spacing=8.0, iterations=30, field_blur=1.0, tissues=TISSUES),
-    Level(spacing=4.0, iterations=30, field_blur=1.0, tissues=TISSUES),
+    Level(spacing=8.0, iterations=30, field_sigma=1.0, weights=WITH_TISSUES),
+    Level(spacing=4.0, iterations=30, field_sigma=1.0, weights=WITH_TISSUES),
 )
 SCHEDULES = {
     "fast": (
-        Level(spacing=8.0, iterations=10, field_blur=1.0),
+        Level(spacing=8.0, iterations=10, field_sigma=1.0),
         Level(spacing=4.0, iterations=15),
-        Level(spacing=2.0, iterations=6, field_blur=0.5),
+        Level(spacing=2.0, iterations=6, field_sigma=0.5),
     ),
     "standard": (
         *_COARSE,
-        Level(spacing=2.0, iterations=15, tissues=TISSUES),
-        Level(spacing=1.0, iterations=8, field_blur=0.5),
+        Level(spacing=2.0, iterations=15, weights=WITH_TISSUES),
+        Level(spacing=1.0, iterations=8, field_sigma=0.5),
     ),
     "accurate": (
         *_COARSE,
-        Level(spacing=2.0, iterations=25, field_blur=0.5, tissues=TISSUES),
-        Level(spacing=1.0, iterations=12, field_blur=0.5, tissues=(DISTINCT_WHITE,)),
+        Level(spacing=2.0, iterations=25, field_sigma=0.5, weights=WITH_TISSUES),
+        Level(spacing=1.0, iterations=12, field_sigma=0.5, weights=WITH_SHARP_WHITE_MATTER),
     ),
 }
+# An image whose smallest spacing in mm is at least this has no use for a field at 1 mm. Chosen: near 2 mm.
+COARSE_IMAGE_SPACING = 1.75
+COARSE_FIELD_SPACING = 2.0
 
-# Measured peaks of memory, rounded up so that no 1 mm pair of docs/benchmarks.md took more: of Python with its
-# libraries, for each voxel of the prepared fixed image, and for each voxel of the finest field, also for every map of
-# a tissue there.
+# Peaks of memory, rounded up so that no 1 mm pair of docs/benchmarks.md took more: of Python with its libraries, for
+# each voxel of the prepared fixed image, for each voxel of the finest field, and there for each tissue map.
 BASE_BYTES = 400_000_000
 IMAGE_BYTES = 192
 FIELD_BYTES, TISSUE_BYTES = 200, 20
 
 
-def needed_memory(levels: tuple[Level, ...], grid: Grid) -> int:
-    """Bytes that a registration takes at its peak.
+def planned_levels(mode: str, fixed: sitk.Image) -> tuple[Level, ...]:
+    """Return the levels of a mode, none of them finer than a fixed image calls for."""
+    finest = COARSE_FIELD_SPACING if min(fixed.GetSpacing()) >= COARSE_IMAGE_SPACING else 0.0
+    return tuple(replace(level, spacing=max(level.spacing, finest)) for level in SCHEDULES[mode])
+
+
+def needed_memory(levels: Sequence[Level], grid: Grid) -> int:
+    """Return the bytes that a registration takes at its peak.
 
     :param grid: of the prepared fixed image.
     """
     finest = levels[-1]
-    each = FIELD_BYTES + TISSUE_BYTES * len(finest.tissues)
+    each = FIELD_BYTES + TISSUE_BYTES * (len(finest.weights) - 1)
     voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
     return BASE_BYTES + voxels * IMAGE_BYTES + voxels * each // finest.factor(grid) ** 3
 
 
-def affordable_levels(mode: str, grid: Grid, memory: int | None) -> tuple[tuple[Level, ...], str]:
-    """The levels of a mode without the finest ones that the memory does not suffice for.
+def affordable_levels(levels: tuple[Level, ...], grid: Grid, memory: int | None) -> tuple[tuple[Level, ...], str]:
+    """Leave out the finest levels for which the memory does not suffice.
 
     :param grid: of the prepared fixed image.
-    :param memory: bytes; None for any number.
-    :returns: the levels, and a sentence that tells what was left out; empty if nothing was.
+    :param memory: free bytes; None if unknown.
+    :returns: the levels, and a sentence for the report that says what was left out; empty if nothing was.
     """
-    levels = wanted = SCHEDULES[mode]
-    while memory is not None and len(levels) > 1 and needed_memory(levels, grid) > memory:
-        levels = levels[:-1]
-    if levels == wanted:
+    kept = levels
+    while memory is not None and len(kept) > 1 and needed_memory(kept, grid) > memory:
+        kept = kept[:-1]
+    if kept == levels:
         return levels, ""
-    needed = needed_memory(wanted, grid) / 1e9
-    own = float(grid.spacing.mean())
-    spacings = (round(part[-1].factor(grid) * own, 1) for part in (levels, wanted))
-    return levels, (
-        "Worked at {:g} mm in place of {:g} mm: ".format(*spacings)
-        + f"{memory / 1e9:.1f} GB of memory are free, and {needed:.1f} GB would be needed. "
-        + "Close other programs for a more exact result."
+    needed = needed_memory(levels, grid) / 1e9
+    return kept, (
+        f"{coarser_sentence(kept, levels)} {memory / 1e9:.1f} GB of memory are free, and {needed:.1f} GB are needed. "
+        "Close other programs for a more exact result."
     )
+
+
+def coarser_sentence(kept: Sequence[Level], planned: Sequence[Level]) -> str:
+    """Return a sentence that says at which spacing a registration worked instead of the planned one."""
+    return f"The field has {kept[-1].spacing:g} mm voxels instead of {planned[-1].spacing:g} mm, to save memory."

@@ -1,92 +1,103 @@
-"""The mean of many brains: what all of them have in common helps to tell what corresponds in two.
+"""Template-guided registration: average the direct field with the field via a population template.
 
-Two brains are folded in different ways, so that likeness alone leads some folds astray. The way from one brain to the
-other by way of the mean goes astray elsewhere; half-way between it and the direct way is a better start for fine levels
-than either.
+Two brains are folded in different ways, so that image similarity alone mismatches some sulci. The composition of the
+fields from one brain to the template and on to the other brain has other errors; the average of both is a better start
+for the fine levels than either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ..io.resources import TEMPLATE, model_path, require_intact
 from ..losses.lncc import local_correlation
-from ..preprocessing import PreparedImage
-from ..segmentation.structures import Structures
+from ..segmentation.structures import StructureCentroids
+from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES
+from ..spatial.affine import Affine
 from ..spatial.fields import border_ramp, downsample, resize_field, sample, voxel_grid
-from ..spatial.grid import Grid, voxel_to_voxel
+from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
 from .centroids import align_centroids
-from .deformable import Level, deform
+from .channels import ChannelImage
+from .deformable import Level, optimise_field
 
-FORMAT = 1
-# Of the maps, in mm.
+FORMAT = 2
+# Of the tissue probability maps, in mm.
 SPACING = 2.0
-# In a file, a tissue's share of a voxel is kept in this many parts.
-PARTS = 255
-# White matter is the image; the others are compared beside it.
-BESIDE = TISSUES[:2]
+# In a file, probabilities are whole numbers up to this.
+PROBABILITY_STEPS = 255
+WEIGHTS = {"wm": 1.0, "csf": 0.5, "gm": 0.5}
 LEVELS = (
-    Level(spacing=8.0, iterations=20, field_blur=1.0, tissues=BESIDE),
-    Level(spacing=4.0, iterations=20, field_blur=1.0, tissues=BESIDE),
+    Level(spacing=8.0, iterations=20, field_sigma=1.0, weights=WEIGHTS),
+    Level(spacing=4.0, iterations=20, field_sigma=1.0, weights=WEIGHTS),
 )
-# Levels of the direct way that are finer than this are not drawn to the mean: no two brains have the same small folds.
-DRAWN_SPACING = LEVELS[-1].spacing
-# How much of the way by way of the mean counts; less near the border, over so many voxels.
-SHARE, BORDER = 0.5, 2.0
-# By way of the mean, two brains become nearly as alike as directly (0.95 times); where less so, it does not fit them.
-LEAST_LIKENESS = 0.9
+# The template guides the levels of this spacing in mm and coarser: no two brains have the same small folds.
+GUIDED_SPACING = LEVELS[-1].spacing
+# Weight of the field via the template, which tapers to zero over this many voxels at the border
+# (docs/develop/experiments.md).
+WEIGHT, BORDER = 0.5, 2.0
+# The least ratio of the LNCC via the template to the direct LNCC. Two healthy brains have about 0.95.
+MIN_LNCC_RATIO = 0.9
+BRAIN_PROBABILITY = 0.05
 
 
 @dataclass(frozen=True)
-class BrainMaps:
-    """What is compared of a brain, or of the mean of many; the same in any contrast.
+class TissueAtlas:
+    """The tissue probability maps and structure centroids of a brain or a template; the same in any contrast.
 
-    :param tissues: (1, 3, D, H, W), the maps of :data:`TISSUES`, sizes being multiples of the coarsest level's factor.
-    :param grid: of the maps, with voxels of about :data:`SPACING`.
+    :param tissues: (1, 3, D, H, W), CSF, GM and WM at about 2 mm; sizes are multiples of the coarsest level's factor.
+    :param version: of the file it was read from; empty for a brain.
+    :param sha256: likewise.
     """
 
     tissues: torch.Tensor
     grid: Grid
-    structures: Structures
+    structures: StructureCentroids
+    version: str = ""
+    sha256: str = ""
 
     @classmethod
-    def of(cls, tissues: torch.Tensor, grid: Grid, structures: Structures) -> BrainMaps:
-        """From finer maps.
+    def from_subject(cls, subject: Subject) -> TissueAtlas:
+        """Average the tissue probability maps of a segmented subject to about 2 mm."""
+        factor = max(1, round(SPACING / subject.grid.mean_spacing))
+        tissues = downsample(subject.tissues[:, : len(TISSUES)], factor)
+        return cls(tissues, subject.grid.coarsened(factor), subject.segmentation.structures)
 
-        :param tissues: (1, 3 or more, D, H, W), :data:`MAPS`.
-        """
-        factor = max(1, round(SPACING / float(grid.spacing.mean())))
-        return cls(downsample(tissues[:, : len(TISSUES)], factor), grid.coarsened(factor), structures)
+    @property
+    def channels(self) -> ChannelImage:
+        """The tissue probability maps as channels to compare."""
+        return ChannelImage(self.grid, dict(zip(TISSUES, self.tissues.split(1, dim=1), strict=True)))
 
     def field_to(
-        self, other: BrainMaps, matrix: np.ndarray, levels: tuple[Level, ...] = LEVELS
+        self, other: TissueAtlas, affine: Affine, levels: Sequence[Level] = LEVELS
     ) -> tuple[torch.Tensor, Grid]:
-        """The field that, followed by an affine matrix, takes this brain's voxels to those of another.
+        """Find the field that, followed by an affine transform, takes this brain's points to those of another.
 
-        :param matrix: 4x4, LPS mm.
         :returns: (1, 3, d, h, w) in voxels of the grid, which covers the box of this brain's.
         """
-        linear = voxel_to_voxel(matrix, self.grid, other.grid)
-        white = (PreparedImage(brain.tissues[:, len(BESIDE) :], brain.grid) for brain in (self, other))
-        field = deform(*white, linear, levels, tissues=(self.tissues, other.tissues))
+        field = optimise_field(self.channels, other.channels, affine, levels)
         return field, self.grid.resized(field.shape[2:])
 
-    def to(self, device: torch.device) -> BrainMaps:
-        """The same on another device."""
-        return BrainMaps(self.tissues.to(device), self.grid, self.structures)
+    def to(self, device: torch.device) -> TissueAtlas:
+        """Return the same on another device."""
+        return TissueAtlas(self.tissues.to(device), self.grid, self.structures, self.version, self.sha256)
 
-    def save(self, path: Path) -> None:
-        """Write the maps and where the structures lie."""
+    def description(self) -> dict:
+        """Return role, name, version and checksum for a report."""
+        return {"role": "template", "name": TEMPLATE, "version": self.version, "sha256": self.sha256}
+
+    def save(self, path: Path, version: str) -> None:
+        """Write the atlas to a file."""
         content = {
             "format": FORMAT,
-            "tissues": (PARTS * self.tissues[0]).round().clamp(0, PARTS).byte(),
+            "version": version,
+            "tissues": (PROBABILITY_STEPS * self.tissues[0]).round().clamp(0, PROBABILITY_STEPS).byte(),
             "matrix": torch.from_numpy(self.grid.matrix),
             "volumes": torch.from_numpy(self.structures.volumes),
             "centroids": torch.from_numpy(self.structures.centroids),
@@ -94,73 +105,86 @@ class BrainMaps:
         torch.save(content, path)
 
 
-def drawn_to_mean(
-    field: torch.Tensor, matrix: np.ndarray, fixed: BrainMaps, moving: BrainMaps, mean: BrainMaps
+def guide_by_template(
+    field: torch.Tensor, fixed: Subject, moving: Subject, affine: Affine, template: TissueAtlas
 ) -> torch.Tensor:
-    """A field half-way between the one that was found directly and the one by way of the mean brain.
+    """Average a field with the field via a template, as a start for finer levels.
 
-    As it was found where the mean is of no use: too few structures are recognised, or the brains lie much worse by way
-    of it.
+    The field is returned unchanged if the template does not fit: too few structures are found in both, or the
+    similarity via the template is much lower.
 
     :param field: (1, 3, d, h, w) in its voxels, over the box of the fixed brain.
-    :param matrix: 4x4, LPS mm, what follows the field.
+    :param affine: fixed points to moving points, applied after the field.
     :returns: on a grid of about 4 mm.
     """
-    way = _by_way_of(mean, fixed, moving, matrix)
-    if way is None:
-        return field
-    direct = resize_field(field, way.shape[2:])
-    if _likeness(way, matrix, fixed, moving) < LEAST_LIKENESS * _likeness(direct, matrix, fixed, moving):
-        return field
-    # The mean has another affine alignment: on the border, where fields are zero, it must not count.
-    return torch.lerp(direct, way, SHARE * border_ramp(way.shape[2:], BORDER).to(way.device))
+    template = template.to(field.device)
+    return guide_by_atlas(field, TissueAtlas.from_subject(fixed), TissueAtlas.from_subject(moving), affine, template)
 
 
-def _by_way_of(mean: BrainMaps, fixed: BrainMaps, moving: BrainMaps, matrix: np.ndarray) -> torch.Tensor | None:
-    """From the fixed brain to the mean and on to the moving brain, as a field that the matrix follows."""
-    inwards = align_centroids(fixed.structures, mean.structures)
-    outwards = align_centroids(mean.structures, moving.structures)
-    if inwards is None or outwards is None:
+def guide_by_atlas(
+    field: torch.Tensor, fixed: TissueAtlas, moving: TissueAtlas, affine: Affine, template: TissueAtlas
+) -> torch.Tensor:
+    """Average a field with the field via a template; see :func:`guide_by_template`."""
+    via_template = _field_via(template, fixed, moving, affine)
+    if via_template is None:
+        return field
+    direct = resize_field(field, via_template.shape[2:])
+    if _lncc(via_template, affine, fixed, moving) < MIN_LNCC_RATIO * _lncc(direct, affine, fixed, moving):
+        return field
+    # The template has another affine alignment: on the border, where fields are zero, it must not count.
+    taper = border_ramp(via_template.shape[2:], BORDER).to(field.device)
+    return torch.lerp(direct, via_template, WEIGHT * taper)
+
+
+def _field_via(template: TissueAtlas, fixed: TissueAtlas, moving: TissueAtlas, affine: Affine) -> torch.Tensor | None:
+    """Compose the fields from the fixed brain to the template and on to the moving brain.
+
+    :returns: the field that the affine transform follows; None if a brain cannot be aligned with the template.
+    """
+    to_template = align_centroids(fixed.structures, template.structures)
+    from_template = align_centroids(template.structures, moving.structures)
+    if to_template is None or from_template is None:
         return None
-    first, grid = fixed.field_to(mean, inwards)
-    second, mean_grid = mean.field_to(moving, outwards)
-    places = voxel_grid(first.shape[2:], first.device)
-    middle = _moved(voxel_to_voxel(inwards, grid, mean_grid), places + first)
-    back = np.linalg.inv(matrix) @ outwards
-    return _moved(voxel_to_voxel(back, mean_grid, grid), middle + sample(second, middle)) - places
+    first, grid = fixed.field_to(template, to_template)
+    second, template_grid = template.field_to(moving, from_template)
+    voxels = voxel_grid(first.shape[2:], first.device)
+    middle = _apply(to_template, voxels + first, grid, template_grid)
+    back = from_template.then(affine.inverse())
+    return _apply(back, middle + sample(second, middle), template_grid, grid) - voxels
 
 
-def _moved(matrix: np.ndarray, positions: torch.Tensor) -> torch.Tensor:
-    """A 4x4 matrix applied to (1, 3, ...)."""
-    matrix = positions.new_tensor(matrix)
-    return torch.einsum("rc,bcdhw->brdhw", matrix[:3, :3], positions) + matrix[:3, 3].view(1, 3, 1, 1, 1)
+def _apply(affine: Affine, voxels: torch.Tensor, source: Grid, destination: Grid) -> torch.Tensor:
+    """Transform (1, 3, ...) positions in voxels of one grid to voxels of another."""
+    matrix = voxels.new_tensor(affine.in_voxels(source, destination))
+    return torch.einsum("rc,bcdhw->brdhw", matrix[:3, :3], voxels) + matrix[:3, 3].view(1, 3, 1, 1, 1)
 
 
-def _likeness(field: torch.Tensor, matrix: np.ndarray, fixed: BrainMaps, moving: BrainMaps) -> float:
-    """The mean local correlation of the maps under a field and the matrix, in the fixed brain."""
+def _lncc(field: torch.Tensor, affine: Affine, fixed: TissueAtlas, moving: TissueAtlas) -> float:
+    """Return the sum over the tissue maps of their mean local correlation in the fixed brain."""
     factor = fixed.tissues.shape[2] // field.shape[2]
-    linear = voxel_to_voxel(matrix, fixed.grid, moving.grid)
-    warped = AffineWarper(moving.tissues, linear, fixed.tissues.shape[2:], factor)(field)
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
+    warped = AffineWarper(moving.tissues, matrix, fixed.tissues.shape[2:], factor)(field)
     target = downsample(fixed.tissues, factor)
-    inside = target.sum(dim=1)[0] > 0.05
+    inside = target.sum(dim=1)[0] > BRAIN_PROBABILITY
     pairs = zip(warped.split(1, dim=1), target.split(1, dim=1), strict=True)
     return sum(float(local_correlation(one, other)[0, 0][inside].mean()) for one, other in pairs)
 
 
-def mean_brain() -> BrainMaps | None:
-    """The mean brain that ships; None where it is not installed.
+def bundled_template() -> TissueAtlas | None:
+    """Return the bundled template; None if this installation has none.
 
-    :raises InputError: it is damaged.
+    :raises InputError: its file is damaged.
     """
     path = model_path(TEMPLATE)
     return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
 
 
 @lru_cache(maxsize=1)
-def _read(path: Path, _changed: int) -> BrainMaps:
-    """The mean brain in a file, read once in a session."""
-    require_intact(path)
+def _read(path: Path, _changed: int) -> TissueAtlas:
+    """Read a template; once in a session."""
+    sha256 = require_intact(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
-    tissues = content["tissues"][None].float() / PARTS
+    tissues = content["tissues"][None].float() / PROBABILITY_STEPS
     grid = Grid(tuple(tissues.shape[2:]), content["matrix"].numpy())
-    return BrainMaps(tissues, grid, Structures(content["volumes"].numpy(), content["centroids"].numpy()))
+    structures = StructureCentroids(content["volumes"].numpy(), content["centroids"].numpy())
+    return TissueAtlas(tissues, grid, structures, content["version"], sha256)

@@ -153,11 +153,9 @@ def _result_rows(report: Mapping) -> list[Markup]:
 
 def _models(report: Mapping) -> Markup:
     """Return the table of the weights files and templates that took part."""
-    single = report.get("model")
-    models = report.get("models") or ([{"role": "network", **single}] if single else [])
     rows = [
         _fill(MODEL, **{key: _text(model.get(key)) for key in ("role", "name", "version", "sha256")})
-        for model in models
+        for model in report.get("models", [])
     ]
     return _fill(MODELS, rows=_joined(rows)) if rows else Markup()
 

@@ -1,17 +1,24 @@
-"""Choosing where to compute."""
+"""Choose where to compute."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from ..errors import InputError
+from .memory import MEMORY_IS_FULL, is_out_of_memory
 
-# Of a registration at 1 mm, in bytes.
-LEAST_CUDA_MEMORY = 3_000_000_000
+T = TypeVar("T")
+CARD_IS_FULL = "The graphics card's memory was too small; the work was done on the CPU."
+
+# Free memory in bytes that ``auto`` asks of a card. A registration at 1 mm takes 2.3 GB (docs/benchmarks.md).
+MIN_CUDA_MEMORY = 3_000_000_000
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """Return the device called ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     ``auto`` takes a CUDA device if there is one with enough memory left. Apple's MPS is never chosen: it lacks 3-D
     operations.
@@ -19,7 +26,7 @@ def choose_device(name: str = "auto") -> torch.device:
     :raises InputError: the name is none of these, or there is no such device here.
     """
     if name == "auto":
-        has_room = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= LEAST_CUDA_MEMORY
+        has_room = torch.cuda.is_available() and torch.cuda.mem_get_info()[0] >= MIN_CUDA_MEMORY
         return torch.device("cuda" if has_room else "cpu")
     if name == "cpu":
         return torch.device("cpu")
@@ -34,8 +41,32 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """A device's name for a report: the card's own name, or the number of CPU threads in use."""
+    """Return a device's name for a report: the card's own name, or the number of CPU threads in use."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
     return f"cpu ({threads} thread{'' if threads == 1 else 's'})"
+
+
+def with_cpu_fallback(name: str, work: Callable[[torch.device, list[str]], T]) -> T:
+    """Work on a device; ``auto`` continues on the CPU if the card's memory is too small.
+
+    :param name: as for :func:`choose_device`.
+    :param work: takes the device and a list of sentences for the report.
+    :raises InputError: there is no such device, or its memory is too small.
+    """
+    device, notes = choose_device(name), []
+    if device.type == "cuda":
+        try:
+            return work(device, notes)
+        except torch.cuda.OutOfMemoryError as error:
+            if name != "auto":
+                raise InputError(f"device {name!r}: its memory is too small; use auto or cpu.") from error
+        torch.cuda.empty_cache()
+        device, notes = torch.device("cpu"), [CARD_IS_FULL]
+    try:
+        return work(device, notes)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(MEMORY_IS_FULL) from error

@@ -1,32 +1,49 @@
-"""How much memory there is to work in."""
+"""Measure the free memory, and recognise that it is exhausted."""
 
 from __future__ import annotations
 
 import ctypes
-import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
 PROC = Path("/proc/meminfo")
+VM_STAT = Path("/usr/bin/vm_stat")
 # What a container or a cluster's job may use, and uses: the two versions of Linux' control groups.
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
+MEMORY_IS_FULL = "the memory of this computer is too small for these images; close other programs, or crop the images."
+# The allocators of PyTorch, ITK and C++ raise RuntimeError with, not MemoryError.
+OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "not enough memory", "Failed to allocate memory", "bad_alloc")
 
 
 def available_memory() -> int | None:
-    """Bytes that this process can still take without pushing others out; None where the system does not tell."""
+    """Return the bytes that this process can still take without swapping; None if the system does not tell."""
     if sys.platform == "win32":
         return _of_windows()
     if PROC.is_file():
         return min([_of_linux(PROC.read_text()), *_of_control_groups()])
-    # macOS tells what is built in, and lends what others do not use.
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if "SC_PHYS_PAGES" in os.sysconf_names else None
+    return _of_macos(subprocess.run(["vm_stat"], capture_output=True, text=True).stdout) if VM_STAT.is_file() else None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, PyTorch or ITK says that memory is exhausted."""
+    says_so = isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+    return says_so or isinstance(error, MemoryError)
+
+
+def _of_macos(table: str) -> int:
+    """Read the output of vm_stat: what is free, or can be freed without writing to the disk."""
+    page = int(re.search(r"page size of (\d+) bytes", table)[1])
+    counts = dict(re.findall(r"^Pages (free|inactive|speculative|purgeable):\s+(\d+)", table, re.MULTILINE))
+    return page * sum(map(int, counts.values()))
 
 
 def _of_linux(table: str) -> int:
-    """From the text of /proc/meminfo."""
+    """Read the text of /proc/meminfo."""
     rows = dict(line.split(":", 1) for line in table.splitlines() if ":" in line)
     return 1024 * int(rows["MemAvailable"].split()[0])
 

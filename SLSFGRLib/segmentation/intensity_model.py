@@ -1,8 +1,8 @@
-"""How bright each structure is in the very image that is segmented, learned from the image itself.
+"""A Gaussian intensity model of the structures, fitted to the very image that is segmented.
 
-A mixture of Gaussians, one for each structure and its mirror image and one for all fluid, whose prior in each voxel
-is what the network sees there (Van Leemput et al. 1999, with the network in the atlas's place). It needs no labels
-and fits any contrast. It moves borders to where the image has them, finer than the network's voxels.
+A mixture of Gaussians, one for each structure and its mirror image and one for all CSF. Its prior in each voxel is
+the network's posterior probability (Van Leemput et al. 1999, with the network in the place of the atlas). It needs no
+labels and fits any contrast. It moves borders to where the image has them, finer than the network's voxels.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ import torch
 from torch.nn import functional
 
 from ..io.label_table import read_label_table
-from ..synthesis.tissue_contrasts import INTENSITY_PROFILES, classes
 
 ITERATIONS = 4
-# Voxels at a border, in which two structures mix, say little about either: surer ones count for more.
-SURENESS_POWER = 2.0
-# The image's brightness goes from 0 to 1; less spread than this is chance.
-SMALLEST_DEVIATION = 0.03
-# In standard deviations: a vessel or a lesion looks like no structure, and must not be given to the next best.
-FARTHEST = 3.0
-# Of voxels in which the network sees nothing but background, there are too many.
+# Voxels are weighted by this power of their posterior: partial-volume voxels say little about either structure.
+WEIGHT_POWER = 2.0
+# Lower bound of a standard deviation, for intensities from 0 to 1; chosen, near the noise of a good T1.
+MIN_DEVIATION = 0.03
+# Clips the Mahalanobis distance, so that outliers such as vessels and lesions favour no structure.
+MAX_MAHALANOBIS = 3.0
+# Voxels that the network gives this posterior of background are left out: there are too many of them.
 SURE_BACKGROUND = 0.98
-FEW_VOXELS = 1e-3
-SMALLEST_SHARE = 1e-30
-# What a tissue looks like.
-TYPICAL = {
-    "fluid": "cerebrospinal fluid",
-    "grey matter": "cerebral cortex",
-    "white matter": "cerebral white matter",
-}
-# Between these, brightness decides in full.
-TOLD_BY_BRIGHTNESS = ("cerebral white matter", "cerebral cortex", "cerebellar white matter", "cerebellar cortex")
-# What has fibres running through it, or ends in a mixture, differs little from white matter: there the network, which
-# sees the surroundings, knows more. Its own brightness counts by this share, that of white matter by the rest.
-OWN_SHARE = 0.7
+PRIOR_COUNT = 1e-3
+MIN_PRIOR = 1e-30
+# The structures that represent CSF, GM and WM.
+TYPICAL_STRUCTURES = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+# Between these the intensity alone decides.
+FULL_WEIGHT_STRUCTURES = (
+    "cerebral white matter",
+    "cerebral cortex",
+    "cerebellar white matter",
+    "cerebellar cortex",
+)
+# For all others the log-likelihood is blended with that of white matter: their contrast to it is low, and the network,
+# which uses the surroundings, is more reliable (docs/develop/experiments.md).
+LIKELIHOOD_WEIGHT = 0.7
 VENTRICLES = ("lateral ventricle", "third ventricle", "fourth ventricle")
-BESIDE_VENTRICLES = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
-# Of what is in TYPICAL, in prepared T1 images (the mean of four brains of OASIS-1).
-IN_T1 = (0.26, 0.52, 0.86)
-# Tissues whose brightness differs by less cannot be told apart by it.
-LEAST_CONTRAST = 0.05
+VENTRICLE_NEIGHBOURS = ("cerebral white matter", "cerebral cortex", "thalamus", "caudate", "hippocampus")
+# Mean intensities of CSF, GM and WM in prepared T1 images: the mean of four brains of OASIS-1.
+T1_INTENSITIES = (0.26, 0.52, 0.86)
+# Tissues whose mean intensities differ by less than this cannot be told apart.
+MIN_CONTRAST = 0.05
 
 
 @dataclass(frozen=True)
-class StructureBrightness:
-    """A Gaussian for the brightness of every channel of the label table.
+class IntensityModel:
+    """A Gaussian for the intensity of every channel of the label table.
 
     :param mean: (K,).
     :param variance: (K,).
@@ -58,106 +58,104 @@ class StructureBrightness:
     variance: torch.Tensor
 
     @classmethod
-    def fitted(cls, shares: torch.Tensor, image: torch.Tensor) -> StructureBrightness:
-        """Fit to an image by expectation maximisation.
+    def fit(cls, posteriors: torch.Tensor, image: torch.Tensor) -> IntensityModel:
+        """Fit the model to an image by expectation maximisation.
 
-        :param shares: (1, K, D, H, W), of the channels of the label table in each voxel.
+        :param posteriors: (1, K, D, H, W), of the channels of the label table.
         :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
         """
-        counted = torch.nonzero(shares[0, 0].flatten() < SURE_BACKGROUND).flatten()
-        kinds, values = torch.as_tensor(_kinds(), device=image.device), image.flatten()[counted]
-        # With the voxels along the last axis: a softmax along a short one takes ten times as long.
-        expected = functional.one_hot(kinds).float().t() @ shares[0].movedim(0, -1).flatten(0, 2)[counted].t()
-        prior = expected.clamp(min=SMALLEST_SHARE).log()
-        found = cls._of(expected, values)
+        used = torch.nonzero(posteriors[0, 0].flatten() < SURE_BACKGROUND).flatten()
+        components, values = torch.as_tensor(_mixture_components(), device=image.device), image.flatten()[used]
+        # Voxels along the last axis: a softmax along a short axis takes ten times as long.
+        expected = functional.one_hot(components).float().t() @ posteriors[0].movedim(0, -1).flatten(0, 2)[used].t()
+        prior = expected.clamp(min=MIN_PRIOR).log()
+        model = cls._weighted(expected, values)
         for _ in range(ITERATIONS - 1):
-            found = cls._of((prior + found.log_likelihood(slice(None), values)).softmax(0), values)
-        return cls(found.mean[kinds], found.variance[kinds])
+            model = cls._weighted((prior + model.log_likelihood(slice(None), values)).softmax(0), values)
+        return cls(model.mean[components], model.variance[components])
 
     @classmethod
-    def _of(cls, shares: torch.Tensor, values: torch.Tensor) -> StructureBrightness:
-        """From (K, N) shares in voxels with (N,) values."""
-        weights = shares**SURENESS_POWER
-        # Sums, not matrix products: the latter add up rounding errors, which the spread cannot bear.
-        count = weights.sum(dim=1) + FEW_VOXELS
+    def _weighted(cls, posteriors: torch.Tensor, values: torch.Tensor) -> IntensityModel:
+        """Estimate the Gaussians from (K, N) posteriors of voxels with (N,) intensities."""
+        weights = posteriors**WEIGHT_POWER
+        # Sums, not matrix products: the rounding errors of the latter are too large for a variance.
+        count = weights.sum(dim=1) + PRIOR_COUNT
         mean = (weights * values).sum(dim=1) / count
-        spread = (weights * values.square()).sum(dim=1) / count - mean.square()
-        return cls(mean, spread.clamp(min=SMALLEST_DEVIATION**2))
+        variance = (weights * values.square()).sum(dim=1) / count - mean.square()
+        return cls(mean, variance.clamp(min=MIN_DEVIATION**2))
 
-    def log_likelihood(self, channel: int | slice, image: torch.Tensor) -> torch.Tensor:
-        """Of a channel, given the brightness of voxels, up to a constant that all channels share.
+    def log_likelihood(self, channel: int | slice, values: torch.Tensor) -> torch.Tensor:
+        """Return the log-likelihood of a channel for (N,) intensities, up to a constant that all channels share.
 
-        :param channel: of K channels, the result for (N,) voxels is (K, N).
+        :param channel: for K channels the result is (K, N).
         """
-        return log_likelihood(image, self.mean[channel, None], self.variance[channel, None])
+        return log_likelihood(values, self.mean[channel, None], self.variance[channel, None])
 
-    def _likelihood_of(self, look: str, image: torch.Tensor) -> torch.Tensor:
-        """Of what a channel looks like, a key of ``INTENSITY_PROFILES``, in place of its number."""
-        return self.log_likelihood(_looks().index(look), image)
+    def log_likelihood_ratio(self, channel: int, values: torch.Tensor) -> torch.Tensor:
+        """Return what the intensity adds to the network's logit of a channel, up to a common constant.
 
-    def evidence(self, channel: int, image: torch.Tensor) -> torch.Tensor:
-        """What the brightness says for a channel, to be added to the network's logits; up to a common constant.
-
-        :param image: (N, ...), the brightness of voxels.
+        :param values: (N, ...) intensities of voxels.
         """
-        own, name = self.log_likelihood(channel, image), _looks()[channel]
-        if name in TOLD_BY_BRIGHTNESS:
+        own, name = self.log_likelihood(channel, values), channel_names()[channel]
+        if name in FULL_WEIGHT_STRUCTURES:
             return own
-        common = self._likelihood_of("cerebral white matter", image)
+        reference = self._log_likelihood_of("cerebral white matter", values)
         if name in VENTRICLES:
-            # Fluid against the tissue about it, whichever it is, is told in full by the brightness.
-            beside = [self._likelihood_of(tissue, image) for tissue in BESIDE_VENTRICLES]
-            common = common + own - torch.stack(beside).amax(dim=0)
-        return torch.lerp(common, own, OWN_SHARE)
+            # CSF against the tissue around it, whichever it is, gets the full weight.
+            neighbours = [self._log_likelihood_of(tissue, values) for tissue in VENTRICLE_NEIGHBOURS]
+            reference = reference + own - torch.stack(neighbours).amax(dim=0)
+        return torch.lerp(reference, own, LIKELIHOOD_WEIGHT)
+
+    def _log_likelihood_of(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        return self.log_likelihood(channel_names().index(name), values)
 
     @property
-    def calls_for_t1(self) -> bool:
-        """Whether fluid, grey and white matter are there and differ, but are not in the order of a T1 image."""
-        typical, _ = self.typical()
-        # What is not there has a brightness of 0, that of the background.
-        differ = torch.cat([typical.new_zeros(1), typical.sort().values]).diff() > LEAST_CONTRAST
-        return bool(differ.all()) and not bool((typical.diff() > 0).all())
+    def needs_t1_mapping(self) -> bool:
+        """Whether CSF, GM and WM are present and differ, but not in the order of a T1 image."""
+        mean, _ = self.tissues()
+        # An absent tissue has mean 0, as the background has.
+        differ = torch.cat([mean.new_zeros(1), mean.sort().values]).diff() > MIN_CONTRAST
+        return bool(differ.all()) and not bool((mean.diff() > 0).all())
 
-    def as_t1(self, image: torch.Tensor) -> torch.Tensor:
-        """The image with the brightness that its fluid, grey and white matter have in T1 images.
-
-        What is between two of them in brightness stays so, in proportion.
-
-        :param image: of any shape, from 0 to 1.
-        """
-        known, order = self.typical()[0].sort()
+    def map_to_t1(self, image: torch.Tensor) -> torch.Tensor:
+        """Map an image of any shape, from 0 to 1, to the intensities of a T1 image, piecewise linearly."""
+        known, order = self.tissues()[0].sort()
         known = torch.cat([known.new_zeros(1), known])
-        wanted = torch.cat([known.new_zeros(1), known.new_tensor(IN_T1)[order]])
+        target = torch.cat([known.new_zeros(1), known.new_tensor(T1_INTENSITIES)[order]])
         above = torch.searchsorted(known, image).clamp(1, len(known) - 1)
-        share = ((image - known[above - 1]) / (known[above] - known[above - 1])).clamp(0.0, 1.0)
-        return torch.lerp(wanted[above - 1], wanted[above], share)
+        fraction = ((image - known[above - 1]) / (known[above] - known[above - 1])).clamp(0.0, 1.0)
+        return torch.lerp(target[above - 1], target[above], fraction)
 
-    def typical(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The means and the variances of what is in :data:`TYPICAL`, (3,) each."""
-        channels = [_looks().index(name) for name in TYPICAL.values()]
+    def tissues(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the means and the variances of CSF, GM and WM, (3,) each."""
+        channels = [channel_names().index(name) for name in TYPICAL_STRUCTURES]
         return self.mean[channels], self.variance[channels]
 
 
-def log_likelihood(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """Of a Gaussian, given the brightness of voxels, up to a common constant; no voxel is farther than FARTHEST."""
-    distance = (image - mean).square() / variance
-    return -0.5 * (distance.clamp(max=FARTHEST**2) + variance.log())
+def log_likelihood(values: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Return a Gaussian's log-likelihood up to a constant, with the distance clipped at :data:`MAX_MAHALANOBIS`."""
+    distance = (values - mean).square() / variance
+    return -0.5 * (distance.clamp(max=MAX_MAHALANOBIS**2) + variance.log())
 
 
 @cache
 def deep_channels() -> list[int]:
-    """The channels of the label table that are neither cortex nor white matter nor fluid, but within the brain."""
-    solid = (number for number, name in enumerate(_looks()) if INTENSITY_PROFILES[name].group in ("grey", "white"))
-    return [number for number in solid if not _looks()[number].endswith(("cortex", "white matter"))]
-
-
-def _looks() -> tuple[str, ...]:
-    """What each channel of the label table looks like, a key of ``INTENSITY_PROFILES``."""
-    return classes().names[: len(read_label_table()) + 1]
+    """Return the channels of the deep solid structures: neither CSF nor cortex nor white matter by name."""
+    return [
+        channel
+        for channel, structure in enumerate(read_label_table(), start=1)
+        if structure.tissue != "CSF" and not structure.unsided_name.endswith(("cortex", "white matter"))
+    ]
 
 
 @cache
-def _kinds() -> list[int]:
-    """For each channel of the label table the number of what it is made of."""
-    tissues = ["fluid" if INTENSITY_PROFILES[name].group == "fluid" else name for name in _looks()]
-    return [list(dict.fromkeys(tissues)).index(tissue) for tissue in tissues]
+def channel_names() -> tuple[str, ...]:
+    """Return the name of each channel of the label table without its side; ``background`` first."""
+    return ("background", *(structure.unsided_name for structure in read_label_table()))
+
+
+@cache
+def _mixture_components() -> list[int]:
+    """Return the number of the Gaussian of each channel: one for both sides, and one for all CSF."""
+    names = ["background", *("CSF" if item.tissue == "CSF" else item.unsided_name for item in read_label_table())]
+    return [list(dict.fromkeys(names)).index(name) for name in names]

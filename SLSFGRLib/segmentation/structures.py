@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..spatial.affine import Affine
 from ..spatial.grid import Grid
 
 
 @dataclass(frozen=True)
-class Structures:
+class StructureCentroids:
     """Where the structures of a brain lie.
 
     :param volumes: (K,) in mm3.
@@ -22,19 +23,18 @@ class Structures:
     centroids: np.ndarray
 
     @classmethod
-    def of(cls, shares: torch.Tensor, grid: Grid) -> Structures:
-        """From a segmentation.
+    def from_posteriors(cls, posteriors: torch.Tensor, grid: Grid) -> StructureCentroids:
+        """Measure the structures of a segmentation.
 
-        :param shares: (K, D, H, W) shares of the structures in each voxel, without background.
+        :param posteriors: (K, D, H, W) posterior probabilities of the structures, without background.
         """
-        axes = [torch.arange(size, dtype=torch.float32, device=shares.device) for size in shares.shape[1:]]
-        # About the middle, so that single precision suffices for the sums.
-        middle = torch.tensor([(size - 1) / 2.0 for size in shares.shape[1:]])
-        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - middle.to(shares.device)
-        columns = torch.cat([torch.ones_like(places[..., :1]), places], dim=-1).flatten(0, 2)
+        axes = [torch.arange(size, dtype=torch.float32, device=posteriors.device) for size in posteriors.shape[1:]]
+        # Around the middle, so that single precision suffices for the sums.
+        middle = torch.tensor([(size - 1) / 2.0 for size in posteriors.shape[1:]])
+        positions = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) - middle.to(posteriors.device)
+        columns = torch.cat([torch.ones_like(positions[..., :1]), positions], dim=-1).flatten(0, 2)
         # Voxels first, as channels that come last in memory already lie.
-        sums = (columns.mT @ shares.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
+        sums = (columns.mT @ posteriors.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
         volumes = sums[:, 0]
         voxels = (sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle).numpy()
-        points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
-        return cls(volumes.numpy() * float(np.prod(grid.spacing)), points)
+        return cls(volumes.numpy() * float(np.prod(grid.spacing)), Affine(grid.matrix).apply(voxels))

@@ -1,8 +1,8 @@
-"""Maps of fluid, grey and white matter, to compare two images by; alike in images of any contrast.
+"""Tissue probability maps (CSF, GM, WM), to compare two images of any contrasts by.
 
-Each voxel is judged by its brightness alone, against that of the tissues near it: coils see what is near them
-brighter, and some parts of the cortex hold more myelin than others. Where the structures lie takes no part, so that
-two images can be compared without what the network has got wrong.
+Each voxel is judged by its intensity alone, against the mean intensities of the tissues near it: this handles the bias
+field, and cortex with more myelin. The positions of the structures take no part, so that errors of the segmentation do
+not enter the comparison of two images.
 """
 
 from __future__ import annotations
@@ -13,99 +13,95 @@ import torch
 
 from ..spatial.blockwise import apply_blockwise
 from ..spatial.fields import downsample, pad_to_multiple, resize_image, smooth
-from .intensity_model import TYPICAL, StructureBrightness, log_likelihood
+from .intensity_model import IntensityModel, log_likelihood
 
-TISSUES = tuple(TYPICAL)
-# Told more sharply, and not near the deep structures: for the finest level, where borders already lie near each other.
-DISTINCT_WHITE = "distinct white matter"
-MAPS = (*TISSUES, DISTINCT_WHITE)
-# Brightness of what surrounds the head, or the brain.
-EMPTY = 0.02
-# How far the brightness of grey and white matter is taken for the same: standard deviation of a Gaussian.
-REACH_MM = 12.0
-# It is found from voxels at this distance, not from averages of more, in which tissues mix; and averaged over blocks of
-# so many of them a side.
-SEARCH_MM, BLOCK = 2.0, 2
+TISSUES = ("csf", "gm", "wm")
+# White matter with sharper borders, and zero near the deep structures: for the finest level, where borders are already
+# close to each other.
+SHARP_WHITE_MATTER = "sharp_wm"
+MAPS = (*TISSUES, SHARP_WHITE_MATTER)
+# Intensity below which a voxel is background.
+BACKGROUND = 0.02
+# Standard deviation of the Gaussian window in which tissue intensities are averaged: how fast a bias field may change.
+WINDOW_MM = 12.0
+# The local means are estimated from every second millimetre, not from averages, in which tissues mix; and on blocks of
+# this many such samples along each axis.
+SAMPLE_MM, BLOCK = 2.0, 2
 ITERATIONS = 3
-# Of a tissue, fewer of it than this within reach are helped out with its mean in the whole image.
-FEW = 0.02
-# How many times the tissues' variance the maps allow for: voxels in which tissues mix then keep their order, where
-# sharp maps would have steps.
-SOFTNESS = 3.0
-# About deep structures: how far, and how steeply.
-MARGIN_MM, MARGIN_SLOPE = 4.0, 4.0
+# Pseudo-count of the global mean in a local mean.
+PRIOR_COUNT = 0.02
+# Inflation of the variance in the soft maps: partial-volume voxels keep their order, where sharp maps would have steps.
+VARIANCE_INFLATION = 3.0
+# The margin around deep structures in which sharp white matter is zero, and how steeply it rises beyond.
+DEEP_MARGIN_MM, DEEP_MARGIN_SLOPE = 4.0, 4.0
 
 
-def tissue_maps(
-    image: torch.Tensor, brightness: StructureBrightness, deep: torch.Tensor, spacing: float
-) -> torch.Tensor:
-    """How likely each voxel is what is named in :data:`MAPS`.
+def tissue_maps(image: torch.Tensor, model: IntensityModel, deep: torch.Tensor, spacing: float) -> torch.Tensor:
+    """Return the posterior probability of each of :data:`MAPS`.
 
-    They are faint in the deep structures, which are between grey and white in brightness: there the image itself says
-    more.
+    The maps are faint in the deep structures, whose intensity lies between GM and WM: there the image says more.
 
     :param image: (1, 1, D, H, W), from 0 to 1.
-    :param deep: share of the deep structures in each voxel, of the same shape.
+    :param deep: posterior probability of the deep structures, of the same shape.
     :param spacing: of the voxels, in mm.
-    :returns: (1, 4, D, H, W), from 0 to 1; 0 where the image is empty.
+    :returns: (1, 4, D, H, W), from 0 to 1; 0 in the background.
     """
-    mean, variances = brightness.typical()
-    # One for all: with a smaller one for white matter, as it often is, borders with the cortex move into it.
+    mean, variances = model.tissues()
+    # One variance for all: with the smaller one of white matter, its border with the cortex would move into it.
     variance = variances[1:].mean()
-    search = max(1, round(SEARCH_MM / spacing))
-    block = search * BLOCK
-    searched = image[:, :, ::search, ::search, ::search]
-    means = _means_nearby(searched, mean, variance, REACH_MM / (block * spacing))
-    margin = _averaged(deep, block, MARGIN_MM / (block * spacing)).mul_(MARGIN_SLOPE).clamp_(max=1.0)
-    nearby = _resized(torch.cat([means, margin], dim=1), image.shape[2:], block)
-    return apply_blockwise(partial(_maps, fluid=mean[0], variance=variance), image, deep, nearby)
+    step = max(1, round(SAMPLE_MM / spacing))
+    block = step * BLOCK
+    samples = image[:, :, ::step, ::step, ::step]
+    means = _local_means(samples, mean, variance, WINDOW_MM / (block * spacing))
+    margin = _block_means(deep, block, DEEP_MARGIN_MM / (block * spacing)).mul_(DEEP_MARGIN_SLOPE).clamp_(max=1.0)
+    local = _resize_blocks(torch.cat([means, margin], dim=1), image.shape[2:], block)
+    return apply_blockwise(partial(_maps, csf=mean[0], variance=variance), image, deep, local)
 
 
 def _maps(
-    image: torch.Tensor, deep: torch.Tensor, nearby: torch.Tensor, fluid: torch.Tensor, variance: torch.Tensor
+    image: torch.Tensor, deep: torch.Tensor, local: torch.Tensor, csf: torch.Tensor, variance: torch.Tensor
 ) -> torch.Tensor:
-    """The maps of some slices.
+    """Return the maps of some slices.
 
-    :param nearby: the means of grey and white matter about each voxel, and how near deep structures are, (1, 3, ...).
-    :param fluid: its mean.
-    :param variance: of every tissue.
+    :param local: (1, 3, ...): the local means of GM and WM, and the nearness of deep structures.
+    :param csf: its mean.
     """
-    solid, margin = nearby.split([2, 1], dim=1)
-    inside = image > EMPTY
-    soft = _posterior(image, fluid, solid, SOFTNESS * variance).mul_(inside * (1.0 - deep))
-    distinct = _posterior(image, fluid, solid, variance)[:, 2:].mul_(inside * (1.0 - torch.maximum(deep, margin)))
-    return torch.cat([soft, distinct], dim=1)
+    solid, margin = local.split([2, 1], dim=1)
+    inside = image > BACKGROUND
+    soft = _posterior(image, csf, solid, VARIANCE_INFLATION * variance).mul_(inside * (1.0 - deep))
+    sharp = _posterior(image, csf, solid, variance)[:, 2:].mul_(inside * (1.0 - torch.maximum(deep, margin)))
+    return torch.cat([soft, sharp], dim=1)
 
 
-def _means_nearby(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, reach: float) -> torch.Tensor:
-    """The brightness of grey and of white matter about each block of voxels, (1, 2, d, h, w).
+def _local_means(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor, window: float) -> torch.Tensor:
+    """Return the mean intensity of GM and WM around each block of voxels, (1, 2, d, h, w).
 
-    :param reach: standard deviation of the Gaussian, in blocks.
+    :param window: standard deviation of the Gaussian, in blocks.
     """
-    everywhere, inside = mean[1:].view(1, 2, 1, 1, 1), image > EMPTY
+    everywhere, inside = mean[1:].view(1, 2, 1, 1, 1), image > BACKGROUND
     solid = everywhere.expand(1, 2, *image.shape[2:])
     for iteration in range(ITERATIONS):
-        # Sure voxels count for more, as they do in StructureBrightness.
+        # Weighted by the squared posterior, as in the intensity model.
         weights = _posterior(image, mean[0], solid, variance)[:, 1:].mul_(inside).square_()
-        sums, counts = _averaged(torch.cat([weights * image, weights], dim=1), BLOCK, reach).split(2, dim=1)
-        blocks = (sums + FEW * everywhere) / (counts + FEW)
+        sums, counts = _block_means(torch.cat([weights * image, weights], dim=1), BLOCK, window).split(2, dim=1)
+        blocks = (sums + PRIOR_COUNT * everywhere) / (counts + PRIOR_COUNT)
         if iteration < ITERATIONS - 1:
-            solid = _resized(blocks, image.shape[2:], BLOCK)
+            solid = _resize_blocks(blocks, image.shape[2:], BLOCK)
     return blocks
 
 
-def _posterior(image: torch.Tensor, fluid: torch.Tensor, solid: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
-    """How likely fluid, grey and white matter are, (1, 3, ...), by the mean of the first and those of the others."""
-    fluid = fluid.expand(1, 1, *image.shape[2:])
-    return log_likelihood(image, torch.cat([fluid, solid], dim=1), variance).softmax(dim=1)
+def _posterior(image: torch.Tensor, csf: torch.Tensor, solid: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+    """Return the posteriors of CSF, GM and WM, (1, 3, ...), given the mean of the first and those of the others."""
+    csf = csf.expand(1, 1, *image.shape[2:])
+    return log_likelihood(image, torch.cat([csf, solid], dim=1), variance).softmax(dim=1)
 
 
-def _averaged(volume: torch.Tensor, factor: int, blur: float) -> torch.Tensor:
-    """The volume on blocks of ``factor`` voxels a side, blurred by a Gaussian of ``blur`` blocks."""
-    return smooth(downsample(pad_to_multiple(volume, factor, mode="constant"), factor), blur)
+def _block_means(volume: torch.Tensor, factor: int, sigma: float) -> torch.Tensor:
+    """Average over blocks of ``factor`` voxels along each axis and smooth by a Gaussian of ``sigma`` blocks."""
+    return smooth(downsample(pad_to_multiple(volume, factor, mode="constant"), factor), sigma)
 
 
-def _resized(blocks: torch.Tensor, shape: torch.Size, factor: int) -> torch.Tensor:
-    """What was found on blocks of ``factor`` voxels a side, on the voxels."""
+def _resize_blocks(blocks: torch.Tensor, shape: torch.Size, factor: int) -> torch.Tensor:
+    """Interpolate from blocks of ``factor`` voxels along each axis to the voxels."""
     whole = resize_image(blocks, [factor * size for size in blocks.shape[2:]])
     return whole[..., : shape[0], : shape[1], : shape[2]]

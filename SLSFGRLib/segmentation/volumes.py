@@ -24,7 +24,7 @@ class StructureVolume:
 
 
 def volumes(labels: sitk.Image) -> list[StructureVolume]:
-    """The volume of every structure of the label table in a label map, also of those that are absent."""
+    """Return the volume of every structure of the label table in a label map; 0 if it is absent."""
     counts = np.bincount(sitk.GetArrayViewFromImage(labels).ravel().astype(np.int64))
     # In an image that was sheared on its way here, the axes are not at right angles.
     voxel = float(np.prod(labels.GetSpacing())) * abs(float(np.linalg.det(np.reshape(labels.GetDirection(), (3, 3)))))

@@ -51,6 +51,11 @@ class Grid:
         return np.linalg.norm(self.matrix[:3, :3], axis=0)
 
     @property
+    def mean_spacing(self) -> float:
+        """Mean distance between neighbouring voxels in mm."""
+        return float(self.spacing.mean())
+
+    @property
     def centre(self) -> np.ndarray:
         """The LPS position of the middle of the grid, in mm, shape (3,)."""
         middle = (np.asarray(self.shape, dtype=float) - 1.0) / 2.0
@@ -144,16 +149,6 @@ def nearest_axes(direction: np.ndarray) -> list[int]:
     return order
 
 
-def voxel_to_voxel(matrix_mm: np.ndarray, source: Grid, destination: Grid) -> np.ndarray:
-    """Express a 4x4 matrix on LPS points as one from indices of ``source`` to indices of ``destination``."""
-    return np.linalg.inv(destination.matrix) @ matrix_mm @ source.matrix
-
-
-def voxel_to_millimetres(matrix_voxel: np.ndarray, source: Grid, destination: Grid) -> np.ndarray:
-    """Undo :func:`voxel_to_voxel`: from a 4x4 matrix on array indices to one on LPS points."""
-    return destination.matrix @ matrix_voxel @ np.linalg.inv(source.matrix)
-
-
 def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
     """Convert a field to an ITK displacement field.
 
@@ -173,48 +168,6 @@ def field_from_displacement_image(image: sitk.Image) -> tuple[torch.Tensor, Grid
     millimetres = sitk.GetArrayFromImage(image)
     voxels = np.einsum("rc,dhwc->rdhw", np.linalg.inv(grid.matrix[:3, :3]), millimetres)
     return torch.from_numpy(voxels.astype(np.float32))[None], grid
-
-
-def affine_transform(matrix_mm: np.ndarray) -> sitk.AffineTransform:
-    """An ITK affine transform from a 3x4 or 4x4 matrix on LPS points."""
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(matrix_mm[:3, :3].flatten().tolist())
-    transform.SetTranslation(matrix_mm[:3, 3].tolist())
-    return transform
-
-
-def affine_then_field(matrix_mm: np.ndarray, field: torch.Tensor, grid: Grid) -> sitk.CompositeTransform:
-    """Compose ``point -> matrix (point + displacement(point))`` as ITK writes it.
-
-    ITK applies the transform added last first, so the displacement field stands at the end.
-    """
-    composite = sitk.CompositeTransform([affine_transform(matrix_mm)])
-    composite.AddTransform(sitk.DisplacementFieldTransform(displacement_image(field, grid)))
-    return composite
-
-
-def inverse_of_affine_then_field(
-    matrix_mm: np.ndarray, inverse_field: torch.Tensor, grid: Grid
-) -> sitk.CompositeTransform:
-    """Compose ``point -> q + inverse displacement(q)`` with ``q = matrix^-1 point``."""
-    composite = sitk.CompositeTransform([sitk.DisplacementFieldTransform(displacement_image(inverse_field, grid))])
-    composite.AddTransform(affine_transform(np.linalg.inv(matrix_mm)))
-    return composite
-
-
-def linear_fit(transform: sitk.Transform, around: np.ndarray) -> tuple[np.ndarray, float]:
-    """The 4x4 matrix on LPS points that is nearest to a transform in a 160 mm cube about a point.
-
-    :param around: LPS point in mm.
-    :returns: the matrix, and the largest distance in mm between it and the transform: 0 for linear ones.
-    """
-    offsets = np.stack(np.meshgrid(*[np.linspace(-80.0, 80.0, 9)] * 3, indexing="ij"), -1).reshape(-1, 3)
-    points = np.c_[around + offsets, np.ones(len(offsets))]
-    moved = np.array([transform.TransformPoint(point[:3].tolist()) for point in points])
-    solution = np.linalg.lstsq(points, moved, rcond=None)[0]
-    matrix = np.eye(4)
-    matrix[:3, :] = solution.T
-    return matrix, float(np.linalg.norm(points @ solution - moved, axis=1).max())
 
 
 def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:

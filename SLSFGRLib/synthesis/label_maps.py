@@ -126,7 +126,7 @@ def align_label_maps(maps: list[LabelMap]) -> list[LabelMap]:
     posed = []
     for label_map, own in zip(maps, centroids, strict=True):
         both = np.isfinite(centroids[0][:, 0]) & np.isfinite(own[:, 0])
-        matrix = torch.from_numpy(fit_affine(centroids[0][both], own[both])).float()
+        matrix = torch.from_numpy(fit_affine(centroids[0][both], own[both]).matrix).float()
         posed.append(replace(label_map, pose=Pose(matrix[:3, :3], matrix[:3, 3])))
     return posed
 

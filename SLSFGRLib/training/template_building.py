@@ -19,14 +19,16 @@ from ..errors import InputError
 from ..networks import SLSFGRNetwork
 from ..registration.centroids import align_centroids
 from ..registration.deformable import COARSEST_FACTOR, Level
-from ..registration.template import BESIDE, LEVELS, SPACING, BrainMaps
-from ..segmentation.pipeline import Segmentation, prepare_for_network
-from ..segmentation.structures import Structures
+from ..registration.template import LEVELS, SPACING, WEIGHTS, TissueAtlas
+from ..segmentation.structures import StructureCentroids
+from ..segmentation.subject import Subject
+from ..segmentation.tissue_maps import TISSUES
+from ..spatial.affine import Affine
 from ..spatial.fields import invert, resize_field, warp
-from ..spatial.grid import Grid, voxel_to_voxel
+from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
 
-FINE = (*LEVELS, Level(spacing=2.0, iterations=12, tissues=BESIDE))
+FINE = (*LEVELS, Level(spacing=2.0, iterations=12, weights=WEIGHTS))
 # Levels of the registrations, round by round. Chosen, not measured.
 ROUNDS = ((), LEVELS[:1], LEVELS, LEVELS, FINE, FINE, FINE)
 # Around the template, in mm. Chosen, not measured.
@@ -42,7 +44,7 @@ class SegmentedSubject:
     :param probabilities: (1, 1 + structures, D, H, W), on the grid of the maps.
     """
 
-    maps: BrainMaps
+    maps: TissueAtlas
     probabilities: torch.Tensor
 
     @classmethod
@@ -52,33 +54,31 @@ class SegmentedSubject:
 
         :param image: a skull-stripped T1 image.
         """
-        prepared = prepare_for_network(image, "the image")
-        segmentation = Segmentation.of(prepared, network)
-        maps = BrainMaps.of(segmentation.tissues(prepared), prepared.grid, segmentation.structures)
-        return cls(maps, segmentation.shares)
+        subject = Subject.from_image(image).segmented(network)
+        return cls(TissueAtlas.from_subject(subject), subject.segmentation.posteriors)
 
 
 @torch.no_grad()
 def build_template(
     brains: Sequence[SegmentedSubject], update: Callable[[float], None] = lambda fraction: None
-) -> BrainMaps:
+) -> TissueAtlas:
     """Build the template of some brains.
 
     :param update: called with the fraction done.
     :raises InputError: in one of them too few structures were found.
     """
-    matrices, centre = _align(brains)
-    template = BrainMaps(
-        torch.zeros(1, len(BESIDE) + 1, 1, 1, 1), _grid_around(brains, centre), brains[0].maps.structures
+    affines, centre = _align(brains)
+    template = TissueAtlas(
+        torch.zeros(1, len(TISSUES), 1, 1, 1), _grid_around(brains, centre), brains[0].maps.structures
     )
     for number, levels in enumerate(ROUNDS):
         template = _next_template(
-            template, brains, matrices, levels, lambda part, done=number: update((done + part) / len(ROUNDS))
+            template, brains, affines, levels, lambda part, done=number: update((done + part) / len(ROUNDS))
         )
     return _crop(template)
 
 
-def _crop(template: BrainMaps) -> BrainMaps:
+def _crop(template: TissueAtlas) -> TissueAtlas:
     """Crop a template to the brain and a margin."""
     inside = torch.nonzero(template.tissues[0].sum(dim=0) > MIN_PROBABILITY)
     margin = round(MARGIN / SPACING)
@@ -91,29 +91,25 @@ def _crop(template: BrainMaps) -> BrainMaps:
     return replace(template, tissues=template.tissues[(..., *parts)].contiguous(), grid=grid)
 
 
-def _align(brains: Sequence[SegmentedSubject]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return an affine matrix from the template to each brain, 4x4, LPS mm, and the template's centre.
+def _align(brains: Sequence[SegmentedSubject]) -> tuple[list[Affine], np.ndarray]:
+    """Return the affine transform from the template to each brain, and the template's centre.
 
     The template's centroids are the mean of the aligned brains' centroids; three rounds, from the first brain's on.
     """
     goal = brains[0].maps.structures
     for _ in range(3):
-        matrices = [align_centroids(goal, brain.maps.structures) for brain in brains]
-        if any(matrix is None for matrix in matrices):
+        affines = [align_centroids(goal, brain.maps.structures) for brain in brains]
+        if any(affine is None for affine in affines):
             raise InputError("one of the brains has too few structures that are recognised; leave it out.")
-        size = np.exp(np.mean([np.log(np.linalg.det(matrix[:3, :3])) for matrix in matrices]) / 3.0)
+        size = np.exp(np.mean([np.log(affine.determinant) for affine in affines]) / 3.0)
         aligned = [
-            _apply(np.linalg.inv(matrix), brain.maps.structures.centroids)
-            for matrix, brain in zip(matrices, brains, strict=True)
+            affine.inverse().apply(brain.maps.structures.centroids)
+            for affine, brain in zip(affines, brains, strict=True)
         ]
         centroids = np.mean(aligned, axis=0)
         centre = centroids.mean(axis=0)
         goal = replace(goal, centroids=centre + size * (centroids - centre))
     return [align_centroids(goal, brain.maps.structures) for brain in brains], centre
-
-
-def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 
 def _grid_around(brains: Sequence[SegmentedSubject], centre: np.ndarray) -> Grid:
@@ -123,25 +119,25 @@ def _grid_around(brains: Sequence[SegmentedSubject], centre: np.ndarray) -> Grid
 
 
 def _next_template(
-    template: BrainMaps,
+    template: TissueAtlas,
     brains: Sequence[SegmentedSubject],
-    matrices: Sequence[np.ndarray],
+    affines: Sequence[Affine],
     levels: tuple[Level, ...],
     update: Callable[[float], None],
-) -> BrainMaps:
+) -> TissueAtlas:
     """Warp all brains to the template, average them, and remove the mean of all fields from their shape."""
     fields, sums = torch.zeros(1, 3, *template.grid.shape), 0.0
-    for number, (brain, matrix) in enumerate(zip(brains, matrices, strict=True)):
+    for number, (brain, affine) in enumerate(zip(brains, affines, strict=True)):
         update(number / len(brains))
         field = torch.zeros_like(fields)
         if levels:
-            coarse, _ = template.field_to(brain.maps, matrix, levels)
+            coarse, _ = template.field_to(brain.maps, affine, levels)
             field = resize_field(coarse, template.grid.shape)
-        linear = voxel_to_voxel(matrix, template.grid, brain.maps.grid)
+        matrix = affine.in_voxels(template.grid, brain.maps.grid)
         channels = torch.cat([brain.maps.tissues, brain.probabilities], dim=1)
-        sums = sums + AffineWarper(channels, linear, template.grid.shape, 1)(field)
+        sums = sums + AffineWarper(channels, matrix, template.grid.shape, 1)(field)
         fields += field
     inverse, _ = invert(fields / len(brains))
-    counts = [len(BESIDE) + 1, brains[0].probabilities.shape[1]]
+    counts = [len(TISSUES), brains[0].probabilities.shape[1]]
     tissues, probabilities = warp(sums / len(brains), inverse).split(counts, dim=1)
-    return BrainMaps(tissues, template.grid, Structures.of(probabilities[0, 1:], template.grid))
+    return TissueAtlas(tissues, template.grid, StructureCentroids.from_posteriors(probabilities[0, 1:], template.grid))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import InputError
@@ -68,7 +70,7 @@ class Trainer:
         methods = dict(zip(METHODS, (SelfSupervised, SemiSupervised, WeaklySupervised), strict=True))
         self.method: Method = methods[schedule.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=schedule.learning_rate)
-        self.learning_rate = CosineAnnealingLR(self.optimiser, schedule.steps)
+        self.learning_rate = LambdaLR(self.optimiser, partial(_cosine, schedule.steps))
         self.weighting = LossWeighting(self.method.names, schedule.dynamic_weights)
         compile_parts(self.network, self.device)
         self.step = 0
@@ -92,10 +94,12 @@ class Trainer:
                 f"{MODEL} as start."
             )
         for part, settings in self._settings().items():
-            if state["recipe"][part] != settings:
+            # A longer schedule, or another learning rate, is no reason to start again.
+            if part != "training" and state["recipe"][part] != settings:
                 raise InputError(f"{path}: was made with another [{part}]; use that recipe or another --output.")
         for name in ("network", "average", "optimiser", "learning_rate"):
             getattr(self, name).load_state_dict(state[name])
+        self.learning_rate.base_lrs = [self.recipe.training.learning_rate]
         self.step, self.rows, self.weighting.history = state["step"], state["rows"], state["history"]
 
     def run(self, progress: Callable[[float, str], None] = lambda fraction, message: None) -> Path:
@@ -214,3 +218,8 @@ def _means(losses: list[dict[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for row in losses for name in row)
     values = {name: [row[name] for row in losses if name in row] for name in names}
     return {name: sum(of_name) / len(of_name) for name, of_name in values.items()}
+
+
+def _cosine(steps: int, step: int) -> float:
+    """Return the fraction of the learning rate in a step: half a cosine, from 1 to 0."""
+    return 0.5 * (1.0 + math.cos(math.pi * step / steps))

@@ -8,7 +8,9 @@ from phantoms import DIRECTIONS, affine_matrix, empty_image, positions, rotation
 
 from benchmarks.score import read_transform
 from benchmarks.systems import SYSTEMS
-from SLSFGRLib.spatial.grid import affine_then_field, affine_transform, grid_of_image
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.composite import affine_then_field
+from SLSFGRLib.spatial.grid import grid_of_image
 
 POINTS = np.random.default_rng(3).uniform(-12, 12, (20, 3))
 LINEAR = rotation_about((1, 2, -1), 9) @ np.diag([1.1, 0.95, 1.02])
@@ -42,7 +44,7 @@ def write_greedy_matrix(path):
 
 def test_what_ants_writes_maps_points_through_field_then_affine(fixed_image, tmp_path):
     write_field(tmp_path / "1Warp.nii.gz", fixed_image)
-    affine = affine_transform(affine_matrix(LINEAR, SHIFT))
+    affine = Affine.from_parts(LINEAR, SHIFT).to_itk()
     sitk.WriteTransform(affine, str(tmp_path / "0GenericAffine.mat"))
     found = transformed(read_transform("ants", tmp_path, tmp_path), POINTS)
     np.testing.assert_allclose(found, expected(POINTS), atol=1e-4)
@@ -74,7 +76,7 @@ def test_voxels_of_convex_adam_become_millimetres_of_any_grid(fixed_image, tmp_p
 def test_affine_part_of_our_own_transform_is_read_alone(tmp_path):
     grid = grid_of_image(empty_image((24, 20, 22), (2.0, 2.5, 2.2)))
     field = torch.full((1, 3, *grid.shape), 2.0)
-    transform = affine_then_field(affine_matrix(LINEAR, SHIFT), field, grid)
+    transform = affine_then_field(Affine.from_parts(LINEAR, SHIFT), field, grid)
     sitk.WriteTransform(transform, str(tmp_path / "transform.h5"))
     found = transformed(read_transform("affine", tmp_path, tmp_path), POINTS)
     np.testing.assert_allclose(found, POINTS @ LINEAR.T + SHIFT, atol=1e-5)

@@ -81,7 +81,7 @@ def test_report_holds_the_agreed_figures(registered):
     assert report["seconds"]["total"] == pytest.approx(sum(report["seconds"]["stages"].values()), rel=0.05)
     assert 0 <= report["folding_percent"] < 1
     assert {"slsfgr", "torch", "SimpleITK"} <= report["versions"].keys()
-    assert {"dice_before", "dice_after", "model"} <= report.keys()
+    assert {"dice_before", "dice_after", "models"} <= report.keys()
 
 
 def test_written_transform_gives_the_written_image(registered, files):

@@ -9,8 +9,10 @@ from SLSFGRLib.evaluation.metrics import (
     Evaluation,
     dice_by_label,
     evaluate,
+    folding_percent,
     initial_overlap_note,
     jacobian_determinants,
+    sd_log_jacobian,
     surface_distances_95,
 )
 from SLSFGRLib.spatial.grid import grid_of_image
@@ -115,7 +117,7 @@ def test_jacobian_determinant_of_an_affine_transform_is_that_of_its_matrix(direc
 
 
 @pytest.mark.parametrize("direction", ["LAS", "permuted", "oblique", "oblique left-handed"])
-def test_what_folds_nowhere_is_not_said_to_fold_as_itk_says(direction):
+def test_no_folding_is_reported_where_there_is_none_unlike_by_itk(direction):
     labels = box_image(direction)
     field = scaling(labels, (2.6, 2.2, 1.0))
     expected = 2.6 * 2.2
@@ -136,7 +138,7 @@ def test_flipped_axis_makes_itk_report_folds_where_there_are_none():
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_share_of_folded_voxels_is_counted_among_the_labelled_ones(direction):
+def test_folding_is_the_percentage_of_the_labelled_voxels(direction):
     labels = box_image(direction, (5, 5, 5), (8, 7, 6))
     transform = sitk.DisplacementFieldTransform(bend(labels, slope=-1.5))
     # Voxels 5 to 12 along the first axis are labelled; those after 9 are mirrored.
@@ -152,8 +154,21 @@ def test_log_jacobian_deviation_by_hand(direction):
     assert evaluate(labels, labels, transform).log_jacobian_deviation == pytest.approx(expected, rel=1e-6)
 
 
+def test_folding_is_the_percentage_of_determinants_that_are_not_positive():
+    assert folding_percent(np.array([1.0, 0.5, 0.0, -2.0, 3.0])) == pytest.approx(40.0)
+    assert folding_percent(np.array([1.0, 0.5])) == 0.0
+    assert folding_percent(np.array([])) == 0.0
+
+
+def test_sd_log_jacobian_is_that_of_the_voxels_that_do_not_fold():
+    expected = np.std([0.0, np.log(2.0), -np.log(2.0)])
+    assert sd_log_jacobian(np.array([1.0, 2.0, 0.5, 0.0, -1.0])) == pytest.approx(expected)
+    assert sd_log_jacobian(np.array([1.7, 1.7])) == pytest.approx(0.0)
+    assert np.isnan(sd_log_jacobian(np.array([-1.0, 0.0])))
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_right_transform_carries_the_labels_onto_one_another(direction):
+def test_correct_transform_brings_the_labels_onto_each_other(direction):
     fixed, moving = box_image(direction), box_image(direction, (7, 4, 8))
     step = np.subtract(moving.TransformIndexToPhysicalPoint((2, -1, 3)), moving.GetOrigin())
     found = evaluate(fixed, moving, sitk.TranslationTransform(3, step.tolist()))

@@ -7,7 +7,7 @@ from SLSFGRLib.cli.demo_pair import make_pair
 
 
 @pytest.fixture(autouse=True)
-def without_shipped_weights():
+def without_bundled_weights():
     """Override the fixture of this name in Testing/conftest.py: golden tests run the bundled network."""
 
 

@@ -31,10 +31,10 @@ def prepared(brain):
 
 
 def test_shape_and_grid(prepared):
-    assert tuple(prepared.tensor.shape) == (1, 1, 180, 208, 172)
+    assert tuple(prepared.tensor.shape) == (1, 1, 176, 200, 168)
     assert prepared.tensor.dtype == torch.float32
     # Array axes run to superior, posterior and left; points are (x, y, z) in LPS mm.
-    expected = [[0, 0, 1, -86], [0, 1, 0, -86], [1, 0, 0, -84], [0, 0, 0, 1]]
+    expected = [[0, 0, 1, -84], [0, 1, 0, -82], [1, 0, 0, -82], [0, 0, 0, 1]]
     np.testing.assert_allclose(prepared.grid.matrix, expected, atol=1e-6)
 
 

@@ -15,8 +15,8 @@ def test_the_known_deformation_is_found(registered, pair):
     inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
     before = pair.error(sitk.Transform(3, sitk.sitkIdentity))[inside].mean()
     assert before > 20.0
-    # Measured: 1.507 mm.
-    assert pair.error(registered.transform)[inside].mean() < 1.53
+    # Measured: 1.530 mm.
+    assert pair.error(registered.transform)[inside].mean() < 1.55
 
 
 def test_points_go_where_they_were_stored_to_go(registered, pair):
@@ -27,13 +27,16 @@ def test_points_go_where_they_were_stored_to_go(registered, pair):
 def test_the_report_has_the_stored_figures(registered):
     report = registered.report
     assert report["mode"] == "standard"
-    assert report["model"]["name"] == "sl_sfgr"
+    assert [(model["role"], model["name"]) for model in report["models"]] == [
+        ("segmentation", "sl_sfgr"),
+        ("template", "template"),
+    ]
     assert report["notes"] == []
-    assert report["dice_before"] == pytest.approx(0.0895, abs=0.005)
-    assert report["dice_after"] == pytest.approx(0.8201, abs=0.005)
-    assert report["similarity_before"] == pytest.approx(0.6639, abs=0.005)
-    assert report["similarity_after"] == pytest.approx(0.7920, abs=0.005)
-    assert report["displacement_mm"]["mean"] == pytest.approx(2.52, abs=0.03)
+    assert report["dice_before"] == pytest.approx(0.0884, abs=0.005)
+    assert report["dice_after"] == pytest.approx(0.8322, abs=0.005)
+    assert report["similarity_before"] == pytest.approx(0.6675, abs=0.005)
+    assert report["similarity_after"] == pytest.approx(0.7919, abs=0.005)
+    assert report["displacement_mm"]["mean"] == pytest.approx(2.554, abs=0.03)
     assert report["folding_percent"] == 0.0
 
 

@@ -15,6 +15,7 @@ from SLSFGRLib.io.label_table import (
     unsided_numbers,
 )
 from SLSFGRLib.io.resources import resource_path
+from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES
 
 TABLE = read_label_table()
 ANATOMY = ("SCT", "123037004", "Anatomical Structure")
@@ -50,6 +51,21 @@ def test_sides_agree_in_name_and_code():
         else:
             assert item.terminology.modifier is None
             assert not item.name.lower().startswith(("left", "right"))
+
+
+def test_tissue_is_the_one_that_synthesised_images_show():
+    # The brain stem and the pallidum, for example, are mostly white matter.
+    groups = {"CSF": "fluid", "GM": "grey", "WM": "white"}
+    assert {item.name: groups[item.tissue] for item in TABLE} == {
+        item.name: INTENSITY_PROFILES[item.unsided_name].group for item in TABLE
+    }
+    assert {item.tissue for item in TABLE} == set(groups)
+
+
+def test_unsided_name_has_neither_side_nor_capitals():
+    names = {item.number: item.unsided_name for item in TABLE}
+    assert (names[4], names[43], names[14]) == ("lateral ventricle", "lateral ventricle", "third ventricle")
+    assert all(name == name.lower() for name in names.values())
 
 
 def test_each_side_mirrors_the_other():
@@ -110,7 +126,7 @@ def test_the_file_has_the_columns_that_slicer_reads():
     needed = ["LabelValue", "Name", "Color_R", "Color_G", "Color_B"]
     for kind in ("Category", "Type", "TypeModifier"):
         needed += [f"{kind}_{part}" for part in ("CodingScheme", "CodeValue", "CodeMeaning")]
-    assert columns == [*needed, "Merged"]
+    assert columns == [*needed, "Merged", "Tissue"]
 
 
 def test_reading_the_table_needs_no_torch():

@@ -15,10 +15,12 @@ from phantoms import affine_matrix, empty_image, filled, head_image, transformed
 from SLSFGRLib import InputError
 from SLSFGRLib.jobs.exchange import load_values, save_values
 from SLSFGRLib.jobs.job import JobResult, RegistrationJob, SegmentationJob, load_job, save_job
+from SLSFGRLib.models.loading import default_model
 from SLSFGRLib.models.model import Model, ModelSettings
 from SLSFGRLib.registration.result import RegistrationResult
-from SLSFGRLib.runtime.devices import describe_device
-from SLSFGRLib.spatial.grid import affine_then_field, grid_of_image
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.composite import affine_then_field
+from SLSFGRLib.spatial.grid import grid_of_image
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib.jobs.worker")
 
@@ -32,7 +34,7 @@ def pair():
 def composite_on(image):
     grid = grid_of_image(image)
     field = torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(0))
-    return affine_then_field(affine_matrix(np.diag([1.1, 0.9, 1.0]), (3.0, 4.0, 5.0)), field, grid)
+    return affine_then_field(Affine.from_parts(np.diag([1.1, 0.9, 1.0]), (3.0, 4.0, 5.0)), field, grid)
 
 
 def same_place(first, second):
@@ -108,22 +110,22 @@ def test_jacobian_is_the_change_of_volume_in_mm_whatever_the_direction():
     np.testing.assert_allclose(sitk.GetArrayFromImage(result.jacobian), 1.2 * 0.9 * 1.1, rtol=1e-5)
 
 
-def test_segmentation_job_segments_what_is_there_and_counts_on_through_both(pair):
-    told = []
+def test_segmentation_job_segments_what_is_there_and_its_progress_runs_through_both(pair):
+    steps = []
 
     def segment(image, device, progress):
         progress(0.5, "Segmenting")
         return sitk.Cast(image > 50, sitk.sitkUInt16)
 
     library = SimpleNamespace(segment=segment)
-    result = SegmentationJob(*pair, device="cpu").run(lambda *step: told.append(step), library)
-    assert told == [(0.25, "Segmenting"), (0.75, "Segmenting")]
+    result = SegmentationJob(*pair, device="cpu").run(lambda *step: steps.append(step), library)
+    assert steps == [(0.25, "Segmenting"), (0.75, "Segmenting")]
     assert same_place(result.fixed_labels, pair[0])
     assert same_place(result.moving_labels, pair[1])
-    assert SegmentationJob(moving=pair[1]).run(library=SimpleNamespace(segment=lambda image, **_: image)).warped is None
+    assert SegmentationJob(moving=pair[1]).run(library=SimpleNamespace(segment=lambda image, *_: image)).warped is None
 
 
-def test_segmentation_job_tells_volumes_by_structure_and_how_they_came_about(pair):
+def test_segmentation_job_reports_volumes_by_structure_and_how_they_came_about(pair):
     def segment(image, device, progress):
         return sitk.Cast(image > 50, sitk.sitkUInt16) * 16
 
@@ -135,37 +137,27 @@ def test_segmentation_job_tells_volumes_by_structure_and_how_they_came_about(pai
     assert report["device"].startswith("cpu (")
     assert report["seconds"]["total"] > 0.0
     assert {"slsfgr"} <= report["versions"].keys()
+    assert report["models"] == [default_model().description("segmentation")]
 
 
-def test_provenance_is_flat_text_with_none_for_what_is_not_told():
-    report = {"mode": "fast", "model": {"name": "sl_sfgr", "sha256": "abc"}, "dice_after": 0.5, "folding_percent": 0.0}
+def test_provenance_is_flat_text_with_none_for_what_the_report_does_not_say():
+    models = [
+        {"role": "segmentation", "name": "sl_sfgr", "version": "1", "sha256": "abc"},
+        {"role": "template", "name": "template", "version": "2", "sha256": "def"},
+    ]
+    report = {"mode": "fast", "models": models, "dice_after": 0.5, "folding_percent": 0.0}
     notes = JobResult(report=report).provenance()
-    assert (notes["Mode"], notes["Model"], notes["ModelSHA256"]) == ("fast", "sl_sfgr", "abc")
+    assert notes["Mode"] == "fast"
+    assert notes["Model"] == "sl_sfgr (segmentation); template (template)"
+    assert notes["ModelSHA256"] == "abc; def"
     assert (notes["DiceAfter"], notes["FoldingPercent"]) == ("0.5", "0.0")
     assert notes["DiceBefore"] == notes["Device"] == notes["Version"] == "none"
-    assert JobResult(report={"model": None}).provenance()["Model"] == "none"
-
-
-def test_one_thread_is_not_told_in_the_plural(monkeypatch):
-    for count, text in ((1, "cpu (1 thread)"), (2, "cpu (2 threads)")):
-        monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
-        assert describe_device(torch.device("cpu")) == text
-
-
-def test_a_card_with_too_little_memory_leads_to_the_cpu_or_is_named(pair):
-    tried = []
-
-    def segment(image, device, progress):
-        tried.append(device)
-        if device != "cpu":
-            raise torch.cuda.OutOfMemoryError
-        return image
-
-    library = SimpleNamespace(segment=segment)
-    assert SegmentationJob(pair[0]).run(library=library).fixed_labels is pair[0]
-    assert tried == ["auto", "cpu"]
-    with pytest.raises(InputError, match="'cuda': its memory is not enough"):
-        SegmentationJob(pair[0], device="cuda").run(library=library)
+    for report in ({}, {"models": []}):
+        notes = JobResult(report=report).provenance()
+        assert (notes["Model"], notes["ModelSHA256"]) == ("none", "none")
+    untrained = [{"role": "registration", "name": "li_fan", "version": "1", "sha256": None}]
+    notes = JobResult(report={"models": untrained}).provenance()
+    assert (notes["Model"], notes["ModelSHA256"]) == ("li_fan (registration)", "None")
 
 
 def start(folder):
@@ -173,7 +165,7 @@ def start(folder):
     return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_worker_tells_its_number_first_then_its_progress_and_writes_the_result(tmp_path, pair):
+def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, pair):
     process = start(tmp_path)
     assert json.loads(process.stdout.readline()) == {"pid": process.pid}
     save_job(RegistrationJob(*pair, "fast", "cpu"), tmp_path / "unfinished")
@@ -191,7 +183,7 @@ def test_worker_tells_its_number_first_then_its_progress_and_writes_the_result(t
     np.testing.assert_allclose(moved, (-6.0, -8.0, 11.0), atol=1.5)
 
 
-def test_worker_tells_bad_input_in_one_sentence(tmp_path, pair):
+def test_worker_sends_bad_input_as_one_sentence(tmp_path, pair):
     save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "job")
     process = start(tmp_path)
     last = process.stdout.readlines()[-1]

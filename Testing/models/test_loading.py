@@ -1,4 +1,4 @@
-"""Reading models: what is no model is refused, and what ships is what it should be."""
+"""Load models: a file that is none is refused, and the bundled models are intact."""
 
 import hashlib
 import os
@@ -13,6 +13,9 @@ from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.io.resources import MULTIMODAL, SEGMENTATION_MODEL, model_path
 from SLSFGRLib.models.loading import default_model, load_model
 from SLSFGRLib.models.model import Model, ModelSettings
+from SLSFGRLib.version import VERSION
+
+SL_SFGR_OPTIONS = {"structures": 30, "channels": [3, 4, 4, 4], "matching_channels": 4}
 
 
 def test_loaded_model_gives_bit_for_bit_the_same_fields(model_file):
@@ -29,7 +32,13 @@ def test_loaded_model_has_its_settings_and_the_checksum_of_its_file(model_file):
     assert loaded.settings == MODEL_SETTINGS
     assert loaded.is_trained
     assert loaded.name == "test"
-    assert loaded.description()["sha256"] == hashlib.sha256(model_file.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(model_file.read_bytes()).hexdigest()
+    assert loaded.description("registration") == {
+        "role": "registration",
+        "name": "test",
+        "version": VERSION,
+        "sha256": sha256,
+    }
 
 
 def test_file_holds_no_code(model_file):
@@ -81,7 +90,7 @@ def test_torch_file_of_another_kind_is_refused(tmp_path, content):
         ({"settings": {"network_options": {"channels": [8, 8, 8]}}}, "do not fit together"),
         ({"settings": {"colour": "red"}}, "do not fit together"),
         ({"settings": 7}, "do not fit together"),
-        ({"preparation": 0}, "learned from images that were prepared in another way; train it again"),
+        ({"preparation": 0}, "was trained on images that were prepared in another way; train it again"),
         ({"structures": ["Left toe"]}, "finds other structures than those in Resources/labels.csv"),
     ],
 )
@@ -99,15 +108,14 @@ def test_name_that_is_neither_file_nor_system_is_refused():
 
 
 @pytest.mark.parametrize("name", ["li_fan", "multimodal", "sl_sfgr"])
-def test_file_with_the_name_of_a_system_goes_first(model_file, monkeypatch, name):
+def test_file_of_the_same_name_takes_precedence(model_file, monkeypatch, name):
     monkeypatch.chdir(model_file.parent)
     model_file.rename(name)
     assert load_model(name).settings == MODEL_SETTINGS
 
 
-def test_model_that_segments_carries_its_structures(tmp_path):
-    options = {"structures": 30, "channels": [3, 4, 4, 4], "matching_channels": 4}
-    settings = ModelSettings(network="sl_sfgr", network_options=options)
+def test_file_of_a_model_that_segments_holds_its_structures(tmp_path):
+    settings = ModelSettings(network="sl_sfgr", network_options=SL_SFGR_OPTIONS)
     Model("test", settings, settings.build()).save(tmp_path / "model.pt")
     content = torch.load(tmp_path / "model.pt", weights_only=True)
     assert content["structures"] == [structure.name for structure in read_label_table()]
@@ -117,22 +125,38 @@ def test_model_that_segments_carries_its_structures(tmp_path):
         load_model(str(tmp_path / "model.pt"))
 
 
-def test_models_of_the_first_versions_are_still_read(model_file):
+def test_files_of_the_first_versions_are_still_read(model_file):
     content = torch.load(model_file, weights_only=True)
-    del content["preparation"], content["structures"], content["settings"]["pair_steps"]
+    del content["preparation"], content["structures"], content["version"]
+    del content["settings"]["pair_steps"], content["settings"]["refine_from_mm"]
     torch.save(content, model_file)
-    assert load_model(str(model_file)).settings.pair_steps == ModelSettings().pair_steps
+    loaded = load_model(str(model_file))
+    assert loaded.settings.pair_steps == ModelSettings().pair_steps
+    assert loaded.settings.refine_from_mm == 2.0
+    assert loaded.version == "unknown"
 
 
-def test_the_multimodal_model_that_ships_does_not_learn_on_pairs():
-    shipped = load_model("multimodal")
-    assert shipped.name == "multimodal"
-    assert shipped.settings.network == "hu_local"
-    assert not shipped.learns_on_pairs
-    assert shipped is load_model("multimodal")
+def test_first_version_of_sl_sfgr_is_refined_from_4_mm_on(tmp_path):
+    settings = ModelSettings(network="sl_sfgr", network_options=SL_SFGR_OPTIONS, refine_from_mm=1.0)
+    path = tmp_path / "model.pt"
+    Model("test", settings, settings.build()).save(path)
+    assert load_model(str(path)).settings.refine_from_mm == 1.0
+    content = torch.load(path, weights_only=True)
+    del content["settings"]["refine_from_mm"]
+    torch.save(content, path)
+    assert load_model(str(path)).settings.refine_from_mm == 4.0
 
 
-def test_both_models_that_ship_take_less_than_ten_megabytes():
+def test_bundled_multimodal_model_uses_no_instance_optimisation():
+    bundled = load_model("multimodal")
+    assert bundled.name == "multimodal"
+    assert bundled.settings.network == "hu_local"
+    assert not bundled.uses_instance_optimisation
+    # Read once in a session.
+    assert load_model("multimodal") is bundled
+
+
+def test_both_bundled_models_take_less_than_ten_megabytes():
     assert sum(path.stat().st_size for path in map(model_path, (SEGMENTATION_MODEL, MULTIMODAL))) < 10e6
 
 
@@ -144,11 +168,11 @@ def test_installation_without_weights_says_so(monkeypatch, tmp_path, load):
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_weights_that_ship_are_checked(monkeypatch, tmp_path, damaged):
+def test_bundled_weights_are_checked(monkeypatch, tmp_path, damaged):
     folder = tmp_path / "Models"
     folder.mkdir()
     weights = folder / "sl_sfgr.pt"
-    Model.untrained("li_fan").save(weights)
+    Model.untrained().save(weights)
     checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
     (folder / "sl_sfgr.pt.sha256").write_text(f"{'0' * 64 if damaged else checksum}  sl_sfgr.pt\n")
     monkeypatch.setattr("SLSFGRLib.io.resources.resource_path", tmp_path.joinpath)

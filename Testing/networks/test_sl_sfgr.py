@@ -75,8 +75,8 @@ def test_pairs_in_a_batch_do_not_touch_one_another():
             alone = network(moving[one], fixed[one])
             for first, second in zip(together, alone, strict=True):
                 assert second.abs().max() > 0.1
-                torch.testing.assert_close(first[one], second, atol=1e-4, rtol=0)
-            torch.testing.assert_close(logits[one], network.describe(moving[one]).logits, atol=1e-4, rtol=0)
+                torch.testing.assert_close(first[one], second, atol=2e-4, rtol=0)
+            torch.testing.assert_close(logits[one], network.describe(moving[one]).logits, atol=2e-4, rtol=0)
     assert (together[-1][0] - together[-1][1]).abs().max() > 0.1
     assert (logits[0] - logits[1]).abs().max() > 0.1
 

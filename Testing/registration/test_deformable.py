@@ -1,58 +1,41 @@
-"""The optimisation of the field itself."""
+"""The optimisation of a displacement field on the channels of two brains."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from phantoms import smooth_diffeomorphism, texture
 
 from SLSFGRLib.losses import LocalCorrelation
-from SLSFGRLib.preprocessing import PreparedImage
-from SLSFGRLib.registration.deformable import Level, deform
+from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
+from SLSFGRLib.registration.deformable import Level, optimise_field
 from SLSFGRLib.segmentation.tissue_maps import TISSUES
-from SLSFGRLib.spatial.fields import downsample, integrate, jacobian_determinant, resize_image, smooth, warp
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.fields import downsample, jacobian_determinant, resize_image, warp
 from SLSFGRLib.spatial.grid import Grid
 from SLSFGRLib.spatial.warping import AffineWarper
 
 SHAPE = (40, 48, 56)
 LEVELS = (Level(spacing=2.0, iterations=15), Level(spacing=1.0, iterations=10))
+IDENTITY = Affine.identity()
 
 
-def prepared(tensor: torch.Tensor, spacing: float = 1.0) -> PreparedImage:
-    return PreparedImage(tensor, Grid(tuple(tensor.shape[2:]), np.diag([spacing, spacing, spacing, 1.0])))
-
-
-def texture(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
-    noise = torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(0))
-    blurred = smooth(noise, 1.5)
-    return (0.5 + 0.15 * blurred / blurred.std()).clamp(0, 1)
-
-
-def known_field(peak: float) -> torch.Tensor:
-    knots = torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    velocity = resize_image(knots, SHAPE)
-    ramp = torch.ones(SHAPE)
-    for axis, size in enumerate(SHAPE):
-        index = torch.arange(size)
-        shape = [-1 if other == axis else 1 for other in range(3)]
-        ramp = ramp * (torch.minimum(index, size - 1 - index) / 8.0).clamp(max=1.0).view(shape)
-    velocity = velocity * ramp
-    return integrate(velocity * peak / velocity.norm(dim=1).max())
+def channel_image(intensity: torch.Tensor, spacing: float = 1.0, **channels: torch.Tensor) -> ChannelImage:
+    return ChannelImage(Grid.upright(intensity.shape[2:], spacing), {INTENSITY: intensity} | channels)
 
 
 @pytest.fixture(scope="module")
 def recovered() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Moving and fixed image, the known field between them, and the one that was found."""
-    moving, truth = texture(), known_field(3.0)
+    moving, truth = texture(SHAPE, 1.5), smooth_diffeomorphism(SHAPE, 3.0)
     fixed = warp(moving, truth)
-    found = deform(prepared(fixed), prepared(moving), np.eye(4), LEVELS)
+    found = optimise_field(channel_image(fixed), channel_image(moving), IDENTITY, LEVELS)
     return moving, fixed, truth, found
 
 
 def mean_length(field: torch.Tensor) -> float:
-    """Away from the border, where the images end."""
+    """Return the mean length away from the border, where the images end."""
     return float(field[:, :, 6:-6, 6:-6, 6:-6].norm(dim=1).mean())
 
 
@@ -62,14 +45,14 @@ def test_known_field_is_recovered(recovered):
     assert mean_length(found - truth) < 0.25 * mean_length(truth)
 
 
-def test_images_become_alike_and_nothing_folds(recovered):
+def test_images_become_similar_and_nothing_folds(recovered):
     moving, fixed, _, found = recovered
-    unlike = LocalCorrelation()
-    assert unlike(warp(moving, found), fixed) < 0.2 * unlike(moving, fixed)
+    dissimilarity = LocalCorrelation()
+    assert dissimilarity(warp(moving, found), fixed) < 0.2 * dissimilarity(moving, fixed)
     assert jacobian_determinant(found).min() > 0
 
 
-def test_field_ends_at_zero(recovered):
+def test_field_is_zero_on_its_border(recovered):
     found = recovered[3]
     for axis in (2, 3, 4):
         assert found.select(axis, 0).abs().max() == 0
@@ -78,64 +61,90 @@ def test_field_ends_at_zero(recovered):
 
 def test_known_field_is_recovered_from_inverted_contrast(recovered):
     moving, fixed, truth, _ = recovered
-    found = deform(prepared(fixed), prepared(1.0 - moving), np.eye(4), LEVELS)
+    found = optimise_field(channel_image(fixed), channel_image(1.0 - moving), IDENTITY, LEVELS)
     assert mean_length(found - truth) < 0.25 * mean_length(truth)
 
 
-def test_equal_images_are_left_alone():
-    image = prepared(texture())
-    assert deform(image, image, np.eye(4), LEVELS).abs().max() < 0.01
-
-
-def test_maps_of_the_tissues_that_the_level_names_are_compared_and_no_others(recovered):
+def test_affine_transform_follows_the_field(recovered):
     moving, fixed, truth, _ = recovered
-    # The images show nothing, and of the maps only that of white matter does.
-    blank = prepared(torch.full((1, 1, *SHAPE), 0.5))
-    maps = tuple(torch.cat([blank.tensor, blank.tensor, image], dim=1) for image in (fixed, moving))
-    named = {names: tuple(replace(level, tissues=names) for level in LEVELS) for names in (TISSUES, TISSUES[2:])}
-    for levels in named.values():
-        found = deform(blank, blank, np.eye(4), levels, tissues=maps)
-        assert mean_length(found - truth) < 0.25 * mean_length(truth)
-    others = tuple(replace(level, tissues=TISSUES[:2]) for level in LEVELS)
-    for levels in (LEVELS, others):
-        assert deform(blank, blank, np.eye(4), levels, tissues=maps).abs().max() < 0.01
-    # Without maps there is nothing to compare beside the images.
-    assert deform(blank, blank, np.eye(4), named[TISSUES]).abs().max() < 0.01
+    # The same moving image, stored in reversed order along its first axis: the affine transform undoes that.
+    reflection = Affine.from_parts(np.diag([1.0, 1.0, -1.0]), (0.0, 0.0, SHAPE[0] - 1.0))
+    found = optimise_field(channel_image(fixed), channel_image(moving.flip(2)), reflection, LEVELS)
+    assert mean_length(found - truth) < 0.25 * mean_length(truth)
 
 
-def test_wider_blur_of_the_field_makes_it_smoother(recovered):
+def test_equal_images_give_no_displacement():
+    image = channel_image(texture(SHAPE, 1.5))
+    assert optimise_field(image, image, IDENTITY, LEVELS).abs().max() < 0.01
+
+
+def test_channels_that_the_level_names_are_compared_and_no_others(recovered):
+    moving, fixed, truth, _ = recovered
+    # The intensities show nothing, and of the tissue maps only that of white matter does.
+    blank = torch.full((1, 1, *SHAPE), 0.5)
+    pair = tuple(channel_image(blank, csf=blank, gm=blank, wm=image) for image in (fixed, moving))
+
+    def field_with(weights, pair=pair):
+        return optimise_field(
+            *pair, IDENTITY, [Level(level.spacing, level.iterations, weights=weights) for level in LEVELS]
+        )
+
+    all_tissues = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, 0.5)
+    for weights in (all_tissues, {INTENSITY: 1.0, "wm": 0.5}):
+        assert mean_length(field_with(weights) - truth) < 0.25 * mean_length(truth)
+    for weights in ({INTENSITY: 1.0}, {INTENSITY: 1.0, "csf": 0.5, "gm": 0.5}):
+        assert field_with(weights).abs().max() < 0.01
+    # Channels that the images lack are left out.
+    assert field_with(all_tissues, (channel_image(blank), channel_image(blank))).abs().max() < 0.01
+
+
+def test_channel_with_the_larger_weight_decides_where_two_disagree(recovered):
+    moving, fixed, truth, _ = recovered
+    # By the intensities the brains differ by the known field, by the map of white matter they are equal.
+    pair = channel_image(fixed, wm=moving), channel_image(moving, wm=moving)
+    errors = {}
+    for weight in (0.1, 10.0):
+        levels = [Level(level.spacing, level.iterations, weights={INTENSITY: 1.0, "wm": weight}) for level in LEVELS]
+        found = optimise_field(*pair, IDENTITY, levels)
+        errors[weight] = mean_length(found - truth), mean_length(found)
+    assert errors[0.1][0] < 0.5 * errors[0.1][1]
+    assert errors[10.0][1] < 0.5 * errors[10.0][0]
+
+
+def test_more_smoothing_of_the_field_makes_it_smoother(recovered):
     moving, fixed, _, _ = recovered
     rough, smoother = (
-        deform(prepared(fixed), prepared(moving), np.eye(4), (Level(2.0, 15, field_blur=blur),)) for blur in (0.6, 1.2)
+        optimise_field(channel_image(fixed), channel_image(moving), IDENTITY, [Level(2.0, 15, field_sigma=sigma)])
+        for sigma in (0.6, 1.2)
     )
     assert jacobian_determinant(smoother).std() < 0.9 * jacobian_determinant(rough).std()
 
 
 def test_start_is_kept_when_there_is_nothing_to_do(recovered):
-    truth = recovered[2]
-    kept = deform(prepared(recovered[1]), prepared(recovered[0]), np.eye(4), (Level(1.0, 0),), start=truth)
+    moving, fixed, truth, _ = recovered
+    kept = optimise_field(channel_image(fixed), channel_image(moving), IDENTITY, [Level(1.0, 0)], start=truth)
     torch.testing.assert_close(kept, truth)
 
 
 def test_progress_rises_from_zero_below_one():
-    image, seen = prepared(texture()), []
-    deform(image, image, np.eye(4), LEVELS, update=seen.append)
-    assert seen == sorted(seen)
-    assert seen[0] == 0.0
-    assert 0.9 < seen[-1] < 1.0
+    image, fractions = channel_image(texture(SHAPE, 1.5)), []
+    optimise_field(image, image, IDENTITY, LEVELS, update=fractions.append)
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert 0.9 < fractions[-1] < 1.0
 
 
-def test_levels_are_in_millimetres():
-    grid = prepared(texture(), spacing=2.0).grid
+def test_spacing_of_a_level_is_in_millimetres():
+    grid = Grid.upright(SHAPE, 2.0)
     assert [Level(spacing, 1).factor(grid) for spacing in (16.0, 4.0, 2.0, 1.0)] == [8, 2, 1, 1]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])
-def test_warper_without_motion_averages_as_downsampling_does(factor):
-    image = texture()
+def test_warper_without_displacement_averages_as_downsampling_does(factor):
+    image = texture(SHAPE, 1.5)
     warper = AffineWarper(image, np.eye(4), SHAPE, factor)
-    still = torch.zeros(1, 3, *[size // factor for size in SHAPE])
-    torch.testing.assert_close(warper(still), downsample(image, factor), atol=1e-5, rtol=0)
+    zero = torch.zeros(1, 3, *[size // factor for size in SHAPE])
+    torch.testing.assert_close(warper(zero), downsample(image, factor), atol=1e-5, rtol=0)
 
 
 def test_warper_applies_the_matrix_after_the_field():

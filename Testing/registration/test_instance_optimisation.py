@@ -1,17 +1,19 @@
+"""Instance optimisation: a network trained on the pair that it registers."""
+
 import pytest
 import torch
 
 from SLSFGRLib.losses.multiresolution import MultiResolutionObjective
 from SLSFGRLib.networks import LiFanNetwork
-from SLSFGRLib.registration.instance_optimisation import PATIENCE, PairLearning, learn_pair
+from SLSFGRLib.registration.instance_optimisation import PATIENCE, InstanceOptimisation, optimise_network
 from SLSFGRLib.spatial.fields import integrate, smooth, warp
 
 SHAPE = (20, 24, 28)
 OBJECTIVE = MultiResolutionObjective.from_names("ncc", "gradient", 0.1, (0.3, 0.6, 1.0))
 
 
-def blurred_noise(seed, sigma):
-    """Three channels of smooth noise with values up to 1, cut out of a larger block: alike at the border."""
+def smooth_noise(seed, sigma):
+    """Return three channels of smooth noise with values up to 1, cut out of a larger block."""
     larger = [size + 32 for size in SHAPE]
     volume = smooth(torch.randn(1, 3, *larger, generator=torch.Generator().manual_seed(seed)), sigma)
     volume = volume[:, :, 16:-16, 16:-16, 16:-16]
@@ -21,27 +23,27 @@ def blurred_noise(seed, sigma):
 @pytest.fixture(scope="module")
 def pair():
     """Moving and fixed image, and the smooth field between them."""
-    moving = 0.5 + 0.5 * blurred_noise(0, 2.0)[:, :1]
-    field = integrate(2.5 * blurred_noise(1, 4.0))
+    moving = 0.5 + 0.5 * smooth_noise(0, 2.0)[:, :1]
+    field = integrate(2.5 * smooth_noise(1, 4.0))
     return moving, warp(moving, field), field
 
 
 def network_named(name):
     torch.manual_seed(0)
     if name == "li_fan":
-        return LiFanNetwork((8, 12, 16)), PairLearning(steps=60, learning_rate=5e-3)
-    return FreeFields(), PairLearning(steps=50, learning_rate=0.1)
+        return LiFanNetwork((8, 12, 16)), InstanceOptimisation(steps=60, learning_rate=5e-3)
+    return FreeFields(), InstanceOptimisation(steps=50, learning_rate=0.1)
 
 
 @pytest.mark.parametrize("name", ["li_fan", "free_fields"])
 def test_known_smooth_warp_is_mostly_recovered(pair, name):
-    moving, fixed, true = pair
+    moving, fixed, truth = pair
     network, settings = network_named(name)
-    found, losses = learn_pair(network, moving, fixed, OBJECTIVE, settings)
-    similarity = OBJECTIVE.similarity
-    before, after = float(similarity(moving, fixed)), float(similarity(warp(moving, found), fixed))
+    found, losses = optimise_network(network, moving, fixed, OBJECTIVE, settings)
+    dissimilarity = OBJECTIVE.similarity
+    before, after = float(dissimilarity(moving, fixed)), float(dissimilarity(warp(moving, found), fixed))
     assert after < 0.1 * before
-    assert (found - true).norm(dim=1).mean() < 0.5 * true.norm(dim=1).mean()
+    assert (found - truth).norm(dim=1).mean() < 0.5 * truth.norm(dim=1).mean()
     assert min(losses) < 0.1 * losses[0]
 
 
@@ -58,7 +60,7 @@ class FreeFields(torch.nn.Module):
 
 
 class Scripted(torch.nn.Module):
-    """Gives a field whose only number is 1, 2, 3, ...: the number of the step."""
+    """A network whose field is 1, 2, 3, ... everywhere: the number of the step."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +73,7 @@ class Scripted(torch.nn.Module):
 
 
 def scripted_objective(losses):
-    """An objective that reads the loss of each step from a list."""
+    """Return an objective that takes the loss of each step from a list."""
 
     def objective(fields, moving, fixed):
         step = fields[0].flatten()[0]
@@ -80,28 +82,32 @@ def scripted_objective(losses):
     return objective
 
 
-def test_best_step_is_what_is_returned(pair):
+def test_field_of_the_best_step_is_returned(pair):
     losses = [5.0, 4.0, 1.0, 3.0, 2.0]
-    found, seen = learn_pair(Scripted(), *pair[:2], scripted_objective(losses), PairLearning(steps=5))
-    assert seen == losses
+    found, recorded = optimise_network(Scripted(), *pair[:2], scripted_objective(losses), InstanceOptimisation(steps=5))
+    assert recorded == losses
     assert found.unique().tolist() == [3.0]
 
 
-def test_learning_stops_when_the_loss_has_settled(pair):
+def test_optimisation_stops_when_the_loss_has_settled(pair):
     losses = [1.0 / (1 + step) for step in range(10)] + [0.1] * 190
-    _, seen = learn_pair(Scripted(), *pair[:2], scripted_objective(losses), PairLearning(steps=200, tolerance=1e-3))
-    assert len(seen) == 9 + 2 * PATIENCE  # the last loss that was lower is the tenth
+    _, recorded = optimise_network(
+        Scripted(), *pair[:2], scripted_objective(losses), InstanceOptimisation(steps=200, tolerance=1e-3)
+    )
+    assert len(recorded) == 9 + 2 * PATIENCE  # the last loss that was lower is the tenth
 
 
-def test_learning_goes_on_while_the_loss_falls(pair):
+def test_optimisation_goes_on_while_the_loss_falls(pair):
     losses = [0.99**step for step in range(100)]
-    _, seen = learn_pair(Scripted(), *pair[:2], scripted_objective(losses), PairLearning(steps=100, tolerance=1e-3))
-    assert len(seen) == 100
+    _, recorded = optimise_network(
+        Scripted(), *pair[:2], scripted_objective(losses), InstanceOptimisation(steps=100, tolerance=1e-3)
+    )
+    assert len(recorded) == 100
 
 
-def test_no_step_gives_no_motion(pair):
-    found, seen = learn_pair(FreeFields(), *pair[:2], OBJECTIVE, PairLearning(steps=0))
-    assert seen == []
+def test_no_step_gives_no_displacement(pair):
+    found, recorded = optimise_network(FreeFields(), *pair[:2], OBJECTIVE, InstanceOptimisation(steps=0))
+    assert recorded == []
     assert float(found.abs().max()) == 0.0
 
 
@@ -110,24 +116,28 @@ def test_coarse_finest_field_is_returned_in_the_images_voxels(pair):
         def forward(self, moving, fixed):
             return [torch.ones(1, 3, *[size // 2 for size in SHAPE]) + 0.0 * self.unused]
 
-    found, _ = learn_pair(Half(), *pair[:2], lambda *_: {"loss": torch.ones((), requires_grad=True)}, PairLearning(1))
+    found, _ = optimise_network(
+        Half(), *pair[:2], lambda *_: {"loss": torch.ones((), requires_grad=True)}, InstanceOptimisation(1)
+    )
     torch.testing.assert_close(found, torch.full((1, 3, *SHAPE), 2.0))
 
 
-def test_progress_is_told_and_may_stop_the_work(pair):
-    told = []
+def test_progress_is_reported_and_may_stop_the_work(pair):
+    fractions = []
 
     def update(fraction):
-        told.append(fraction)
+        fractions.append(fraction)
         if fraction > 0.5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        learn_pair(FreeFields(), *pair[:2], OBJECTIVE, PairLearning(steps=4), update)
-    assert told == [0.0, 0.25, 0.5, 0.75]
+        optimise_network(FreeFields(), *pair[:2], OBJECTIVE, InstanceOptimisation(steps=4), update)
+    assert fractions == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_learning_works_inside_no_grad(pair):
+def test_optimisation_works_inside_no_grad(pair):
     with torch.no_grad():
-        _, losses = learn_pair(FreeFields(), *pair[:2], OBJECTIVE, PairLearning(steps=5, learning_rate=0.1))
+        _, losses = optimise_network(
+            FreeFields(), *pair[:2], OBJECTIVE, InstanceOptimisation(steps=5, learning_rate=0.1)
+        )
     assert losses[-1] < 0.95 * losses[0]

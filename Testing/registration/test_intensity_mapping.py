@@ -1,141 +1,176 @@
-"""Images of different contrasts made alike, and registered."""
+"""Images whose contrasts are not related linearly: the mapping of intensities, and the registration with it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from test_deformable import LEVELS, SHAPE, known_field, mean_length, prepared
-from test_deformable import texture as fine_texture
+from phantoms import smooth_diffeomorphism, texture
 
-from SLSFGRLib.registration.deformable import Level, deform
-from SLSFGRLib.registration.intensity_mapping import BINS, brightness_maps, deform_across_contrasts, made_alike
-from SLSFGRLib.spatial.fields import resize_field, smooth, warp
+from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
+from SLSFGRLib.registration.deformable import Level, optimise_field
+from SLSFGRLib.registration.intensity_mapping import (
+    BINS,
+    IntensityMapping,
+    estimate_mappings,
+    match_contrast,
+    optimise_across_contrasts,
+)
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.fields import resize_field, warp
+from SLSFGRLib.spatial.grid import Grid
+
+SHAPE = (40, 48, 56)
+LEVELS = (Level(spacing=2.0, iterations=15), Level(spacing=1.0, iterations=10))
+IDENTITY = Affine.identity()
 
 
-def texture(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
-    """So coarse that few voxels lie between dark and bright."""
-    blurred = smooth(torch.randn(1, 1, *shape, generator=torch.Generator().manual_seed(0)), 3.0)
-    return (0.5 + 0.15 * blurred / blurred.std()).clamp(0, 1)
+def channel_image(intensity: torch.Tensor, **channels: torch.Tensor) -> ChannelImage:
+    return ChannelImage(Grid.upright(intensity.shape[2:], 1.0), {INTENSITY: intensity} | channels)
+
+
+def coarse_texture(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
+    """Return a texture so coarse that few voxels lie between dark and bright."""
+    return texture(shape, 3.0)
 
 
 def t2_like(image: torch.Tensor) -> torch.Tensor:
-    """Dark stays dark, what comes next is the brightest, and from there on it falls."""
+    """Map intensities: dark stays dark, what comes next is the brightest, and from there on it falls."""
     values = np.interp(image.numpy(), (0.0, 0.4, 0.43, 1.0), (0.0, 0.15, 1.0, 0.3))
     return torch.from_numpy(values).float()
 
 
-def relation(fixed: torch.Tensor, moving: torch.Tensor):
-    """The map from the moving image's contrast to the fixed one's."""
-    return brightness_maps(prepared(fixed), prepared(moving), np.eye(4))[0]
+def mapping_to_fixed(fixed: torch.Tensor, moving: torch.Tensor) -> IntensityMapping:
+    """Return the mapping from the moving image's contrast to the fixed one's."""
+    return estimate_mappings(channel_image(fixed), channel_image(moving), IDENTITY)[0]
 
 
-def test_the_map_is_the_curve_that_made_the_contrast():
-    # Blocks of two voxels, so that halving the resolution mixes no brightnesses.
-    blocks = texture((20, 24, 28)).repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
-    found = relation(t2_like(blocks), blocks)
-    brightness = torch.linspace(0, 1, BINS)
-    common = (brightness > 0.5) & (brightness < 0.75)
-    assert (found.table - t2_like(brightness)).abs()[common].max() < 0.08
+def mean_length(field: torch.Tensor) -> float:
+    """Return the mean length away from the border, where the images end."""
+    return float(field[:, :, 6:-6, 6:-6, 6:-6].norm(dim=1).mean())
+
+
+def test_mapping_is_the_curve_that_made_the_contrast():
+    # Blocks of two voxels, so that halving the resolution mixes no intensities.
+    blocks = coarse_texture((20, 24, 28)).repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4)
+    found = mapping_to_fixed(t2_like(blocks), blocks)
+    intensity = torch.linspace(0, 1, BINS)
+    common = (intensity > 0.5) & (intensity < 0.75)
+    assert (found.table - t2_like(intensity)).abs()[common].max() < 0.08
     assert found.explained > 0.95
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.6, -1.0])
-def test_linear_relations_need_no_map(slope):
-    image = texture()
-    assert not relation(0.5 + slope * (image - 0.5), image).is_needed
+def test_linear_relations_need_no_mapping(slope):
+    image = coarse_texture()
+    assert not mapping_to_fixed(0.5 + slope * (image - 0.5), image).is_needed
 
 
-def test_unlike_contrasts_need_one():
-    found = relation(texture(), t2_like(texture()))
+def test_nonlinear_relation_needs_a_mapping():
+    found = mapping_to_fixed(coarse_texture(), t2_like(coarse_texture()))
     assert found.is_needed
     assert found.explained > found.linear + 0.2
 
 
-def test_nothing_in_common_needs_none():
-    other = texture().flip(2).flip(3)
-    found = relation(texture(), other)
+def test_unrelated_images_need_no_mapping():
+    other = coarse_texture().flip(2).flip(3)
+    found = mapping_to_fixed(coarse_texture(), other)
     assert not found.is_needed
     assert found.explained == pytest.approx(0.0, abs=0.05)
 
 
-def test_flat_image_is_no_trouble():
-    found = relation(torch.full((1, 1, 16, 16, 16), 0.5), torch.full((1, 1, 16, 16, 16), 0.5))
+def test_constant_image_needs_no_mapping():
+    found = mapping_to_fixed(torch.full((1, 1, 16, 16, 16), 0.5), torch.full((1, 1, 16, 16, 16), 0.5))
     assert not found.is_needed
     assert found.table.isfinite().all()
 
 
-def test_applied_map_brings_the_images_together():
-    image = texture()
-    other = prepared(t2_like(image))
-    mapped = relation(image, other.tensor).applied(other)
-    before, after = ((image - one).abs().mean() for one in (other.tensor, mapped.tensor))
-    assert after < 0.4 * before
-    np.testing.assert_array_equal(mapped.grid.matrix, other.grid.matrix)
+def test_applied_mapping_makes_the_images_similar():
+    image = coarse_texture()
+    other = t2_like(image)
+    mapped = mapping_to_fixed(image, other).apply(other)
+    assert (image - mapped).abs().mean() < 0.4 * (image - other).abs().mean()
 
 
-def test_the_map_back_is_the_one_that_leads_there_with_the_images_swapped():
-    there, back = brightness_maps(prepared(texture()), prepared(t2_like(texture())), np.eye(4))
-    swapped = relation(t2_like(texture()), texture())
-    torch.testing.assert_close(back.table, swapped.table)
-    assert back.explained == pytest.approx(swapped.explained)
-    assert back.explained > there.explained + 0.1  # one brightness of the T2 belongs to two of the T1
+def test_mapping_sees_the_images_through_the_affine_transform_and_the_field():
+    image, field = coarse_texture(), smooth_diffeomorphism(SHAPE, 3.0)
+    # Stored in reversed order along its first axis: the affine transform undoes that.
+    reflection = Affine.from_parts(np.diag([1.0, 1.0, -1.0]), (0.0, 0.0, SHAPE[0] - 1.0))
+    fixed, moving = channel_image(t2_like(warp(image, field))), channel_image(image.flip(2))
+    explained = [
+        estimate_mappings(fixed, moving, affine, start)[0].explained
+        for affine, start in ((reflection, field), (reflection, None), (IDENTITY, field))
+    ]
+    assert explained[0] > explained[1] + 0.05
+    assert explained[0] > explained[2] + 0.1
 
 
-def test_the_image_that_tells_the_other_is_the_one_whose_contrast_changes():
-    t1, t2 = prepared(texture()), prepared(t2_like(texture()))
-    fixed, moving = made_alike(t1, t2, np.eye(4))
-    assert fixed.tensor is not t1.tensor
+def test_mapping_to_the_moving_image_is_the_other_one_with_the_images_swapped():
+    to_fixed, to_moving = estimate_mappings(
+        channel_image(coarse_texture()), channel_image(t2_like(coarse_texture())), IDENTITY
+    )
+    swapped = mapping_to_fixed(t2_like(coarse_texture()), coarse_texture())
+    torch.testing.assert_close(to_moving.table, swapped.table)
+    assert to_moving.explained == pytest.approx(swapped.explained)
+    assert to_moving.explained > to_fixed.explained + 0.1  # one intensity of the T2 belongs to two of the T1
+
+
+def test_image_that_explains_the_other_is_the_one_whose_contrast_changes():
+    # Only intensities change; other channels stay.
+    t1 = channel_image(coarse_texture(), wm=coarse_texture())
+    t2 = channel_image(t2_like(coarse_texture()), wm=coarse_texture())
+    fixed, moving = match_contrast(t1, t2, IDENTITY)
+    assert not torch.equal(fixed.channels[INTENSITY], t1.channels[INTENSITY])
+    assert torch.equal(fixed.channels["wm"], t1.channels["wm"])
+    assert fixed.grid is t1.grid
     assert moving is t2
-    swapped_fixed, swapped_moving = made_alike(t2, t1, np.eye(4))
+    swapped_fixed, swapped_moving = match_contrast(t2, t1, IDENTITY)
     assert swapped_fixed is t2
-    torch.testing.assert_close(swapped_moving.tensor, fixed.tensor)
-    assert made_alike(t1, t1, np.eye(4)) is None
+    torch.testing.assert_close(swapped_moving.channels[INTENSITY], fixed.channels[INTENSITY])
+    assert match_contrast(t1, t1, IDENTITY) is None
 
 
 @pytest.mark.parametrize("changes", ["moving", "fixed"])
 def test_known_field_is_recovered_between_contrasts(changes):
-    moving, truth = fine_texture(), known_field(3.0)
-    first, second = warp(moving, truth), moving
-    fixed, other = (
-        prepared(t2_like(image) if changes == name else image) for name, image in (("fixed", first), ("moving", second))
-    )
+    moving, truth = texture(SHAPE, 1.5), smooth_diffeomorphism(SHAPE, 3.0)
+    images = {"fixed": warp(moving, truth), "moving": moving}
+    images[changes] = t2_like(images[changes])
+    pair = channel_image(images["fixed"]), channel_image(images["moving"])
     errors = [
-        mean_length(method(fixed, other, np.eye(4), LEVELS) - truth) for method in (deform_across_contrasts, deform)
+        mean_length(method(*pair, IDENTITY, LEVELS) - truth) for method in (optimise_across_contrasts, optimise_field)
     ]
     assert errors[0] < 0.6 * mean_length(truth)
     assert errors[0] < 0.6 * errors[1]
 
 
-def test_images_of_one_contrast_are_left_as_they_are():
-    moving = texture()
-    fixed, other = prepared(warp(moving, known_field(2.0))), prepared(moving)
-    expected = deform(fixed, other, np.eye(4), LEVELS[:1])
-    torch.testing.assert_close(deform_across_contrasts(fixed, other, np.eye(4), LEVELS[:1]), expected)
+def test_images_of_one_contrast_are_registered_as_they_are():
+    moving = coarse_texture()
+    pair = channel_image(warp(moving, smooth_diffeomorphism(SHAPE, 2.0))), channel_image(moving)
+    expected = optimise_field(*pair, IDENTITY, LEVELS[:1])
+    torch.testing.assert_close(optimise_across_contrasts(*pair, IDENTITY, LEVELS[:1]), expected)
 
 
-def test_a_field_to_start_from_is_what_is_improved():
-    moving, truth = fine_texture(), known_field(3.0)
-    fixed, other = prepared(warp(moving, truth)), prepared(t2_like(moving))
+def test_given_start_is_improved():
+    moving, truth = texture(SHAPE, 1.5), smooth_diffeomorphism(SHAPE, 3.0)
+    pair = channel_image(warp(moving, truth)), channel_image(t2_like(moving))
     start = 0.8 * truth
-    kept = deform_across_contrasts(fixed, other, np.eye(4), (Level(LEVELS[0].spacing, 0),), start=start)
+    kept = optimise_across_contrasts(*pair, IDENTITY, (Level(LEVELS[0].spacing, 0),), start=start)
     torch.testing.assert_close(resize_field(kept, truth.shape[2:]), start, atol=0.3, rtol=0)
     few = (Level(LEVELS[-1].spacing, 3),)
-    improved = deform_across_contrasts(fixed, other, np.eye(4), few, start=start)
-    without = deform_across_contrasts(fixed, other, np.eye(4), few)
+    improved = optimise_across_contrasts(*pair, IDENTITY, few, start=start)
+    without = optimise_across_contrasts(*pair, IDENTITY, few)
     assert mean_length(improved - truth) < 0.8 * mean_length(without - truth)
 
 
-def test_the_relation_is_estimated_again_at_4_mm_and_only_that_level_is_done_twice(monkeypatch):
-    moving = fine_texture()
-    fixed, other = prepared(warp(moving, known_field(3.0))), prepared(t2_like(moving))
-    done = []
-
-    def noted(fixed, moving, matrix, levels, **options):
-        done.append([level.spacing for level in levels])
-        return torch.zeros(1, 3, 5, 6, 7)
-
-    monkeypatch.setattr("SLSFGRLib.registration.intensity_mapping.deform", noted)
-    for spacings in ((8.0, 4.0, 2.0, 1.0), (4.0, 2.0), (2.0, 1.0)):
-        deform_across_contrasts(fixed, other, np.eye(4), tuple(Level(spacing, 3) for spacing in spacings))
-    assert done == [[8.0, 4.0], [4.0, 2.0, 1.0], [4.0], [4.0, 2.0], [2.0], [2.0, 1.0]]
+@pytest.mark.parametrize(
+    ("spacings", "coarse"), [((8.0, 4.0, 2.0), (8.0, 4.0)), ((4.0, 2.0), (4.0,)), ((2.0, 1.0), (2.0,))]
+)
+def test_mapping_is_estimated_again_at_4_mm_and_that_level_is_repeated(spacings, coarse):
+    moving = texture(SHAPE, 1.5)
+    pair = channel_image(warp(moving, smooth_diffeomorphism(SHAPE, 3.0))), channel_image(t2_like(moving))
+    first = optimise_field(*match_contrast(*pair, IDENTITY), IDENTITY, [Level(spacing, 3) for spacing in coarse])
+    again = match_contrast(*pair, IDENTITY, first) or pair
+    rest = [Level(spacing, 3) for spacing in spacings if spacing <= coarse[-1]]
+    expected = optimise_field(*again, IDENTITY, rest, first)
+    found = optimise_across_contrasts(*pair, IDENTITY, [Level(spacing, 3) for spacing in spacings])
+    torch.testing.assert_close(found, expected)

@@ -1,54 +1,90 @@
-"""Registration as its user calls it, on brains whose true transform is known."""
+"""Registration as its user calls it, on brains whose true transform is known, and its stages one by one."""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from fake_models import model_of_balls
+from phantoms import balls_image, empty_image, filled, head_image, rotation_about, stored
 
 import SLSFGRLib
+from SLSFGRLib import Affine, RegistrationResult, Solution, Subject, align, deform, load_subject, publish
+from SLSFGRLib.io.resources import model_path
+from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
-from SLSFGRLib.registration.intensity_mapping import deform_across_contrasts
-from SLSFGRLib.registration.schedules import SCHEDULES
+from SLSFGRLib.registration.alignment import structure_dice
+from SLSFGRLib.registration.deformable import Level
+from SLSFGRLib.registration.quality import measure
+from SLSFGRLib.registration.schedules import planned_levels
+from SLSFGRLib.registration.template import bundled_template
+from SLSFGRLib.runtime.memory import is_out_of_memory
+from SLSFGRLib.spatial.composite import affine_then_field
 from SLSFGRLib.spatial.fields import integrate, resize_image
-from SLSFGRLib.spatial.grid import Grid, affine_then_field, grid_of_image, image_from_array, mapped_points
+from SLSFGRLib.spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 from SLSFGRLib.spatial.resampling import resample_image
+
+IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
+# The moving balls show at x what the fixed ones show at POSE x.
+POSE = Affine.from_parts(1.1 * rotation_about((1, 2, -1), 50.0), (6.0, -9.0, 4.0))
 
 
 def known_deformation(image: sitk.Image, peak_mm: float, seed: int = 0) -> sitk.Transform:
-    """A smooth diffeomorphism on the image's grid with a given largest displacement."""
+    """Return a smooth diffeomorphism on the image's grid with a given largest displacement."""
     grid = grid_of_image(image)
     coarse = grid.resized([max(8, size // 4) for size in grid.shape])
     knots = torch.randn(1, 3, 5, 5, 5, generator=torch.Generator().manual_seed(seed))
     velocity = resize_image(knots, coarse.shape)
     velocity *= peak_mm / float((velocity * torch.as_tensor(coarse.spacing).view(1, 3, 1, 1, 1)).norm(dim=1).max())
-    return affine_then_field(np.eye(4), integrate(velocity), coarse)
+    return affine_then_field(Affine.identity(), integrate(velocity), coarse)
 
 
 def compose_error(first: sitk.Transform, second: sitk.Transform, image: sitk.Image) -> np.ndarray:
-    """Distance in mm between ``second(first(x))`` and ``x`` for the voxels above a tenth of the maximum."""
+    """Return the distance in mm between ``second(first(x))`` and ``x`` for the voxels above a tenth of the maximum."""
     both = sitk.CompositeTransform([second, first])
     grid = grid_of_image(image)
-    moved = mapped_points(both, grid) - mapped_points(sitk.Transform(3, sitk.sitkIdentity), grid)
+    moved = mapped_points(both, grid) - mapped_points(IDENTITY, grid)
     values = sitk.GetArrayViewFromImage(image)
     return np.linalg.norm(moved, axis=-1)[values > 0.1 * values.max()]
 
 
 def disturbed(image: sitk.Image, seed: int = 0) -> sitk.Image:
-    """The image with a smooth gain of up to a fifth and noise of 2 %."""
+    """Return the image with a bias field of up to a fifth and noise of 2 %."""
     random = np.random.default_rng(seed)
     array = sitk.GetArrayFromImage(image).astype(np.float32)
     knots = torch.from_numpy(random.uniform(0.8, 1.2, (1, 1, 3, 3, 3)).astype(np.float32))
-    gain = resize_image(knots, array.shape)[0, 0].numpy()
+    bias = resize_image(knots, array.shape)[0, 0].numpy()
     noise = 0.02 * np.percentile(array, 99) * random.normal(size=array.shape)
-    result = sitk.GetImageFromArray(np.where(array > 0, np.maximum(array * gain + noise, 0), 0).astype(np.float32))
-    result.CopyInformation(image)
-    return result
+    return filled(image, np.where(array > 0, np.maximum(array * bias + noise, 0), 0).astype(np.float32))
 
 
-def stored_otherwise(image: sitk.Image, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> sitk.Image:
-    return sitk.Flip(sitk.PermuteAxes(image, order), flips)
+def with_moved_header(image: sitk.Image, affine: Affine) -> sitk.Image:
+    """Return the same voxels elsewhere in space."""
+    grid = grid_of_image(image)
+    return image_from_array(sitk.GetArrayFromImage(image), Grid(grid.shape, affine.matrix @ grid.matrix))
+
+
+def shift(*millimetres: float) -> Affine:
+    return Affine.from_parts(np.eye(3), millimetres)
+
+
+def textured(image: sitk.Image) -> sitk.Image:
+    """Return the head with a texture: inside a structure of one intensity nothing shows how it was deformed."""
+    noise = np.random.default_rng(0).normal(size=image.GetSize()[::-1]).astype(np.float32)
+    texture = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(noise), 2.0)
+    texture.CopyInformation(image)
+    deviation = float(sitk.GetArrayViewFromImage(texture).std())
+    return image * (1.0 + 0.2 / deviation * texture)
+
+
+def field_spacing(result: RegistrationResult) -> tuple[float, ...]:
+    """Return the spacing of a result's displacement field in mm."""
+    return result.transform.GetNthTransform(1).GetFixedParameters()[6:9]
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +98,28 @@ def labels(head) -> sitk.Image:
 
 
 @pytest.fixture(scope="module")
+def deformed(image) -> sitk.Image:
+    """The head, deformed in a known way."""
+    return resample_image(image, image, known_deformation(image, 6.0))
+
+
+@pytest.fixture(scope="module")
+def small() -> sitk.Image:
+    """A head of half the size, to save time."""
+    return head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), np.diag([2.0, 2.0, 2.0, 1.0]))[0]
+
+
+@pytest.fixture(scope="module")
 def real_brain(shared_data) -> sitk.Image:
     return sitk.ReadImage(str(shared_data / "malc" / "1000_t1.nii.gz"))
 
 
+# --- accuracy -----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.slow
 @pytest.mark.shared_data
-def test_known_deformation_of_a_real_brain_comes_back(real_brain):
+def test_known_deformation_of_a_real_brain_is_recovered(real_brain):
     truth = known_deformation(real_brain, peak_mm=8.0)
     moving = disturbed(sitk.Resample(real_brain, real_brain, truth, sitk.sitkLinear))
     result = SLSFGRLib.register(real_brain, moving)
@@ -88,9 +139,7 @@ def test_known_deformation_of_a_real_brain_comes_back(real_brain):
 def test_storage_of_the_images_does_not_change_the_transform(real_brain, shared_data, order, flips):
     moving = sitk.ReadImage(str(shared_data / "malc" / "1001_t1.nii.gz"))
     plain = SLSFGRLib.register(real_brain, moving, "fast")
-    other = SLSFGRLib.register(
-        stored_otherwise(real_brain, order, flips), stored_otherwise(moving, order, flips), "fast"
-    )
+    other = SLSFGRLib.register(stored(real_brain, order, flips), stored(moving, order, flips), "fast")
     grid = grid_of_image(real_brain)
     difference = mapped_points(plain.transform, grid) - mapped_points(other.transform, grid)
     assert np.linalg.norm(difference, axis=-1).mean() < 0.1
@@ -100,72 +149,75 @@ def test_storage_of_the_images_does_not_change_the_transform(real_brain, shared_
 @pytest.mark.shared_data
 def test_oblique_headers_give_the_same_transform_in_space(real_brain, shared_data):
     moving = sitk.ReadImage(str(shared_data / "malc" / "1001_t1.nii.gz"))
-    turn = sitk.Euler3DTransform(grid_of_image(real_brain).centre.tolist(), 0.2, -0.15, 0.25)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.array(turn.GetMatrix()).reshape(3, 3)
-    matrix[:3, 3] = np.array(turn.TransformPoint((0.0, 0.0, 0.0)))
-    turned = [with_moved_header(image, matrix) for image in (real_brain, moving)]
+    rotation = sitk.Euler3DTransform(grid_of_image(real_brain).centre.tolist(), 0.2, -0.15, 0.25)
+    pose = Affine.from_parts(np.reshape(rotation.GetMatrix(), (3, 3)), rotation.TransformPoint((0.0, 0.0, 0.0)))
+    rotated = [with_moved_header(image, pose) for image in (real_brain, moving)]
     plain = SLSFGRLib.register(real_brain, moving, "fast")
-    other = SLSFGRLib.register(*turned, "fast")
-    points = mapped_points(plain.transform, grid_of_image(real_brain))
-    expected = points @ matrix[:3, :3].T + matrix[:3, 3]
-    found = mapped_points(other.transform, grid_of_image(turned[0]))
+    other = SLSFGRLib.register(*rotated, "fast")
+    expected = pose.apply(mapped_points(plain.transform, grid_of_image(real_brain)))
+    found = mapped_points(other.transform, grid_of_image(rotated[0]))
     brain = sitk.GetArrayViewFromImage(real_brain) > 0
     assert np.linalg.norm(found - expected, axis=-1)[brain].mean() < 0.1
 
 
-def with_moved_header(image: sitk.Image, matrix: np.ndarray) -> sitk.Image:
-    grid = grid_of_image(image)
-    return image_from_array(sitk.GetArrayFromImage(image), Grid(grid.shape, matrix @ grid.matrix))
-
-
-def textured(image: sitk.Image) -> sitk.Image:
-    """The head with a texture: inside a structure of one brightness nothing shows how it was deformed."""
-    noise = np.random.default_rng(0).normal(size=image.GetSize()[::-1]).astype(np.float32)
-    texture = sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(noise), 2.0)
-    texture.CopyInformation(image)
-    deviation = float(sitk.GetArrayViewFromImage(texture).std())
-    return image * (1.0 + 0.2 / deviation * texture)
-
-
-def test_deformation_of_a_textured_head_comes_back(image):
+def test_deformation_of_a_textured_head_is_recovered(image):
     fixed = textured(image)
     truth = known_deformation(fixed, peak_mm=6.0)
     moving = sitk.Resample(fixed, fixed, truth, sitk.sitkLinear)
     result = SLSFGRLib.register(fixed, moving, "fast")
-    before = compose_error(sitk.Transform(3, sitk.sitkIdentity), truth, fixed).mean()
+    before = compose_error(IDENTITY, truth, fixed).mean()
     assert compose_error(result.transform, truth, fixed).mean() < 0.4 * before
     assert compose_error(result.transform, result.inverse_transform, fixed).mean() < 0.1
     assert result.warped.GetSize() == fixed.GetSize()
     assert result.warped.GetPixelID() == moving.GetPixelID()
 
 
-def test_labels_of_the_moving_image_are_carried_over(image, labels):
+def test_image_registered_to_itself_stays_where_it_is(image):
+    result = SLSFGRLib.register(image, image, "fast")
+    assert compose_error(result.transform, IDENTITY, image).mean() < 0.1
+
+
+def test_labels_of_the_moving_image_are_warped(image, labels):
     truth = known_deformation(image, peak_mm=4.0)
     moving = sitk.Resample(image, image, truth, sitk.sitkLinear)
     moving_labels = sitk.Resample(labels, image, truth, sitk.sitkNearestNeighbor)
     result = SLSFGRLib.register(image, moving, "fast", moving_labels=moving_labels)
-    carried, expected = (sitk.GetArrayViewFromImage(image) for image in (result.fixed_labels, labels))
-    before = SLSFGRLib.evaluate(labels, moving_labels, sitk.Transform(3, sitk.sitkIdentity)).mean_dice
+    warped, expected = (sitk.GetArrayViewFromImage(image) for image in (result.fixed_labels, labels))
+    before = SLSFGRLib.evaluate(labels, moving_labels, IDENTITY).mean_dice
     after = SLSFGRLib.evaluate(labels, moving_labels, result.transform).mean_dice
-    assert set(np.unique(carried)) <= set(np.unique(expected))
+    assert set(np.unique(warped)) <= set(np.unique(expected))
     assert after > before
 
 
-def test_initial_transform_is_kept_where_no_affine_is_wanted(image):
+# --- arguments ----------------------------------------------------------------------------------------------
+
+
+def test_initial_transform_is_kept_where_no_affine_alignment_is_wanted(image):
     start = sitk.TranslationTransform(3, (30.0, -20.0, 10.0))
-    moving = with_moved_header(image, np.block([[np.eye(3), np.array([[30.0], [-20.0], [10.0]])], [0, 0, 0, 1]]))
+    moving = with_moved_header(image, shift(30.0, -20.0, 10.0))
     result = SLSFGRLib.register(image, moving, "fast", initial_transform=start, affine=False)
-    matrix = sitk.AffineTransform(result.transform.GetNthTransform(0))
-    np.testing.assert_allclose(matrix.GetMatrix(), np.eye(3).ravel(), atol=1e-9)
-    np.testing.assert_allclose(matrix.GetTranslation(), (30.0, -20.0, 10.0), atol=1e-6)
+    affine = sitk.AffineTransform(result.transform.GetNthTransform(0))
+    np.testing.assert_allclose(affine.GetMatrix(), np.eye(3).ravel(), atol=1e-9)
+    np.testing.assert_allclose(affine.GetTranslation(), (30.0, -20.0, 10.0), atol=1e-6)
     assert compose_error(result.transform, start.GetInverse(), image).mean() < 0.3
 
 
-def test_report_says_where_the_heads_hardly_overlap_as_stored(image):
-    far = with_moved_header(image, np.block([[np.eye(3), np.array([[400.0], [0.0], [0.0]])], [0, 0, 0, 1]]))
-    notes = [SLSFGRLib.register(image, moving, "fast").report["notes"] for moving in (image, far)]
-    assert [["hardly overlap" in note for note in found] for found in notes] == [[], [True]]
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"mode": "best"}, "no such mode"),
+        ({"device": "gpu"}, "no such device"),
+        ({"mode": "fast", "model": Model.untrained()}, "is untrained"),
+    ],
+)
+def test_unusable_arguments_are_named(image, arguments, words):
+    with pytest.raises(SLSFGRLib.InputError, match=words):
+        SLSFGRLib.register(image, image, **arguments)
+
+
+def test_nonlinear_initial_transform_is_refused(image):
+    with pytest.raises(SLSFGRLib.InputError, match="not linear"):
+        SLSFGRLib.register(image, image, initial_transform=known_deformation(image, 8.0))
 
 
 def test_progress_rises_to_one_and_names_its_stages(image):
@@ -186,41 +238,213 @@ def test_progress_may_cancel(image):
         SLSFGRLib.register(image, image, progress=cancel)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"), [({"mode": "best"}, "no such mode"), ({"device": "gpu"}, "no such device")]
-)
-def test_unusable_arguments_are_named(image, arguments, words):
-    with pytest.raises(SLSFGRLib.InputError, match=words):
-        SLSFGRLib.register(image, image, **arguments)
-
-
-def test_a_bent_initial_transform_is_refused(image):
-    with pytest.raises(SLSFGRLib.InputError, match="not linear"):
-        SLSFGRLib.register(image, image, initial_transform=known_deformation(image, 8.0))
-
-
-def test_an_image_registered_to_itself_stays_where_it_is(image):
-    result = SLSFGRLib.register(image, image, "fast")
-    still = sitk.Transform(3, sitk.sitkIdentity)
-    assert compose_error(result.transform, still, image).mean() < 0.1
-
-
 @pytest.mark.parametrize("mode", ["standard", "accurate"])
-def test_field_of_a_model_that_does_not_learn_on_pairs_is_refined_at_the_finest_level(image, mode, monkeypatch):
+def test_field_of_a_model_without_instance_optimisation_is_refined_at_the_finest_level(image, deformed, mode):
     settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
     model = Model("fresh", settings, settings.build(), "some sum")
-    moving = resample_image(image, image, known_deformation(image, 6.0))
     options = {"affine": False, "device": "cpu", "model": model}
-    alone = SLSFGRLib.register(image, moving, "fast", **options)
+    # With fresh weights its field is zero.
+    alone = SLSFGRLib.register(image, deformed, "fast", **options)
     assert alone.report["displacement_mm"]["max"] == 0.0
-    done = []
-
-    def noted(*arguments, start, **more):
-        done.append((arguments[3], start.abs().max()))
-        return deform_across_contrasts(*arguments, start=start, **more)
-
-    monkeypatch.setattr("SLSFGRLib.registration.pipeline.deform_across_contrasts", noted)
-    refined = SLSFGRLib.register(image, moving, mode, **options)
-    assert done == [((SCHEDULES[mode][-1],), 0.0)]
+    refined = SLSFGRLib.register(image, deformed, mode, **options)
     assert refined.report["displacement_mm"]["mean"] > 0.1
     assert refined.report["similarity_after"] > alone.report["similarity_after"] + 0.01
+    # No level is finer than 2 mm, where the network's own field is: the last alone is used.
+    fixed, moving = Subject.from_image(image), Subject.from_image(deformed)
+    expected = published(fixed, moving, Affine.identity(), planned_levels(mode, image)[-1:])
+    assert_equal_transforms(refined.transform, expected.transform, image)
+
+
+# --- stages -------------------------------------------------------------------------------------------------
+
+
+def solve(fixed: Subject, moving: Subject, affine: Affine, levels: Sequence[Level], **options) -> Solution:
+    """Deform and invert."""
+    with torch.no_grad():
+        return Solution.from_field(fixed, affine, deform(fixed, moving, affine, levels, **options))
+
+
+def published(fixed: Subject, moving: Subject, *arguments) -> RegistrationResult:
+    """Deform, invert and publish."""
+    return publish(fixed, moving, solve(fixed, moving, *arguments))
+
+
+def assert_equal_transforms(found: sitk.Transform, expected: sitk.Transform, image: sitk.Image) -> None:
+    grid = grid_of_image(image)
+    np.testing.assert_array_equal(mapped_points(found, grid), mapped_points(expected, grid))
+
+
+def assert_equal_results(found: RegistrationResult, expected: RegistrationResult, image: sitk.Image) -> None:
+    assert_equal_transforms(found.transform, expected.transform, image)
+    assert_equal_transforms(found.inverse_transform, expected.inverse_transform, image)
+    np.testing.assert_array_equal(*(sitk.GetArrayFromImage(result.warped) for result in (found, expected)))
+
+
+def test_stages_one_by_one_give_what_register_gives(image, deformed):
+    fixed, moving = Subject.from_image(image), Subject.from_image(deformed)
+    found = published(fixed, moving, align(fixed, moving), planned_levels("fast", image))
+    assert_equal_results(found, SLSFGRLib.register(image, deformed, "fast", "cpu"), image)
+
+
+def test_stages_of_segmented_brains_give_what_register_gives(balls, segmenting):
+    fixed, moving = (load_subject(image, model=segmenting) for image in balls)
+    levels = planned_levels("standard", balls[0])
+    solution = solve(fixed, moving, align(fixed, moving), levels, template=bundled_template())
+    found, expected = publish(fixed, moving, solution), SLSFGRLib.register(*balls, "standard", "cpu")
+    assert_equal_results(found, expected, balls[0])
+    measures = measure(fixed, moving, solution, found)
+    assert measures == {name: expected.report[name] for name in measures}
+
+
+# --- segmentations ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def balls() -> tuple[sitk.Image, sitk.Image]:
+    """Balls at 2 mm in two poses."""
+    return balls_image(spacing=2.0), balls_image(POSE, spacing=2.0)
+
+
+@pytest.fixture
+def segmenting(monkeypatch) -> Model:
+    """A bundled model that segments the balls."""
+    model = model_of_balls()
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.default_model", lambda: model)
+    return model
+
+
+def test_both_images_are_segmented_and_the_report_says_how_well_they_agree(balls, segmenting):
+    result = SLSFGRLib.register(*balls, "fast")
+    for labels, image in zip((result.fixed_labels, result.moving_labels), balls, strict=True):
+        expected = SLSFGRLib.segment(image, model=segmenting)
+        assert (sitk.GetArrayFromImage(labels) == sitk.GetArrayFromImage(expected)).mean() > 0.999
+    # At borders between bright and dark this network finds what lies between, so the Dice cannot be 1.
+    subjects = [load_subject(image, model=segmenting) for image in balls]
+    assert result.report["dice_before"] == structure_dice(*subjects, IDENTITY)
+    assert result.report["dice_after"] == structure_dice(*subjects, result.transform)
+    best = structure_dice(*subjects, POSE.inverse())
+    assert result.report["dice_after"] > 0.9 * best > 1.5 * result.report["dice_before"]
+
+
+def test_labels_of_the_user_come_before_those_of_the_network(segmenting):
+    image = balls_image(spacing=2.0)
+    own = sitk.Cast(image > 300, sitk.sitkUInt8) * 77
+    result = SLSFGRLib.register(image, image, "fast", moving_labels=own)
+    assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 77}
+    assert result.moving_labels is own
+    assert result.report["dice_after"] == pytest.approx(1.0, abs=0.02)
+
+
+def test_centroids_are_not_used_where_the_user_does_not_want_them(balls, segmenting):
+    fixed, moving = (load_subject(image, model=segmenting) for image in balls)
+    expected = published(fixed, moving, align(fixed, moving, use_centroids=False), planned_levels("fast", balls[0]))
+    found = SLSFGRLib.register(*balls, "fast", "cpu", start_from_segmentation=False)
+    assert_equal_transforms(found.transform, expected.transform, balls[0])
+
+
+# --- report -------------------------------------------------------------------------------------------------
+
+
+def entry(role: str, name: str, path: Path) -> dict:
+    """Return what a report says of a file."""
+    version = torch.load(path, map_location="cpu", weights_only=True)["version"]
+    return {"role": role, "name": name, "version": version, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def test_report_names_the_bundled_weights_and_the_template(small, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
+    assert SLSFGRLib.register(small, small, "standard", affine=False).report["models"] == [
+        entry("segmentation", "sl_sfgr", model_path("sl_sfgr")),
+        entry("template", "template", model_path("template")),
+    ]
+
+
+def test_report_names_a_given_model_beside_the_one_that_segments(balls, segmenting, model_file):
+    given = load_model(str(model_file))
+    segmentation = segmenting.description("segmentation")
+    for model, expected in ((None, []), (given, [entry("registration", "test", model_file)])):
+        found = SLSFGRLib.register(*balls, "fast", model=model).report["models"]
+        assert found == [segmentation, *expected]
+
+
+def test_report_names_no_model_where_none_took_part(small):
+    assert SLSFGRLib.register(small, small, "fast", affine=False).report["models"] == []
+
+
+def test_report_says_that_an_untrained_model_has_no_file(small):
+    settings = ModelSettings(network_options={"channels": [3, 4, 5], "diffeomorphic": True}, pair_steps=1)
+    model = Model("fresh", settings, settings.build())
+    (found,) = SLSFGRLib.register(small, small, "standard", model=model, affine=False).report["models"]
+    assert found == {"role": "registration", "name": "fresh", "version": SLSFGRLib.__version__, "sha256": None}
+
+
+def test_report_says_where_the_heads_hardly_overlap_as_stored(small):
+    far = with_moved_header(small, shift(400.0, 0.0, 0.0))
+    notes = [SLSFGRLib.register(small, moving, "fast").report["notes"] for moving in (small, far)]
+    assert [["hardly overlap" in note for note in found] for found in notes] == [[], [True]]
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exhausted_below(monkeypatch):
+    """Let the memory run out in every level with a smaller spacing in mm than the one given; torch raises the error."""
+
+    def limit(spacing: float) -> None:
+        def deform_within(fixed, moving, affine, levels, *options):
+            if min(level.spacing for level in levels) < spacing:
+                torch.empty(2**58, dtype=torch.uint8)
+            return deform(fixed, moving, affine, levels, *options)
+
+        monkeypatch.setattr("SLSFGRLib.registration.pipeline.deform", deform_within)
+
+    return limit
+
+
+@pytest.mark.parametrize(
+    ("spacing", "note"),
+    [
+        (4.0, "The field has 4 mm voxels instead of 2 mm, to save memory."),
+        (8.0, "The field has 8 mm voxels instead of 2 mm, to save memory."),
+    ],
+)
+@pytest.mark.parametrize("mode", ["fast", "standard"])
+def test_field_is_coarser_where_the_memory_runs_out(small, exhausted_below, mode, spacing, note):
+    exhausted_below(spacing)
+    moving_image = resample_image(small, small, known_deformation(small, 4.0))
+    result = SLSFGRLib.register(small, moving_image, mode, "cpu", affine=False)
+    assert field_spacing(result) == pytest.approx([spacing] * 3, rel=0.01)
+    assert result.report["notes"] == [note]
+    levels = [level for level in planned_levels(mode, small) if level.spacing >= spacing]
+    fixed, moving = Subject.from_image(small), Subject.from_image(moving_image)
+    expected = published(fixed, moving, Affine.identity(), levels)
+    assert_equal_transforms(result.transform, expected.transform, small)
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_memory_that_runs_out_in_the_coarsest_level_is_an_input_error(small, exhausted_below, monkeypatch, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    exhausted_below(100.0)
+    with pytest.raises(SLSFGRLib.InputError) as caught:
+        SLSFGRLib.register(small, small, "fast", device, affine=False)
+    assert str(caught.value) == (
+        "the memory of this computer is too small for these images; close other programs, or crop the images."
+    )
+    assert is_out_of_memory(caught.value.__cause__)
+
+
+def test_memory_that_runs_out_before_the_deformation_is_an_input_error(small, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.align", lambda *_: torch.empty(2**58, dtype=torch.uint8))
+    with pytest.raises(SLSFGRLib.InputError, match=r"^the memory of this computer is too small"):
+        SLSFGRLib.register(small, small, "fast", "cpu")
+
+
+def test_other_errors_are_not_taken_for_memory_that_runs_out(small, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.deform", fail)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        SLSFGRLib.register(small, small, "fast", "cpu", affine=False)

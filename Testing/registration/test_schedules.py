@@ -1,34 +1,85 @@
+"""The levels of each mode, and which of them fit an image and the memory."""
+
 import numpy as np
 import pytest
+from phantoms import empty_image
 
 import SLSFGRLib
 from SLSFGRLib.modes import MODES
-from SLSFGRLib.registration.schedules import SCHEDULES, affordable_levels, needed_memory
+from SLSFGRLib.preprocessing import prepare
+from SLSFGRLib.registration.schedules import (
+    SCHEDULES,
+    affordable_levels,
+    coarser_sentence,
+    needed_memory,
+    planned_levels,
+)
 from SLSFGRLib.spatial.grid import Grid
 
 # A head at 1 mm.
 HEAD = Grid((160, 200, 168), np.eye(4))
 
 
+def spacings(levels):
+    return [level.spacing for level in levels]
+
+
 def test_every_mode_has_a_schedule():
     assert tuple(SCHEDULES) == MODES
 
 
-def test_enough_or_unknown_memory_leaves_nothing_out():
-    for mode in MODES:
-        assert affordable_levels(mode, HEAD, None) == (SCHEDULES[mode], "")
-        assert affordable_levels(mode, HEAD, 8_000_000_000) == (SCHEDULES[mode], "")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.7, 1.7, 1.7), (0.9, 0.9, 5.0)])
+def test_image_with_fine_voxels_along_any_axis_gets_the_whole_schedule(mode, spacing):
+    assert planned_levels(mode, empty_image(spacing=spacing)) == SCHEDULES[mode]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("spacing", [(1.8, 1.8, 1.8), (2.0, 2.0, 2.0), (3.0, 3.0, 5.0)])
+def test_coarse_image_gets_no_level_finer_than_2_mm(mode, spacing):
+    levels = planned_levels(mode, empty_image(spacing=spacing))
+    assert spacings(levels) == [max(2.0, level.spacing) for level in SCHEDULES[mode]]
+    # All else is as for a fine image.
+    for level, original in zip(levels, SCHEDULES[mode], strict=True):
+        assert (level.iterations, level.field_sigma, level.weights) == (
+            original.iterations,
+            original.field_sigma,
+            original.weights,
+        )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("memory", [None, 8_000_000_000])
+def test_enough_or_unknown_memory_leaves_nothing_out(mode, memory):
+    assert affordable_levels(SCHEDULES[mode], HEAD, memory) == (SCHEDULES[mode], "")
 
 
 @pytest.mark.parametrize("mode", ["standard", "accurate"])
-def test_little_memory_leaves_out_the_steps_at_1_mm_and_says_so(mode):
-    levels, note = affordable_levels(mode, HEAD, 1_800_000_000)
+def test_little_memory_leaves_out_the_level_at_1_mm_and_the_note_says_so(mode):
+    levels, note = affordable_levels(SCHEDULES[mode], HEAD, 1_800_000_000)
     assert levels == SCHEDULES[mode][:-1]
-    assert "Worked at 2 mm in place of 1 mm: 1.8 GB of memory are free" in note
+    needed = needed_memory(SCHEDULES[mode], HEAD) / 1e9
+    assert note == (
+        "The field has 2 mm voxels instead of 1 mm, to save memory. "
+        f"1.8 GB of memory are free, and {needed:.1f} GB are needed. Close other programs for a more exact result."
+    )
+
+
+def test_coarse_image_with_little_memory_loses_both_levels_at_2_mm():
+    levels = planned_levels("standard", empty_image(spacing=(2.0, 2.0, 2.0)))
+    assert spacings(levels) == [8.0, 4.0, 2.0, 2.0]
+    kept, note = affordable_levels(levels, HEAD, needed_memory(levels, HEAD) - 1)
+    assert spacings(kept) == [8.0, 4.0]
+    assert "4 mm voxels instead of 2 mm" in note
 
 
 def test_one_level_is_always_left():
-    assert affordable_levels("fast", HEAD, 0)[0] == SCHEDULES["fast"][:1]
+    assert affordable_levels(SCHEDULES["fast"], HEAD, 0)[0] == SCHEDULES["fast"][:1]
+
+
+def test_sentence_names_both_spacings():
+    sentence = coarser_sentence(SCHEDULES["fast"][:2], SCHEDULES["fast"])
+    assert sentence == "The field has 4 mm voxels instead of 2 mm, to save memory."
 
 
 @pytest.mark.parametrize(
@@ -53,11 +104,14 @@ def test_half_the_size_needs_an_eighth_beyond_the_base():
     assert (small - none) * 8 == pytest.approx(whole - none, rel=1e-6)
 
 
-@pytest.mark.parametrize(("device", "spacing"), [("auto", 4.0), ("cpu", 2.0)])
-def test_only_auto_gives_way_and_the_report_says_so(monkeypatch, head, device, spacing):
-    monkeypatch.setattr("SLSFGRLib.registration.pipeline.available_memory", lambda: 560_000_000)
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_registration_on_the_cpu_works_within_the_memory_and_the_report_says_so(monkeypatch, head, device):
+    grid = prepare(head[0]).grid
+    memory = needed_memory(planned_levels("standard", head[0])[:2], grid)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.available_memory", lambda: memory)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     result = SLSFGRLib.register(head[0], head[0], "standard", device, affine=False)
     field = result.transform.GetNthTransform(1)
-    assert field.GetFixedParameters()[6:9] == pytest.approx([spacing] * 3, rel=0.01)
-    assert ["Worked at" in note for note in result.report["notes"]] == [True] * (device == "auto")
+    assert field.GetFixedParameters()[6:9] == pytest.approx([4.0] * 3, rel=0.01)
+    (note,) = result.report["notes"]
+    assert note.startswith("The field has 4 mm voxels instead of 2 mm, to save memory.")

@@ -1,4 +1,4 @@
-"""The mean brain: two brains are compared by way of it, where it knows more than they do."""
+"""Template-guided registration: the field via a population template, and the template's file."""
 
 import hashlib
 from dataclasses import replace
@@ -6,148 +6,160 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from phantoms import affine_matrix, head_image, rotation_about
+from phantoms import ATLAS_SHAPE, balls_subject, brain_atlas, rotation_about
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import mirrored_channels
-from SLSFGRLib.networks import SLSFGRNetwork
+from SLSFGRLib.losses.lncc import local_correlation
 from SLSFGRLib.registration import template as module
-from SLSFGRLib.registration.template import BrainMaps, drawn_to_mean, mean_brain
-from SLSFGRLib.segmentation.structures import Structures
+from SLSFGRLib.registration.template import (
+    MIN_LNCC_RATIO,
+    TissueAtlas,
+    bundled_template,
+    guide_by_atlas,
+    guide_by_template,
+)
+from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import jacobian_determinant
-from SLSFGRLib.spatial.grid import Grid, voxel_to_voxel
-from SLSFGRLib.training import template_building
-from SLSFGRLib.training.template_building import SegmentedSubject, build_template
+from SLSFGRLib.spatial.warping import AffineWarper
 
-SHAPE = (48, 56, 48)
-# White matter with ridges, and twelve structures in it.
-CENTRES = np.array([[x, y, z] for x in (-18, 19) for y in (-21, 1, 23) for z in (-15, 17)], float)
-CENTRES += np.random.default_rng(1).uniform(-3, 3, CENTRES.shape)
-POSE = affine_matrix(1.05 * rotation_about((1, 2, -1), 8.0), (5.0, -4.0, 3.0))
+POSE = Affine.from_parts(1.05 * rotation_about((1, 2, -1), 8.0), (5.0, -4.0, 3.0))
+IDENTITY = Affine.identity()
+# Away from the border, where the template has its full weight of one half.
+INNER = (..., slice(2, -2), slice(2, -2), slice(2, -2))
 
 
-def grid(shape=SHAPE, spacing=2.0):
-    return Grid.upright(shape, spacing, (0.0, 0.0, 0.0))
+def zero_field():
+    """Return a field of zeros at 4 mm."""
+    return torch.zeros(1, 3, *(size // 2 for size in ATLAS_SHAPE))
 
 
-def applied(matrix, points):
-    return points @ matrix[:3, :3].T + matrix[:3, 3]
+def field_via_template(template, fixed, moving, affine):
+    """Return the field via the template away from the border, in voxels of 4 mm, from its average with zero."""
+    return 2.0 * guide_by_atlas(zero_field(), fixed, moving, affine, template)[INNER]
 
 
-def brain(matrix=None, ridges=5.0, count=12, phase=0.0):
-    """A ridged ball of white matter in grey matter in fluid; with a matrix, as seen at ``matrix @ point``."""
-    where = grid()
-    places = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
-    points = applied(where.matrix, places)
-    centres = CENTRES
-    if matrix is not None:
-        points = applied(matrix, points)
-        centres = applied(np.linalg.inv(matrix), CENTRES)
-    radius = np.linalg.norm(points * (1.0, 0.85, 1.0), axis=-1)
-    x, y, z = np.moveaxis(points, -1, 0)
-    fold = ridges * np.sin(np.arctan2(y, x) * 5 + phase) * np.sin(np.arctan2(np.hypot(x, y), z) * 6)
-    inner, middle, outer = (1.0 / (1.0 + np.exp((radius - fold - edge) / 0.7)) for edge in (28.0, 33.0, 39.0))
-    tissues = np.stack([outer - middle, middle - inner, inner]).astype(np.float32)
-    volumes = np.where(np.arange(12) < count, 900.0, 0.0)
-    return BrainMaps(torch.from_numpy(tissues)[None], where, Structures(volumes, centres))
+def similarity(field, affine, fixed, moving):
+    """Return the mean local correlation of the tissue maps in the fixed brain, for a field at 4 mm."""
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
+    target = torch.nn.functional.avg_pool3d(fixed.tissues, 2)
+    warped = AffineWarper(moving.tissues, matrix, fixed.grid.shape, 2)(field)
+    inside = target.sum(1)[0] > 0.05
+    return np.mean(
+        [float(local_correlation(warped[:, i : i + 1], target[:, i : i + 1])[0, 0][inside].mean()) for i in range(3)]
+    )
 
 
-def inside(maps):
-    return maps.tissues.sum(1)[0, ::2, ::2, ::2] > 0.5
+# --- guidance -----------------------------------------------------------------------------------------------
 
 
-def no_field():
-    return torch.zeros(1, 3, *(size // 2 for size in SHAPE))
-
-
-def test_the_way_by_the_mean_leads_where_the_same_brain_lies():
-    fixed, moving = brain(), brain(POSE)
-    # The moving brain shows at x what the fixed one shows at POSE x.
-    field = module._by_way_of(brain(ridges=3.0), fixed, moving, np.linalg.inv(POSE))
-    off = field.square().sum(1).sqrt()[0][inside(fixed)]
+def test_field_via_the_template_leads_to_the_same_place_of_the_same_brain():
+    fixed, moving = brain_atlas(), brain_atlas(POSE)
+    # The moving brain shows at x what the fixed one shows at POSE x: the affine transform says it all.
+    truth, template = POSE.inverse(), brain_atlas(ridges=3.0)
+    found = field_via_template(template, fixed, moving, truth)
+    inside = (fixed.tissues.sum(1)[0, ::2, ::2, ::2] > 0.5)[INNER]
+    lengths = found.norm(dim=1)[0][inside]
     # In voxels of 4 mm.
-    assert off.mean() < 0.15
-    assert off.max() < 0.6
-    # By another matrix, the field makes up for it.
-    shifted = affine_matrix(None, (4.0, 0.0, 0.0)) @ np.linalg.inv(POSE)
-    other = module._by_way_of(brain(ridges=3.0), fixed, moving, shifted)
-    expected = np.linalg.inv(shifted) @ np.linalg.inv(POSE)
-    coarse = fixed.grid.resized(field.shape[2:])
-    step = voxel_to_voxel(expected, coarse, coarse)[:3, 3]
-    np.testing.assert_allclose((other - field).mean((0, 2, 3, 4)), step, atol=0.1)
+    assert 0.0 < lengths.mean() < 0.15
+    assert lengths.max() < 0.6
+    # With another affine transform, the field makes up for the difference.
+    shifted = truth.then(Affine.from_parts(np.eye(3), (4.0, 0.0, 0.0)))
+    other = field_via_template(template, fixed, moving, shifted)
+    coarse = fixed.grid.resized(zero_field().shape[2:])
+    step = truth.then(shifted.inverse()).in_voxels(coarse, coarse)[:3, 3]
+    assert np.linalg.norm(step) > 0.9
+    np.testing.assert_allclose((other - found).mean((0, 2, 3, 4)), step, atol=0.1)
 
 
-def test_half_of_the_way_counts_and_none_of_it_on_the_border(monkeypatch):
-    way = torch.full((1, 3, 24, 28, 24), 0.4)
-    monkeypatch.setattr(module, "_by_way_of", lambda *_: way)
-    monkeypatch.setattr(module, "_likeness", lambda *_: 0.5)
+def test_half_of_the_field_is_via_the_template_and_nothing_on_the_border():
+    fixed, moving = brain_atlas(), brain_atlas(phase=0.3)
     direct = torch.full((1, 3, 12, 14, 12), 0.1)
-    fixed = brain()
-    found = drawn_to_mean(direct, np.eye(4), fixed, brain(phase=1.0), fixed)
-    # The direct field in voxels of 4 mm is 0.2.
-    assert torch.allclose(found[..., 3:-3, 3:-3, 3:-3], torch.tensor(0.3))
-    assert torch.allclose(found[..., 1, 3:-3, 3:-3], torch.tensor(0.25))
+    found, without = (
+        guide_by_atlas(field, fixed, moving, IDENTITY, fixed) for field in (direct, torch.zeros_like(direct))
+    )
+    # What the direct field adds; it is 0.2 in voxels of 4 mm.
+    added = found - without
+    assert not torch.equal(without, torch.zeros_like(without))
+    assert torch.allclose(added[INNER], torch.tensor(0.1), atol=1e-6)
+    assert torch.allclose(added[..., 1, 2:-2, 2:-2], torch.tensor(0.15), atol=1e-6)
     for axis in (2, 3, 4):
-        assert torch.allclose(found.select(axis, 0), torch.tensor(0.2))
-        assert torch.allclose(found.select(axis, -1), torch.tensor(0.2))
+        for end in (0, -1):
+            assert torch.allclose(added.select(axis, end), torch.tensor(0.2), atol=1e-6)
+            assert torch.equal(without.select(axis, end), torch.zeros_like(without.select(axis, end)))
 
 
-def test_a_way_on_which_much_likeness_is_lost_is_not_taken():
-    # One brain twice, but for some noise; the mean has other folds.
-    fixed = brain()
+def test_template_is_ignored_where_it_costs_much_similarity():
+    # One brain twice, but for some noise; a template with other folds cannot do better than the direct field.
+    fixed = brain_atlas()
     noise = 0.1 * torch.rand(fixed.tissues.shape, generator=torch.Generator().manual_seed(0))
     moving = replace(fixed, tissues=fixed.tissues + noise)
-    mean = brain(phase=np.pi, ridges=9.0)
-    direct = module._likeness(no_field(), np.eye(4), fixed, moving)
-    way = module._by_way_of(mean, fixed, moving, np.eye(4))
-    assert module._likeness(way, np.eye(4), fixed, moving) < module.LEAST_LIKENESS * direct
-    assert torch.equal(drawn_to_mean(no_field(), np.eye(4), fixed, moving, mean), no_field())
+    misfit = brain_atlas(phase=np.pi, ridges=9.0)
+    assert torch.equal(guide_by_atlas(zero_field(), fixed, moving, IDENTITY, misfit), zero_field())
+    assert not torch.equal(guide_by_atlas(zero_field(), fixed, moving, IDENTITY, fixed), zero_field())
+    # Against a bad direct field the same template is good enough; so the field via it can be seen.
+    bad = torch.zeros_like(zero_field())
+    bad[INNER] = 4.0
+    via = 2.0 * guide_by_atlas(bad, fixed, moving, IDENTITY, misfit)[INNER] - bad[INNER]
+    whole = zero_field()
+    whole[INNER] = via
+    direct = similarity(zero_field(), IDENTITY, fixed, moving)
+    assert similarity(whole, IDENTITY, fixed, moving) < MIN_LNCC_RATIO * direct
 
 
-def test_brains_in_which_little_is_recognised_are_not_drawn_to_the_mean():
-    fixed, moving = brain(), brain(phase=1.0, count=3)
-    assert torch.equal(drawn_to_mean(no_field(), np.eye(4), fixed, moving, fixed), no_field())
-    assert torch.equal(drawn_to_mean(no_field(), np.eye(4), moving, fixed, fixed), no_field())
+@pytest.mark.parametrize("counts", [(12, 3), (3, 12)])
+def test_template_is_ignored_where_too_few_structures_are_found(counts):
+    fixed, moving = (brain_atlas(phase=phase, count=count) for phase, count in zip((0.0, 1.0), counts, strict=True))
+    assert torch.equal(guide_by_atlas(zero_field(), fixed, moving, IDENTITY, brain_atlas()), zero_field())
 
 
-def test_unlike_brains_are_drawn_to_the_mean_without_folding():
-    fixed, moving, mean = brain(phase=0.7), brain(POSE, phase=-0.7), brain(ridges=2.0)
-    matrix = np.linalg.inv(POSE)
-    found = drawn_to_mean(no_field(), matrix, fixed, moving, mean)
+def test_different_brains_become_more_similar_without_folding():
+    fixed, moving, template = brain_atlas(phase=0.7), brain_atlas(POSE, phase=-0.7), brain_atlas(ridges=2.0)
+    affine = POSE.inverse()
+    found = guide_by_atlas(zero_field(), fixed, moving, affine, template)
     assert found.abs().max() > 0.2
-    assert module._likeness(found, matrix, fixed, moving) > module._likeness(no_field(), matrix, fixed, moving)
+    assert similarity(found, affine, fixed, moving) > similarity(zero_field(), affine, fixed, moving)
     assert jacobian_determinant(found).min() > 0.2
 
 
-def test_maps_are_brought_to_two_millimetres():
-    tissues = torch.rand(1, 4, 32, 48, 40, generator=torch.Generator().manual_seed(0))
-    fine = grid((32, 48, 40), 1.0)
-    structures = Structures(np.ones(3), np.zeros((3, 3)))
-    found = BrainMaps.of(tissues, fine, structures)
-    assert found.grid.shape == tuple(found.tissues.shape[2:]) == (16, 24, 20)
+def test_subjects_are_guided_by_their_atlases():
+    fixed = balls_subject()
+    moving = balls_subject(Affine.from_parts(np.eye(3), (3.0, 0.0, 0.0)))
+    atlases = TissueAtlas.from_subject(fixed), TissueAtlas.from_subject(moving)
+    field = torch.zeros(1, 3, *(size // 2 for size in atlases[0].grid.shape))
+    found = guide_by_template(field, fixed, moving, IDENTITY, atlases[0])
+    assert not torch.equal(found, field)
+    assert torch.equal(found, guide_by_atlas(field, *atlases, IDENTITY, atlases[0]))
+
+
+def test_atlas_of_a_subject_has_its_tissues_at_2_mm():
+    subject = balls_subject()
+    found = TissueAtlas.from_subject(subject)
+    assert found.grid.spacing == pytest.approx((2.0, 2.0, 2.0))
+    assert found.grid.shape == tuple(found.tissues.shape[2:]) == tuple(size // 2 for size in subject.grid.shape)
+    np.testing.assert_allclose(found.grid.centre, subject.grid.centre)
     np.testing.assert_allclose(
-        found.tissues[0, :, 3, 4, 5], tissues[0, :3, 6:8, 8:10, 10:12].mean((1, 2, 3)), rtol=1e-5
+        found.tissues[0, :, 30, 24, 35], subject.tissues[0, :3, 60:62, 48:50, 70:72].mean((1, 2, 3)), rtol=1e-5
     )
-    np.testing.assert_allclose(found.grid.centre, fine.centre)
-    coarse = BrainMaps.of(tissues, grid((32, 48, 40), 2.0), structures)
-    assert torch.equal(coarse.tissues, tissues[:, :3])
+    assert found.structures is subject.segmentation.structures
 
 
 # --- files --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def shipped(tmp_path, monkeypatch):
-    """A mean brain in the place of the one that ships."""
-    path = tmp_path / "mean_brain.pt"
-    brain().save(path)
-    path.with_suffix(".pt.sha256").write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n")
+def bundled(tmp_path, monkeypatch):
+    """A template in the place of the bundled one: its path and its checksum."""
+    path = tmp_path / "template.pt"
+    brain_atlas().save(path, "1.2.3")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".pt.sha256").write_text(f"{sha256}  {path.name}\n")
     monkeypatch.setattr(module, "model_path", lambda name: tmp_path / f"{name}.pt")
-    return path
+    return path, sha256
 
 
-def test_a_file_gives_back_what_was_saved(shipped):
-    found, expected = mean_brain(), brain()
+def test_file_gives_back_what_was_saved(bundled):
+    found, expected = bundled_template(), brain_atlas()
     torch.testing.assert_close(found.tissues, expected.tissues, atol=0.5 / 255 + 1e-6, rtol=0.0)
     assert found.grid.shape == expected.grid.shape
     np.testing.assert_array_equal(found.grid.matrix, expected.grid.matrix)
@@ -155,80 +167,35 @@ def test_a_file_gives_back_what_was_saved(shipped):
     np.testing.assert_array_equal(found.structures.centroids, expected.structures.centroids)
 
 
-def test_a_damaged_file_is_refused_and_a_missing_one_is_none(shipped):
-    shipped.write_bytes(shipped.read_bytes()[:-1] + b"x")
+def test_template_is_described_by_the_version_and_checksum_of_its_file(bundled):
+    expected = {"role": "template", "name": "template", "version": "1.2.3", "sha256": bundled[1]}
+    assert bundled_template().description() == expected
+    assert bundled_template().to(torch.device("cpu")).description() == expected
+
+
+def test_damaged_file_is_refused_and_a_missing_one_is_none(bundled):
+    path, _ = bundled
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(InputError, match="is damaged; install SLSFGR again"):
-        mean_brain()
-    shipped.unlink()
-    assert mean_brain() is None
+        bundled_template()
+    path.unlink()
+    assert bundled_template() is None
 
 
-def test_the_mean_brain_that_ships_is_a_brain():
-    mean = mean_brain()
-    volumes = mean.tissues[0].sum((1, 2, 3)) * float(np.prod(mean.grid.spacing)) / 1000.0
-    # In ml; nuclei and brain stem are in none of the maps.
+def test_bundled_template_is_a_brain():
+    template = bundled_template()
+    volumes = template.tissues[0].sum((1, 2, 3)) * float(np.prod(template.grid.spacing)) / 1000.0
+    # In ml; deep structures and brain stem are in none of the maps.
     assert 400 < volumes[1] < 800
     assert 300 < volumes[2] < 600
-    assert mean.tissues.min() == 0.0
-    assert mean.tissues.sum(1).max() < 1.02
-    assert all(size % 4 == 0 for size in mean.grid.shape)
-    assert (mean.structures.volumes > 150).all()
-    # Left and right are nearly mirror images: the pairs' middles lie in one plane.
+    assert template.tissues.min() == 0.0
+    assert template.tissues.sum(1).max() < 1.02
+    assert all(size % 4 == 0 for size in template.grid.shape)
+    assert (template.structures.volumes > 150).all()
+    # Left and right are nearly mirror images: the midpoints of the pairs lie in one plane.
     sides = np.array(mirrored_channels()[1:]) - 1
     paired = np.flatnonzero(sides != np.arange(len(sides)))
-    middles = (mean.structures.centroids[paired] + mean.structures.centroids[sides[paired]]) / 2.0
-    normal = np.linalg.svd(middles - middles.mean(0))[2][-1]
-    assert np.abs((middles - middles.mean(0)) @ normal).max() < 2.0
+    midpoints = (template.structures.centroids[paired] + template.structures.centroids[sides[paired]]) / 2.0
+    normal = np.linalg.svd(midpoints - midpoints.mean(0))[2][-1]
+    assert np.abs((midpoints - midpoints.mean(0)) @ normal).max() < 2.0
     assert abs(normal[0]) > 0.9
-
-
-# --- averaging ----------------------------------------------------------------------------------------------
-
-
-def seen(matrix=None, **options):
-    maps = brain(matrix, **options)
-    shares = torch.zeros(1, 13, *SHAPE)
-    places = torch.from_numpy(np.linalg.solve(maps.grid.matrix, np.c_[maps.structures.centroids, np.ones(12)].T)[:3].T)
-    axes = torch.stack(torch.meshgrid(*[torch.arange(size) for size in SHAPE], indexing="ij"), dim=-1)
-    for number, place in enumerate(places):
-        shares[0, number + 1] = torch.exp(-0.5 * ((axes - place) / 2.0).square().sum(-1))
-    return SegmentedSubject(maps, shares)
-
-
-def white_volume(maps):
-    return float(maps.tissues[0, 2].sum() * np.prod(maps.grid.spacing))
-
-
-def test_the_mean_of_one_brain_in_many_poses_is_that_brain(monkeypatch):
-    monkeypatch.setattr(template_building, "ROUNDS", template_building.ROUNDS[:3])
-    sizes = (0.9, 1.0 / 0.9, 1.0)
-    turns = (rotation_about((0, 0, 1), degrees) for degrees in (6.0, -5.0, 0.0))
-    poses = [affine_matrix(size * turn, (3.0, 2.0, -4.0)) for size, turn in zip(sizes, turns, strict=True)]
-    fractions = []
-    mean = build_template([seen(pose) for pose in poses], fractions.append)
-    # The brains' volumes are 0.9^3 to 0.9^-3 of the original's; their geometric mean is its own.
-    assert white_volume(mean) == pytest.approx(white_volume(brain()), rel=0.04)
-    assert fractions == sorted(fractions)
-    assert fractions[-1] > 0.8
-    # As sharp as each of them: most voxels of white matter hold nothing else.
-    sharp = (mean.tissues[0, 2] > 0.9).sum() / (mean.tissues[0, 2] > 0.1).sum()
-    single = brain().tissues[0, 2]
-    assert sharp > 0.75 * (single > 0.9).sum() / (single > 0.1).sum()
-    # And its structures lie in it as they do in them.
-    pairwise = [np.linalg.norm(places[:, None] - places, axis=-1) for places in (mean.structures.centroids, CENTRES)]
-    np.testing.assert_allclose(pairwise[0], pairwise[1], atol=1.5)
-
-
-def test_a_brain_that_is_not_recognised_is_refused():
-    blind = seen(count=2)
-    with pytest.raises(InputError, match="too few structures"):
-        build_template([seen(), blind])
-
-
-def test_a_brain_is_seen_by_the_network_at_two_millimetres():
-    torch.manual_seed(0)
-    network = SLSFGRNetwork(30, channels=(4, 6, 8, 8), matching_channels=4)
-    found = SegmentedSubject.from_image(head_image()[0], network)
-    assert found.maps.grid.shape == tuple(found.probabilities.shape[2:]) == tuple(found.maps.tissues.shape[2:])
-    np.testing.assert_allclose(found.maps.grid.spacing, 2.0)
-    assert torch.allclose(found.probabilities.sum(1), torch.ones(1), atol=1e-4)

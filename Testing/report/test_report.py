@@ -291,7 +291,7 @@ def whole_report():
         "inverse_residual_mm": 0.00001,
         "models": [
             {"role": "segmentation", "name": "sl_sfgr", "version": "1.2.3", "sha256": "ab" * 32},
-            {"role": "template", "name": "mean_brain", "version": None, "sha256": "cd" * 32},
+            {"role": "template", "name": "template", "version": None, "sha256": "cd" * 32},
         ],
         "versions": {"torch": "2.13", "SimpleITK": "2.5.7"},
         "notes": ["The field of view is small."],
@@ -311,7 +311,7 @@ def test_page_shows_all_measurements():
         "Time|3\u00a0min 0\u00a0s",
         "Deforming|30\u00a0s",
         "Role|Name|Version|Checksum (SHA-256)|segmentation|sl_sfgr|1.2.3|" + "ab" * 32,
-        "template|mean_brain|\u2013|" + "cd" * 32,
+        "template|template|\u2013|" + "cd" * 32,
         "torch|2.13|SimpleITK|2.5.7",
         "The field of view is small.",
         "not for diagnosis",

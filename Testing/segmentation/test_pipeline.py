@@ -1,30 +1,29 @@
+"""Segment an image as a user does: from an image to a label map on its own grid, and the command."""
+
 import csv
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
-from fake_models import ByBrightness, model_by_brightness
-from phantoms import DIRECTIONS, STORAGES, empty_image, filled, head_image, stored
+from fake_models import model_by_intensity, model_of_balls
+from phantoms import DIRECTIONS, STORAGES, balls_image, empty_image, head_image, rotation_about, stored
 
-from SLSFGRLib import segment, volumes
+from SLSFGRLib import register, segment
 from SLSFGRLib.cli import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.models.model import Model
-from SLSFGRLib.preprocessing import PreparedImage
-from SLSFGRLib.segmentation.intensity_model import IN_T1
-from SLSFGRLib.segmentation.pipeline import Segmentation
-from SLSFGRLib.spatial.grid import grid_of_image
+from SLSFGRLib.segmentation.label_map import label_map
+from SLSFGRLib.segmentation.pipeline import load_subject
+from SLSFGRLib.spatial.affine import Affine
 
-CHANNELS = len(read_label_table()) + 1
-# By brightness: the channels that the stand-in network finds.
+# The channels that the fake network finds, by intensity.
 DARK, MIDDLE, BRIGHT = 3, 5, 10
 
 
 @pytest.fixture
 def model():
-    return model_by_brightness({0: 0.0, DARK: 0.2, MIDDLE: 0.45, BRIGHT: 0.75})
+    return model_by_intensity({0: 0.0, DARK: 0.2, MIDDLE: 0.45, BRIGHT: 0.75})
 
 
 def number(channel):
@@ -52,7 +51,7 @@ def test_labels_lie_where_the_structures_are(model):
 
 
 @pytest.mark.parametrize("storage", [STORAGES[7], STORAGES[26], STORAGES[45]])
-def test_the_way_an_image_is_stored_changes_no_label(model, head, storage):
+def test_storage_of_an_image_changes_no_label(model, head, storage):
     expected = stored(segment(head[0], model=model), *storage)
     found = segment(stored(head[0], *storage), model=model)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
@@ -73,27 +72,9 @@ def test_labels_are_on_the_images_own_grid_whatever_its_spacing(model, direction
     assert min(mean_agreement(found, reference)) > 0.85
 
 
-def test_volumes_are_in_cubic_millimetres():
-    array = np.zeros((4, 5, 6), np.uint16)
-    array[0, 0, :3] = 17
-    array[1, 2, :5] = 53
-    found = {row.name: row.volume_mm3 for row in volumes(filled(empty_image((6, 5, 4), (0.5, 1.0, 3.0)), array))}
-    assert found["Left hippocampus"] == pytest.approx(4.5)
-    assert found["Right hippocampus"] == pytest.approx(7.5)
-    assert found["Brain stem"] == 0.0
-    assert len(found) == CHANNELS - 1
-
-
-def test_volumes_of_an_image_that_was_sheared_are_those_of_its_slanted_voxels():
-    labels = filled(empty_image((6, 5, 4), (1.0, 1.0, 1.0)), np.full((4, 5, 6), 17, np.uint16))
-    labels.SetDirection((1.0, 0.6, 0.0, 0.0, 0.8, 0.0, 0.0, 0.0, 1.0))
-    found = {row.name: row.volume_mm3 for row in volumes(labels)}
-    assert found["Left hippocampus"] == pytest.approx(0.8 * 6 * 5 * 4)
-
-
 def test_network_that_cannot_segment_is_refused(head):
     with pytest.raises(InputError, match="model 'li_fan': cannot segment; use one of network sl_sfgr"):
-        segment(head[0], model=Model.untrained("li_fan"))
+        segment(head[0], model=Model.untrained())
 
 
 @pytest.fixture
@@ -126,50 +107,23 @@ def test_command_leaves_nothing_behind_when_the_table_cannot_be_written(head, co
     assert [path.name for path in tmp_path.iterdir()] == ["image.nii.gz"]
 
 
-def test_mirror_image_is_seen_with_the_sides_exchanged():
-    left, right = (
-        [structure.name for structure in read_label_table()].index(f"{side} putamen") + 1 for side in ("Left", "Right")
-    )
-
-    class Sided(torch.nn.Module):
-        """Takes whatever is bright, and lies before the middle of the last axis, for the left putamen, weakly."""
-
-        def segment(self, image):
-            logits = torch.zeros(1, CHANNELS, *image.shape[2:])
-            middle = image.shape[4] // 2
-            logits[:, left, ..., :middle], logits[:, right, ..., middle:] = (
-                image[:, 0, ..., :middle],
-                3.0 * image[:, 0, ..., middle:],
-            )
-            return logits
-
-    tensor = torch.rand(1, 1, 8, 8, 16, generator=torch.Generator().manual_seed(0))
-    prepared = PreparedImage(tensor, grid_of_image(empty_image((16, 8, 8))))
-    alone, both = (Segmentation.of(prepared, Sided(), mirrored).logits for mirrored in (False, True))
-    coarse = alone[0, left, ..., :4]
-    assert torch.allclose(both[0, left, ..., :4], 2.0 * coarse)
-    assert torch.allclose(both[0, right, ..., 4:], (alone[0, right, ..., 4:] + alone[0, right, ..., 4:] / 3.0) / 2.0)
+def test_subject_for_the_stages_of_a_registration_has_the_same_label_map():
+    model, image = model_of_balls(), balls_image(spacing=2.0)
+    subject = load_subject(image, model=model)
+    expected = segment(image, model=model)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(label_map(subject)), sitk.GetArrayFromImage(expected))
 
 
-@pytest.mark.parametrize(("levels", "looks"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 2)], ids=["T1", "T2"])
-def test_other_contrast_than_t1_is_looked_at_again_as_a_t1(levels, looks):
-    names = [structure.name for structure in read_label_table()]
-    channels = [
-        names.index(f"Left {name}") + 1 for name in ("lateral ventricle", "cerebral cortex", "cerebral white matter")
-    ]
-    tensor = torch.zeros(1, 1, 24, 16, 16)
-    for number, level in enumerate(levels):
-        tensor[:, :, 4 + 6 * number : 10 + 6 * number, 4:12, 4:12] = level
-    seen = []
-
-    class Watching(ByBrightness):
-        def segment(self, image):
-            seen.append(image)
-            return super().segment(image)
-
-    prepared = PreparedImage(tensor, grid_of_image(empty_image((16, 16, 24))))
-    found = Segmentation.of(prepared, Watching({0: 0.0} | dict(zip(channels, levels, strict=True))))
-    assert len(seen) == looks
-    assert found.prepared is prepared
-    middles = seen[-1][0, 0, [3, 6, 9], 4, 4]
-    torch.testing.assert_close(middles, torch.tensor(IN_T1 if looks == 2 else levels), atol=0.02, rtol=0)
+def test_segment_and_register_give_an_image_the_same_label_map_in_both_roles(monkeypatch):
+    model = model_of_balls()
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.default_model", lambda: model)
+    # The spacing of the other image, the fixed one above all, must have no influence.
+    turned = Affine.from_parts(rotation_about((1, 2, -1), 12.0), (4.0, -3.0, 2.0))
+    images = balls_image(spacing=2.0), balls_image(turned, spacing=1.4)
+    expected = [sitk.GetArrayFromImage(segment(image, model=model)) for image in images]
+    for fixed, moving in ((0, 1), (1, 0)):
+        result = register(images[fixed], images[moving], "fast", "cpu")
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(result.fixed_labels), expected[fixed])
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(result.moving_labels), expected[moving])
+    assert len(np.unique(expected[0])) > 8

@@ -28,7 +28,7 @@ REPORT = {
     "dice_before": 0.614,
     "dice_after": 0.842,
     "folding_percent": 0.0,
-    "model": {"name": "sl_sfgr", "version": "1", "sha256": "abc"},
+    "models": [{"role": "segmentation", "name": "sl_sfgr", "version": "1", "sha256": "abc"}],
     "versions": {"slsfgr": "0.1.0"},
 }
 
@@ -39,7 +39,7 @@ def result_of(job):
     volumes = {name: volumes_ml(image) for name, image in zip(("fixed", "moving"), labels, strict=True) if image}
     report = REPORT | {"volumes_ml": volumes}
     if not isinstance(job, RegistrationJob):
-        report = {name: report[name] for name in ("device", "seconds", "model", "versions", "volumes_ml")}
+        report = {name: report[name] for name in ("device", "seconds", "models", "versions", "volumes_ml")}
         return JobResult(fixed_labels=labels[0], moving_labels=labels[1], report=report)
     forward, backward = (sitk.TranslationTransform(3, (shift, 0.0, 0.0)) for shift in (-5.0, 5.0))
     warped = sitk.Resample(job.moving, job.fixed, forward, sitk.sitkLinear, 0.0, job.moving.GetPixelID())

@@ -15,7 +15,9 @@ from nodes import LPS_TO_RAS, add_volume, read_transform_node, with_library
 from phantoms import smooth_field
 from stand_ins import slicer_module
 
-from SLSFGRLib.spatial.grid import affine_then_field, grid_of_image, inverse_of_affine_then_field
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.composite import affine_then_field, inverse_of_affine_then_field
+from SLSFGRLib.spatial.grid import grid_of_image
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
 itk_conversion = slicer_module.load("SLSFGRModule.itk_conversion")
@@ -38,9 +40,7 @@ DIRECTIONS = {
     "LAS": np.diag([1.0, -1.0, 1.0]),
     "oblique": rotation(20, 0) @ rotation(-35, 2) @ np.array([[0.0, 0, 1], [1, 0, 0], [0, -1, 0]]),
 }
-AFFINE_LPS = np.eye(4)
-AFFINE_LPS[:3, :3] = rotation(8, 1) @ np.diag([1.1, 0.95, 1.0])
-AFFINE_LPS[:3, 3] = (4.0, -7.0, 11.0)
+AFFINE_LPS = Affine.from_parts(rotation(8, 1) @ np.diag([1.1, 0.95, 1.0]), (4.0, -7.0, 11.0))
 
 
 @pytest.fixture(params=DIRECTIONS.values(), ids=DIRECTIONS)
@@ -87,8 +87,8 @@ def assert_maps_like(node, transform, points_LPS):
 
 def assert_both_map_alike(forward_node, inverse_node, forward, inverse, image):
     affine = sitk.AffineTransform(3)
-    affine.SetMatrix(AFFINE_LPS[:3, :3].flatten().tolist())
-    affine.SetTranslation(AFFINE_LPS[:3, 3].tolist())
+    affine.SetMatrix(AFFINE_LPS.linear.flatten().tolist())
+    affine.SetTranslation(AFFINE_LPS.translation.tolist())
     assert_maps_like(forward_node, forward, points_inside(image))
     assert_maps_like(inverse_node, inverse, points_inside(image, affine))
 
@@ -244,7 +244,7 @@ def test_a_moving_volume_put_under_the_transform_lies_where_its_inverse_takes_it
 
 def test_an_affine_alone_is_published_as_a_linear_transform():
     affine = sitk.AffineTransform(3)
-    affine.SetMatrix(AFFINE_LPS[:3, :3].flatten().tolist())
+    affine.SetMatrix(AFFINE_LPS.linear.flatten().tolist())
     affine.SetCenter((10.0, 20.0, 30.0))
     node = node_from_itk(sitk.CompositeTransform([affine]))
     assert node.IsLinear()

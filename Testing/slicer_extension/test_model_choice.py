@@ -82,7 +82,8 @@ def test_a_trained_model_registers_through_the_library_and_its_name_is_noted(wid
     widget.ui.modelPathLineEdit.currentPath = str(path)
     run_to_the_end(widget)
     assert "folding 0 %" in widget.ui.resultLabel.text, widget.ui.statusLabel.text
-    assert widget.logic.getParameterNode().transform.GetAttribute("SLSFGR.Model") == "multimodal"
+    models = widget.logic.getParameterNode().transform.GetAttribute("SLSFGR.Model")
+    assert models == "multimodal (registration)"
 
 
 @pytest.mark.slow

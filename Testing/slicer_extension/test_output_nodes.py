@@ -205,7 +205,12 @@ def test_every_node_has_its_provenance(axial_pair):
     assert len(made) == 7
     for node in made:
         notes = {name: node.GetAttribute(f"SLSFGR.{name}") for name in ("Model", "ModelSHA256", "Mode", "Device")}
-        assert notes == {"Model": "sl_sfgr", "ModelSHA256": "abc", "Mode": "accurate", "Device": "cpu (2 threads)"}
+        assert notes == {
+            "Model": "sl_sfgr (segmentation)",
+            "ModelSHA256": "abc",
+            "Mode": "accurate",
+            "Device": "cpu (2 threads)",
+        }
         assert float(node.GetAttribute("SLSFGR.DiceAfter")) == 0.842
         assert float(node.GetAttribute("SLSFGR.FoldingPercent")) == 0.0
 

@@ -161,7 +161,7 @@ def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(w
     names = [structure.name for structure in read_label_table()]
     for volume, node in ((fixed, chosen.fixedSegmentation), (moving, chosen.movingSegmentation)):
         assert node.GetName() == f"{volume.GetName()} segmentation"
-        assert node.GetAttribute("SLSFGR.Model") == "small"
+        assert node.GetAttribute("SLSFGR.Model") == "small (segmentation)"
         assert 0.0 < float(node.GetAttribute("SLSFGR.DiceAfter")) <= 1.0
         segments = node.GetSegmentation()
         assert segments.GetNumberOfSegments() > 1
@@ -171,7 +171,7 @@ def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(w
     assert [columns.GetColumnName(index) for index in range(3)] == ["Structure", "T1 2024 (mL)", "T1 2026 (mL)"]
     run_to_the_end(widget, widget.ui.segmentButton)
     assert re.fullmatch(r"\d+ structures · [\d.]+ s · CPU", widget.ui.resultLabel.text)
-    assert chosen.fixedSegmentation.GetAttribute("SLSFGR.Model") == "small"
+    assert chosen.fixedSegmentation.GetAttribute("SLSFGR.Model") == "small (segmentation)"
     assert chosen.fixedSegmentation.GetAttribute("SLSFGR.Mode") == "none"
 
 

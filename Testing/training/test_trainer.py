@@ -197,6 +197,16 @@ def test_too_few_images_or_one_in_both_sets_are_refused(recipe, tmp_path, data, 
         Trainer(changed(recipe, "data", **data), tmp_path, "cpu").run()
 
 
+def test_a_finished_run_goes_on_with_a_longer_schedule(recipe, tmp_path, aligned_images):
+    Trainer(recipe, tmp_path, "cpu").run()
+    longer = Trainer(changed(recipe, "training", steps=9, learning_rate=4e-3), tmp_path, "cpu")
+    longer.resume()
+    longer.run()
+    rates = longer.optimiser.param_groups[0]["lr"], longer.learning_rate.base_lrs
+    assert longer.step == 9
+    assert rates == (pytest.approx(0.0, abs=1e-12), [4e-3])
+
+
 def test_resuming_without_a_usable_checkpoint_is_refused(recipe, tmp_path, aligned_images):
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(InputError, match=r"checkpoint\.pt: there is no checkpoint"):
@@ -205,9 +215,8 @@ def test_resuming_without_a_usable_checkpoint_is_refused(recipe, tmp_path, align
     with pytest.raises(InputError, match=r"checkpoint\.pt: is not a checkpoint"):
         Trainer(recipe, tmp_path, "cpu").resume()
     Trainer(recipe, tmp_path, "cpu").run()
-    for part, values in (("model", {"roughness": 0.7}), ("training", {"steps": 9})):
-        with pytest.raises(InputError, match=rf"checkpoint\.pt: was made with another \[{part}\]"):
-            Trainer(changed(recipe, part, **values), tmp_path, "cpu").resume()
+    with pytest.raises(InputError, match=r"checkpoint\.pt: was made with another \[model\]"):
+        Trainer(changed(recipe, "model", roughness=0.7), tmp_path, "cpu").resume()
     older = state_of(path)
     del older["format"]
     torch.save(older, path)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from ...errors import InputError
 from ...io.images import read_image
 from ...preprocessing import PreparedImage, prepare
-from ...registration.affine import align
+from ...registration.affine import optimise_affine
+from ...spatial.affine import Affine
 from ...spatial.fields import compose, warp
-from ...spatial.grid import Grid, voxel_to_voxel
+from ...spatial.grid import Grid
 from ...spatial.warping import AffineWarper
 from ...synthesis import LabelMap, Synthesis, Synthesiser
 from ...synthesis.acquisition import random_gamma
@@ -60,18 +60,18 @@ def align_images(images: list[PreparedImage], update: Callable[[float], None]) -
     aligned = [reference.tensor]
     for number, moving in enumerate(images[1:], start=1):
         update(number / len(images))
-        aligned.append(resample(moving, align(reference, moving), reference.grid))
+        aligned.append(resample(moving, optimise_affine(reference, moving), reference.grid))
     return torch.cat(aligned)
 
 
 @torch.no_grad()
-def resample(moving: PreparedImage, matrix: np.ndarray, grid: Grid) -> torch.Tensor:
+def resample(moving: PreparedImage, affine: Affine, grid: Grid) -> torch.Tensor:
     """Resample an image to a grid.
 
-    :param matrix: 4x4, LPS mm, points of the grid to points of the moving image.
+    :param affine: points of the grid to points of the moving image.
     :returns: (1, 1, D, H, W).
     """
-    warper = AffineWarper(moving.tensor, voxel_to_voxel(matrix, grid, moving.grid), grid.shape, 1)
+    warper = AffineWarper(moving.tensor, affine.in_voxels(grid, moving.grid), grid.shape, 1)
     return warper(torch.zeros(1, 3, *grid.shape))
 
 

@@ -21,8 +21,9 @@ import torch
 from ...errors import InputError
 from ...io.images import checked_labels, read_channels
 from ...io.points import is_point_list, read_points
+from ...spatial.affine import Affine
 from ...spatial.fields import downsample
-from ...spatial.grid import Grid, affine_transform, image_from_array, voxel_positions
+from ...spatial.grid import Grid, image_from_array, voxel_positions
 
 # Of a landmark's ball; chosen, not measured.
 BALL_RADIUS_MM = 4.0
@@ -59,12 +60,10 @@ class Label:
         return volume
 
 
-def corresponding_labels(
-    moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid
-) -> list[tuple[Label, Label]]:
+def corresponding_labels(moving_file: Path, fixed_file: Path, affine: Affine, grid: Grid) -> list[tuple[Label, Label]]:
     """Read the labels that both files of a pair have, on the fixed image's grid.
 
-    :param matrix: 4x4, LPS mm, fixed points to moving points: the alignment of the two images.
+    :param affine: fixed points to moving points: the alignment of the two images.
     :returns: pairs of the moving and the fixed image's labels.
     :raises InputError: a file cannot be read, or the two are of different kinds.
     """
@@ -72,22 +71,22 @@ def corresponding_labels(
     if are_points[0] != are_points[1]:
         raise InputError(f"{moving_file}: is of another kind than {fixed_file}; give two of one kind.")
     if are_points[0]:
-        return _balls(moving_file, fixed_file, matrix, grid)
-    moving, fixed = _regions(moving_file, matrix, grid), _regions(fixed_file, np.eye(4), grid)
+        return _balls(moving_file, fixed_file, affine, grid)
+    moving, fixed = _regions(moving_file, affine, grid), _regions(fixed_file, Affine.identity(), grid)
     return [(moving[name], fixed[name]) for name in moving if name in fixed]
 
 
-def _regions(path: Path, matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int], Label]:
+def _regions(path: Path, affine: Affine, grid: Grid) -> dict[tuple[int, int], Label]:
     """Read the labels of an image file, by channel and number.
 
-    :param matrix: 4x4, LPS mm, points of the grid to points of the image.
+    :param affine: points of the grid to points of the image.
     """
     found = {}
     for channel, image in enumerate(read_channels(path)):
         values = sitk.GetArrayViewFromImage(image)
         is_mask = values.min() >= 0 and values.max() <= 1
         image = sitk.Cast(image, sitk.sitkFloat32) if is_mask else checked_labels(image, str(path))
-        sampled = _sample(image, matrix, grid, sitk.sitkLinear if is_mask else sitk.sitkNearestNeighbor)
+        sampled = _sample(image, affine, grid, sitk.sitkLinear if is_mask else sitk.sitkNearestNeighbor)
         numbers = [1] if is_mask else [int(number) for number in sampled.unique() if number > 0]
         for number in numbers:
             finer = sampled if is_mask else (sampled == number).float()
@@ -97,22 +96,21 @@ def _regions(path: Path, matrix: np.ndarray, grid: Grid) -> dict[tuple[int, int]
     return found
 
 
-def _sample(image: sitk.Image, matrix: np.ndarray, grid: Grid, interpolation: int) -> torch.Tensor:
+def _sample(image: sitk.Image, affine: Affine, grid: Grid, interpolation: int) -> torch.Tensor:
     """Sample an image at several points of each voxel of a grid, 0 outside: (2 D, 2 H, 2 W)."""
     finer = grid.resized([size * FINER for size in grid.shape])
     reference = image_from_array(np.zeros(finer.shape, np.uint8), finer)
     return torch.from_numpy(
-        sitk.GetArrayFromImage(sitk.Resample(image, reference, affine_transform(matrix), interpolation, 0.0))
+        sitk.GetArrayFromImage(sitk.Resample(image, reference, affine.to_itk(), interpolation, 0.0))
     )
 
 
-def _balls(moving_file: Path, fixed_file: Path, matrix: np.ndarray, grid: Grid) -> list[tuple[Label, Label]]:
+def _balls(moving_file: Path, fixed_file: Path, affine: Affine, grid: Grid) -> list[tuple[Label, Label]]:
     """Draw a ball around every landmark that both lists have, in the fixed image's space."""
     moving, fixed = read_points(moving_file), read_points(fixed_file)
-    inverse = np.linalg.inv(matrix)
     drawn = [
         [_ball(position, grid) for position in positions]
-        for positions in (moving.positions @ inverse[:3, :3].T + inverse[:3, 3], fixed.positions)
+        for positions in (affine.inverse().apply(moving.positions), fixed.positions)
     ]
     common = [name for name in moving.labels if name in fixed.labels]
     if common and len(set(moving.labels)) == len(moving.labels) and len(set(fixed.labels)) == len(fixed.labels):

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 
 from ...errors import InputError
 from ...io.images import read_image
 from ...preprocessing import prepare
-from ...registration.affine import align
+from ...registration.affine import optimise_affine
+from ...spatial.affine import Affine
 from ...spatial.fields import warp
 from ...synthesis import LabelMap, Synthesiser, partial_volume_labels
 from ...synthesis.acquisition import random_gamma
@@ -169,8 +169,8 @@ def load_cases(
 def _load(case: CaseFiles, spacing: float, multiple: int, is_aligned: bool) -> Case:
     fixed = prepare(read_image(case.fixed), str(case.fixed), spacing, MARGIN_MM, multiple)
     moving = prepare(read_image(case.moving), str(case.moving), spacing)
-    matrix = np.eye(4) if is_aligned else align(fixed, moving)
-    labels = [pair for files in case.labels for pair in corresponding_labels(*files, matrix, fixed.grid)]
+    affine = Affine.identity() if is_aligned else optimise_affine(fixed, moving)
+    labels = [pair for files in case.labels for pair in corresponding_labels(*files, affine, fixed.grid)]
     if not labels:
         raise InputError(f"{case.name}: its images have no label in common; label one structure in both.")
-    return Case(resample(moving, matrix, fixed.grid), fixed.tensor, labels)
+    return Case(resample(moving, affine, fixed.grid), fixed.tensor, labels)

@@ -17,9 +17,16 @@ import SimpleITK as sitk
 import torch
 
 from ...io.images import read_image
+from ...io.resources import can_segment
 from ...losses.lncc import local_correlation
-from ...registration.pipeline import register
-from ...segmentation.pipeline import FACTOR, prepare_for_network
+from ...models.loading import default_model
+from ...networks import SLSFGRNetwork
+from ...registration.alignment import align
+from ...registration.deformation import deform
+from ...registration.schedules import planned_levels
+from ...segmentation.segmenter import DOWNSAMPLING_FACTOR
+from ...segmentation.subject import Subject
+from ...spatial.composite import affine_then_field
 from ...spatial.fields import downsample
 from ...spatial.grid import Grid, image_from_array
 from ...synthesis import LabelMap
@@ -90,21 +97,35 @@ def propagate_labels(
     :param image: a skull-stripped T1 image.
     :param update: called with the fraction done.
     """
-    prepared = prepare_for_network(image, "the image")
-    grid = image_from_array(np.zeros(prepared.grid.shape, np.uint8), prepared.grid)
-    coarse = downsample(prepared.tensor, FACTOR)
+    network = default_model().segmenter(torch.device("cpu")) if can_segment() else None
+    fixed = _subject(image, network)
+    grid = image_from_array(np.zeros(fixed.grid.shape, np.uint8), fixed.grid)
+    coarse = downsample(fixed.prepared.tensor, DOWNSAMPLING_FACTOR)
     votes = torch.zeros(1, channel_count(), *coarse.shape[2:])
     for number, label_map in enumerate(maps):
         update(number / len(maps))
         brain, labels = render_brain(label_map)
-        transform = register(image, brain, "fast").transform
+        transform = _register(fixed, _subject(brain, network))
         warped = torch.from_numpy(sitk.GetArrayFromImage(sitk.Resample(brain, grid, transform)))[None, None]
         propagated = sitk.GetArrayFromImage(sitk.Resample(labels, grid, transform, sitk.sitkNearestNeighbor))
-        weight = local_correlation(downsample(warped, FACTOR), coarse) ** VOTE_POWER + LEAST_VOTE
+        weight = local_correlation(downsample(warped, DOWNSAMPLING_FACTOR), coarse) ** VOTE_POWER + LEAST_VOTE
         for channel in np.unique(propagated).tolist():
             mask = torch.from_numpy((propagated == channel).astype(np.float32))[None, None]
-            votes[:, channel : channel + 1] += weight * downsample(mask, FACTOR)
+            votes[:, channel : channel + 1] += weight * downsample(mask, DOWNSAMPLING_FACTOR)
     return LabelledImage(coarse, votes / votes.sum(dim=1, keepdim=True))
+
+
+def _subject(image: sitk.Image, network: SLSFGRNetwork | None) -> Subject:
+    """Prepare an image, and segment it if there is a network."""
+    subject = Subject.from_image(image)
+    return subject if network is None else subject.segmented(network)
+
+
+def _register(fixed: Subject, moving: Subject) -> sitk.Transform:
+    """Register two subjects as ``fast`` does, and return the transform of fixed points to moving points."""
+    affine = align(fixed, moving)
+    field = deform(fixed, moving, affine, planned_levels("fast", fixed.image))
+    return affine_then_field(affine, field, fixed.grid.resized(field.shape[2:]))
 
 
 def render_brain(label_map: LabelMap) -> tuple[sitk.Image, sitk.Image]:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import DIRECTIONS, affine_matrix, empty_image, filled, positions, rotation_about
+from phantoms import DIRECTIONS, empty_image, filled, positions, rotation_about
 
 from SLSFGRLib.errors import InputError
+from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.grid import Grid
 from SLSFGRLib.training.data.case_files import find_cases
 from SLSFGRLib.training.data.label_files import BALL_RADIUS_MM, Label, corresponding_labels
@@ -68,7 +69,7 @@ def test_numbers_that_both_maps_have_correspond_wherever_their_voxels_lie(tmp_pa
     other = empty_image((58, 64, 52), (1.0, 1.0, 1.0), centre=(1, 2, 0))
     moving = write(spheres(image, (3, 7)), tmp_path / "moving.nii.gz")
     fixed = write(spheres(other, (9, 7, 3)), tmp_path / "fixed.nrrd")
-    pairs = corresponding_labels(moving, fixed, np.eye(4), GRID)
+    pairs = corresponding_labels(moving, fixed, Affine.identity(), GRID)
     assert len(pairs) == 2
     for (one, two), number in zip(pairs, (3, 7), strict=True):
         assert_sphere(one, number)
@@ -79,7 +80,7 @@ def test_moving_labels_are_aligned_as_the_moving_image_is(tmp_path):
     image = empty_image((70, 70, 70), (1, 1, 1), centre=(0, 0, 0))
     moving = write(spheres(image, (3,), shift=(5, -3, 4)), tmp_path / "moving.nii.gz")
     fixed = write(spheres(image, (3,)), tmp_path / "fixed.nii.gz")
-    ((one, two),) = corresponding_labels(moving, fixed, affine_matrix(shift=(5, -3, 4)), GRID)
+    ((one, two),) = corresponding_labels(moving, fixed, Affine.from_parts(np.eye(3), (5, -3, 4)), GRID)
     assert_sphere(one, 3)
     assert_sphere(two, 3)
 
@@ -88,7 +89,7 @@ def test_mask_is_one_label_and_soft_masks_keep_their_fractions(tmp_path):
     image = empty_image((60, 60, 60), (1, 1, 1), centre=(0, 0, 0))
     hard = sitk.Cast(spheres(image, (3,)) > 0, sitk.sitkFloat32)
     moving, fixed = write(hard, tmp_path / "m.nii.gz"), write(0.5 * hard, tmp_path / "f.nii.gz")
-    ((one, two),) = corresponding_labels(moving, fixed, np.eye(4), GRID)
+    ((one, two),) = corresponding_labels(moving, fixed, Affine.identity(), GRID)
     assert_sphere(one, 3)
     assert float(two.on_grid(SHAPE).sum() / one.on_grid(SHAPE).sum()) == pytest.approx(0.5, abs=0.01)
 
@@ -101,7 +102,7 @@ def test_channels_are_labels_of_their_own_and_may_overlap(tmp_path, kind):
     join = sitk.Compose if kind == "components" else sitk.JoinSeries
     moving = write(join([masks[0], masks[1], masks[2]]), tmp_path / "m.nii.gz")
     fixed = write(join([masks[0], masks[1], empty]), tmp_path / "f.nii.gz")
-    pairs = corresponding_labels(moving, fixed, np.eye(4), GRID)
+    pairs = corresponding_labels(moving, fixed, Affine.identity(), GRID)
     assert len(pairs) == 2
     both, alone = (volume_and_centre(one)[0] for one, _ in pairs)
     assert both == pytest.approx(alone * (9**3 + 6**3) / 6**3, rel=0.05)
@@ -117,9 +118,9 @@ def test_what_is_no_label_map_is_named(tmp_path, value, message):
     array[5, 5, 5] = value
     bad, good = write(filled(image, array), tmp_path / "bad.nrrd"), write(spheres(image, (3,)), tmp_path / "g.nii.gz")
     with pytest.raises(InputError, match=rf"bad\.nrrd: .*{message}"):
-        corresponding_labels(bad, good, np.eye(4), GRID)
+        corresponding_labels(bad, good, Affine.identity(), GRID)
     with pytest.raises(InputError, match=r"none\.nii\.gz: there is no such file"):
-        corresponding_labels(tmp_path / "none.nii.gz", good, np.eye(4), GRID)
+        corresponding_labels(tmp_path / "none.nii.gz", good, Affine.identity(), GRID)
 
 
 # --- landmarks ----------------------------------------------------------------------------------------------
@@ -131,9 +132,9 @@ def points(path, rows, header="x,y,z,label"):
 
 
 def test_landmarks_are_balls_about_where_they_lie(tmp_path):
-    turn = affine_matrix(rotation_about((1, 2, 3), 20), (3, -4, 5))
+    turn = Affine.from_parts(rotation_about((1, 2, 3), 20), (3, -4, 5))
     place = np.array([6.3, -8.1, 4.4])
-    there = turn[:3, :3] @ place + turn[:3, 3]
+    there = turn.apply(place)
     moving = points(tmp_path / "m.csv", [(*there, "a")])
     fixed = points(tmp_path / "f.csv", [(1.0, 2.0, 3.0, "a")])
     ((one, two),) = corresponding_labels(moving, fixed, turn, GRID)
@@ -147,31 +148,31 @@ def test_landmarks_correspond_by_name_or_else_in_their_order(tmp_path):
     rows = [(-10, 0, 0, "a"), (0, 5, 0, "b"), (10, 0, 5, "c")]
     fixed = points(tmp_path / "f.csv", rows)
     named = points(tmp_path / "named.csv", [rows[2], rows[0]])
-    pairs = corresponding_labels(named, fixed, np.eye(4), GRID)
+    pairs = corresponding_labels(named, fixed, Affine.identity(), GRID)
     assert len(pairs) == 2
     for one, two in pairs:
         np.testing.assert_allclose(volume_and_centre(one)[1], volume_and_centre(two)[1], atol=1e-6)
     others = points(tmp_path / "others.csv", [(*row[:3], f"F-{number}") for number, row in enumerate(rows)])
-    in_order = corresponding_labels(others, fixed, np.eye(4), GRID)
+    in_order = corresponding_labels(others, fixed, Affine.identity(), GRID)
     assert [volume_and_centre(two)[1][0] for _, two in in_order] == pytest.approx([-10, 0, 10], abs=0.05)
     fewer = points(tmp_path / "fewer.csv", [(*row[:3], "F") for row in rows[:2]])
     with pytest.raises(
         InputError, match=r"fewer\.csv: has 2 points and .*f\.csv 3; give corresponding points the same"
     ):
-        corresponding_labels(fewer, fixed, np.eye(4), GRID)
+        corresponding_labels(fewer, fixed, Affine.identity(), GRID)
 
 
 def test_landmark_beyond_the_grid_is_left_out(tmp_path):
     moving = points(tmp_path / "m.csv", [(200, 0, 0, "a"), (0, 0, 0, "b")])
     fixed = points(tmp_path / "f.csv", [(0, 0, 0, "a"), (0, 0, 0, "b")])
-    assert len(corresponding_labels(moving, fixed, np.eye(4), GRID)) == 1
+    assert len(corresponding_labels(moving, fixed, Affine.identity(), GRID)) == 1
 
 
 def test_files_of_two_kinds_do_not_correspond(tmp_path):
     moving = points(tmp_path / "m.csv", [(0, 0, 0, "a")])
     fixed = write(spheres(empty_image((20, 20, 20), (3, 3, 3), centre=(0, 0, 0)), (3,)), tmp_path / "f.nii.gz")
     with pytest.raises(InputError, match=r"m\.csv: is of another kind than .*f\.nii\.gz"):
-        corresponding_labels(moving, fixed, np.eye(4), GRID)
+        corresponding_labels(moving, fixed, Affine.identity(), GRID)
 
 
 # --- cases --------------------------------------------------------------------------------------------------

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,6 +5,7 @@ import torch
 from phantoms import generator, numbers_image
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
+from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.synthesis import LabelMap, Synthesis, Synthesiser
 from SLSFGRLib.synthesis.contrasts import typical_contrast
 from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
@@ -47,8 +46,9 @@ def label_map():
 def shifts(monkeypatch):
     """The registrations find these shifts along x in mm, one after the other."""
     found = []
-    result = lambda *_: SimpleNamespace(transform=sitk.TranslationTransform(3, (found.pop(0), 0.0, 0.0)))  # noqa: E731
-    monkeypatch.setattr(label_propagation, "register", result)
+    monkeypatch.setattr(label_propagation, "can_segment", lambda: False)
+    monkeypatch.setattr(label_propagation, "align", lambda *_: Affine.from_parts(np.eye(3), (found.pop(0), 0.0, 0.0)))
+    monkeypatch.setattr(label_propagation, "deform", lambda *_: torch.zeros(1, 3, 8, 8, 8))
     return found
 
 

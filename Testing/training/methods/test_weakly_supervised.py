@@ -16,6 +16,7 @@ from SLSFGRLib.evaluation.metrics import dice_by_label
 from SLSFGRLib.io.label_table import channel_lookup
 from SLSFGRLib.io.transforms import read_transform
 from SLSFGRLib.models.loading import load_model
+from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import downsample
 from SLSFGRLib.synthesis import Synthesis, Synthesiser, align_label_maps, load_label_maps, partial_volume_labels
 from SLSFGRLib.training import Trainer, read_recipe
@@ -287,9 +288,9 @@ def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
 
 
 def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_path, monkeypatch):
-    small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
-    stretched = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
-    monkeypatch.setattr(label_pairs, "align", lambda fixed, moving: np.linalg.inv(stretched) @ small)
+    small = Affine.from_parts(np.diag([3.0, 3.0, 3.0]), (0.0, 0.0, 0.0))
+    bent = Affine.from_parts(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    monkeypatch.setattr(label_pairs, "optimise_affine", lambda fixed, moving: small.then(bent.inverse()))
     recipe = read_recipe(patients / "recipe.toml")
     dice = []
     for align in (False, True):
@@ -313,8 +314,8 @@ def test_training_on_one_pair_gives_a_model_that_registers_it(patients, tmp_path
     options += ["--moving-labels", files["moving_parts"], "--output", str(results)]
     assert main(["register", files["fixed"], files["moving"], *options]) == 0
     report = json.loads((results / "report.json").read_text())
-    assert report["model"]["name"] == "phantom"
-    assert report["model"]["sha256"] == load_model(str(output / "model.pt")).sha256
+    assert report["models"] == [load_model(str(output / "model.pt")).description("registration")]
+    assert report["models"][0]["name"] == "phantom"
     wanted = sitk.GetArrayFromImage(sitk.ReadImage(str(patients / "held out" / "fixed_parts.nii.gz")))
     before = sitk.GetArrayFromImage(sitk.ReadImage(files["moving_parts"]))
     after = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "fixed_labels.nii.gz")))

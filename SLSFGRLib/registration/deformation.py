@@ -1,0 +1,65 @@
+"""Deform one brain to another: the second stage of a registration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ..segmentation.subject import Subject
+from ..spatial.affine import Affine
+from .channels import INTENSITY, ChannelImage
+from .deformable import Level
+from .intensity_mapping import optimise_across_contrasts
+from .template import GUIDED_SPACING, TissueAtlas, guide_by_template
+
+# The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
+COARSE_PROGRESS = 0.3
+
+
+@torch.no_grad()
+def deform(
+    fixed: Subject,
+    moving: Subject,
+    affine: Affine,
+    levels: Sequence[Level],
+    start: torch.Tensor | None = None,
+    template: TissueAtlas | None = None,
+    update: Callable[[float], None] = lambda fraction: None,
+) -> torch.Tensor:
+    """Find the field that, followed by an affine transform, brings the moving brain to the fixed one.
+
+    The intensities are compared. So are the tissue probability maps, where a level says so and both brains are
+    segmented. Contrasts are matched if needed. After the coarse levels the field is guided by a template, if one is
+    given.
+
+    :param affine: fixed points to moving points.
+    :param start: a field to begin with, on any grid over the box of the fixed brain; it is not guided.
+    :param update: called with the fraction done.
+    :returns: (1, 3, d, h, w) in voxels of the last level's grid; ``warped(x) = moving(affine(x + u(x)))``.
+    """
+    tissues = uses_tissues(fixed, moving, levels)
+    images = (ChannelImage.from_subject(fixed, tissues), ChannelImage.from_subject(moving, tissues))
+    coarse = tuple(level for level in levels if level.spacing >= GUIDED_SPACING)
+    if template is None or not tissues or start is not None or not coarse:
+        return optimise_across_contrasts(*images, affine, levels, start, update)
+    field = optimise_across_contrasts(
+        *images, affine, coarse, update=lambda fraction: update(COARSE_PROGRESS * fraction)
+    )
+    field = guide_by_template(field, fixed, moving, affine, template)
+    fine = tuple(levels[len(coarse) :])
+    if not fine:
+        return field
+    return optimise_across_contrasts(
+        *images,
+        affine,
+        fine,
+        field,
+        lambda fraction: update(COARSE_PROGRESS + (1.0 - COARSE_PROGRESS) * fraction),
+    )
+
+
+def uses_tissues(fixed: Subject, moving: Subject, levels: Sequence[Level]) -> bool:
+    """Return whether tissue probability maps take part: a level names them, and both brains are segmented."""
+    segmented = fixed.segmentation is not None and moving.segmentation is not None
+    return segmented and any(set(level.weights) != {INTENSITY} for level in levels)

@@ -1,0 +1,71 @@
+"""Measure a registration without ground truth: similarity, overlap of structures, folding."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from ..evaluation.metrics import folding_percent, sd_log_jacobian
+from ..losses.lncc import local_correlation
+from ..segmentation.subject import Subject
+from ..spatial.affine import Affine
+from ..spatial.fields import downsample, jacobian_determinant, resize_field, resize_image, vector_norms
+from ..spatial.warping import AffineWarper
+from .alignment import structure_dice
+from .result import RegistrationResult, Solution
+
+# Similarity is measured at half the resolution.
+FACTOR = 2
+# Intensity above which a voxel is taken for head, where there is no segmentation.
+HEAD_INTENSITY = 0.05
+
+
+def measure(fixed: Subject, moving: Subject, solution: Solution, result: RegistrationResult) -> dict:
+    """Return what a report says about the quality of a registration.
+
+    Folding and displacement are those in the brain of the fixed image, or in its head without a segmentation.
+    """
+    inside = brain_mask(fixed, solution.field.shape[2:])
+    determinants = jacobian_determinant(solution.field)[0][inside] * solution.affine.determinant
+    distances = vector_norms(solution.field)[0][inside] * solution.grid.mean_spacing
+    similarity = _similarity(fixed, moving, solution)
+    return {
+        "folding_percent": folding_percent(determinants.cpu().numpy()),
+        "sd_log_jacobian": sd_log_jacobian(determinants.cpu().numpy()),
+        "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
+        "inverse_residual_mm": solution.inverse_residual_mm,
+        "similarity_before": similarity[0],
+        "similarity_after": similarity[1],
+        **_dice(fixed, moving, result),
+    }
+
+
+def brain_mask(subject: Subject, shape: torch.Size) -> torch.Tensor:
+    """Return the voxels in the brain on a grid of any shape over the box of the subject, (D, H, W).
+
+    Without a segmentation, those in the head.
+    """
+    if subject.segmentation is None:
+        return functional.interpolate(subject.prepared.tensor, size=shape, mode="area")[0, 0] > HEAD_INTENSITY
+    return resize_image(subject.segmentation.posteriors[:, :1], shape)[0, 0] < 0.5
+
+
+def _similarity(fixed: Subject, moving: Subject, solution: Solution) -> list[float]:
+    """Return the mean local correlation in the head with the affine transform alone and with the field."""
+    shape = [size // FACTOR for size in fixed.grid.shape]
+    target = downsample(fixed.prepared.tensor, FACTOR)
+    matrix = solution.affine.in_voxels(fixed.grid, moving.grid)
+    warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, FACTOR)
+    field = resize_field(solution.field, shape)
+    maps = [local_correlation(warper(displacement), target) for displacement in (torch.zeros_like(field), field)]
+    return [float(values[target > HEAD_INTENSITY].mean()) for values in maps]
+
+
+def _dice(fixed: Subject, moving: Subject, result: RegistrationResult) -> dict:
+    """Return the mean Dice of the network's structures as the images are stored, and after the registration."""
+    if fixed.segmentation is None or moving.segmentation is None:
+        return {"dice_before": None, "dice_after": None}
+    return {
+        "dice_before": structure_dice(fixed, moving, Affine.identity()),
+        "dice_after": structure_dice(fixed, moving, result.transform),
+    }

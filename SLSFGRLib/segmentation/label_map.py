@@ -1,0 +1,54 @@
+"""From a segmentation at 2 mm to a label map on the image's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..io.label_table import read_label_table
+from ..spatial.grid import Grid, grid_of_image, image_from_array
+from ..spatial.label_resampling import warp_labels
+from .subject import Subject
+from .upsampling import argmax_upsampled
+
+
+@torch.no_grad()
+def label_map(subject: Subject, update: Callable[[float], None] = lambda fraction: None) -> sitk.Image:
+    """Return the label map of a segmented subject on its image's grid, unsigned 16-bit.
+
+    :param update: called with the fraction done.
+    """
+    segmentation = subject.segmentation
+    channels = argmax_upsampled(
+        segmentation.logits,
+        segmentation.posteriors,
+        subject.prepared.tensor,
+        segmentation.intensity_model.log_likelihood_ratio,
+        update,
+    )
+    return on_image_grid(channels, subject.grid, subject.image)
+
+
+def on_image_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Image:
+    """Turn channels into the label table's numbers and bring them to the grid of an image.
+
+    :param channels: (D, H, W) on ``grid``.
+    """
+    numbers = np.array([0] + [structure.number for structure in read_label_table()], dtype=np.uint16)
+    labels = image_from_array(_largest_component(numbers[channels]), grid)
+    reference = grid_of_image(image)
+    if np.allclose(np.sort(grid.spacing), np.sort(reference.spacing), rtol=1e-3):
+        # The same voxels, cropped and with the axes in another order: nothing to interpolate.
+        return sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt16)
+    return warp_labels(labels, sitk.Transform(3, sitk.sitkIdentity), image)
+
+
+def _largest_component(labels: np.ndarray) -> np.ndarray:
+    """Remove labels that are not connected to the largest component."""
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray((labels > 0).astype(np.uint8)))
+    by_size = sitk.RelabelComponent(components)
+    # A view does not keep its image alive.
+    return np.where(sitk.GetArrayViewFromImage(by_size) == 1, labels, 0).astype(np.uint16)

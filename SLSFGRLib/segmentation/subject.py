@@ -1,0 +1,68 @@
+"""One brain: its image, the one preparation, its segmentation and its tissue probability maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import SimpleITK as sitk
+import torch
+
+from ..networks import SLSFGRNetwork
+from ..preprocessing import PreparedImage, prepare
+from ..spatial.fields import resize_image
+from ..spatial.grid import Grid, image_from_array
+from .intensity_model import deep_channels
+from .segmenter import Segmentation, run_network
+from .tissue_maps import tissue_maps
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One brain; all stages of a registration take it as it is.
+
+    :param image: as it was given.
+    :param prepared: cropped to the head, at about 1 mm, scaled from 0 to 1, on the device to work on.
+    :param segmentation: by the bundled or a given network; None if there is no network.
+    """
+
+    image: sitk.Image
+    prepared: PreparedImage
+    segmentation: Segmentation | None = None
+
+    @classmethod
+    def from_image(cls, image: sitk.Image, name: str = "the image", device: torch.device | str = "cpu") -> Subject:
+        """Prepare an image.
+
+        :param name: what to call the image in an error.
+        :raises InputError: the image cannot be used.
+        """
+        return cls(image, prepare(image, name).to(torch.device(device)))
+
+    @torch.no_grad()
+    def segmented(self, network: SLSFGRNetwork) -> Subject:
+        """Return the same subject with its segmentation.
+
+        :param network: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
+        """
+        return replace(self, segmentation=run_network(self.prepared, network))
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the prepared image."""
+        return self.prepared.grid
+
+    @cached_property
+    def coarse_labels(self) -> sitk.Image:
+        """The most probable channel in each voxel of the segmentation network's grid, at 2 mm."""
+        channels = self.segmentation.logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        return image_from_array(channels, self.segmentation.grid)
+
+    @cached_property
+    def tissues(self) -> torch.Tensor | None:
+        """The maps of :data:`SLSFGRLib.segmentation.tissue_maps.MAPS`, (1, 4, D, H, W); None without a segmentation."""
+        if self.segmentation is None:
+            return None
+        deep = self.segmentation.posteriors[:, deep_channels()].sum(dim=1, keepdim=True)
+        deep = resize_image(deep, self.grid.shape)
+        return tissue_maps(self.prepared.tensor, self.segmentation.intensity_model, deep, self.grid.mean_spacing)

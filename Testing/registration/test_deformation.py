@@ -1,0 +1,123 @@
+"""The deformation of one subject to another: which channels are compared, and the template."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from phantoms import BALL_CENTRES, BALL_INTENSITIES, balls_subject, head_image
+
+from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
+from SLSFGRLib.registration.deformable import Level
+from SLSFGRLib.registration.deformation import deform
+from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
+from SLSFGRLib.registration.template import TissueAtlas, guide_by_template
+from SLSFGRLib.segmentation.subject import Subject
+from SLSFGRLib.segmentation.tissue_maps import MAPS, TISSUES
+from SLSFGRLib.spatial.affine import Affine
+
+IDENTITY = Affine.identity()
+WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, 0.5)
+COARSE = (Level(8.0, 10, weights=WITH_TISSUES), Level(4.0, 10, weights=WITH_TISSUES))
+FINE = (Level(2.0, 3, weights=WITH_TISSUES),)
+SHIFT_MM = 3.0
+
+
+@pytest.fixture(scope="module")
+def fixed():
+    return balls_subject()
+
+
+@pytest.fixture(scope="module")
+def moving():
+    """The same balls; what is at x in the fixed image is at x - 3 mm (left) in this one."""
+    return balls_subject(Affine.from_parts(np.eye(3), (SHIFT_MM, 0.0, 0.0)))
+
+
+@pytest.fixture(scope="module")
+def template(fixed):
+    return TissueAtlas.from_subject(fixed)
+
+
+def channels_of(*subjects):
+    return [ChannelImage.from_subject(subject, tissues=True) for subject in subjects]
+
+
+def test_channels_are_the_intensity_and_the_tissue_maps_on_the_prepared_grid(fixed):
+    image = ChannelImage.from_subject(fixed, tissues=True)
+    assert list(image.channels) == [INTENSITY, *MAPS]
+    assert image.grid is fixed.grid
+    assert torch.equal(image.channels[INTENSITY], fixed.prepared.tensor)
+    assert torch.equal(image.stack(MAPS), fixed.tissues)
+    assert image.stack(MAPS).shape == (1, len(MAPS), *fixed.grid.shape)
+    assert list(ChannelImage.from_subject(fixed).channels) == [INTENSITY]
+
+
+def test_tissue_maps_are_zero_in_deep_structures_and_not_in_the_cortex(fixed):
+    # Channel 8, a putamen, is deep; channel 2 is cortex.
+    to_voxels = np.linalg.inv(fixed.grid.matrix)
+    sums = {}
+    for channel in (8, 2):
+        centre = to_voxels @ [*BALL_CENTRES[list(BALL_INTENSITIES).index(channel)], 1.0]
+        sums[channel] = float(fixed.tissues[0, :3][(slice(None), *np.round(centre[:3]).astype(int))].sum())
+    assert sums[8] == pytest.approx(0.0, abs=1e-4)
+    assert sums[2] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_deformation_finds_a_shift_that_the_affine_transform_leaves(fixed, moving):
+    field = deform(fixed, moving, IDENTITY, (*COARSE, *FINE))
+    # In the middle, along the last axis, which runs to the left.
+    spacing = fixed.grid.resized(field.shape[2:]).mean_spacing
+    middle = tuple(size // 2 for size in field.shape[2:])
+    assert field[0, 2][middle] * spacing == pytest.approx(-SHIFT_MM, abs=0.5)
+
+
+def test_field_is_guided_by_the_template_after_the_coarse_levels(fixed, moving, template):
+    coarse = optimise_across_contrasts(*channels_of(fixed, moving), IDENTITY, COARSE)
+    guided = guide_by_template(coarse, fixed, moving, IDENTITY, template)
+    assert not torch.equal(guided, coarse)
+    expected = optimise_across_contrasts(*channels_of(fixed, moving), IDENTITY, FINE, guided)
+    found = deform(fixed, moving, IDENTITY, (*COARSE, *FINE), template=template)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(deform(fixed, moving, IDENTITY, COARSE, template=template), guided)
+
+
+def test_template_takes_no_part_without_tissues_or_with_a_start(fixed, moving, template):
+    intensities = tuple(Level(level.spacing, 3) for level in COARSE)
+    unsegmented = Subject(moving.image, moving.prepared)
+    for pair, levels in (((fixed, moving), intensities), ((fixed, unsegmented), COARSE)):
+        expected = deform(*pair, IDENTITY, levels)
+        assert torch.equal(deform(*pair, IDENTITY, levels, template=template), expected)
+    start = deform(fixed, moving, IDENTITY, COARSE)
+    expected = deform(fixed, moving, IDENTITY, FINE, start)
+    assert torch.equal(deform(fixed, moving, IDENTITY, FINE, start, template), expected)
+    # Nor where all levels are fine.
+    expected = deform(fixed, moving, IDENTITY, FINE)
+    assert torch.equal(deform(fixed, moving, IDENTITY, FINE, template=template), expected)
+
+
+def test_levels_that_name_tissues_compare_intensities_alone_where_a_subject_is_not_segmented(fixed, moving):
+    unsegmented = Subject(fixed.image, fixed.prepared), Subject(moving.image, moving.prepared)
+    plain = tuple(Level(level.spacing, level.iterations) for level in COARSE)
+    expected = deform(fixed, moving, IDENTITY, plain)
+    assert torch.equal(deform(unsegmented[0], moving, IDENTITY, COARSE), expected)
+    assert torch.equal(deform(*unsegmented, IDENTITY, COARSE), expected)
+    assert not torch.equal(deform(fixed, moving, IDENTITY, COARSE), expected)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_progress_rises_from_zero_below_one(fixed, moving, template, guided):
+    fractions = []
+    options = {"template": template} if guided else {}
+    deform(fixed, moving, IDENTITY, (*COARSE, Level(2.0, 10)), update=fractions.append, **options)
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert 0.8 < fractions[-1] < 1.0
+
+
+def test_every_subject_is_prepared_at_1_mm_also_from_a_coarse_image():
+    subject = Subject.from_image(head_image()[0])
+    assert subject.grid.spacing == pytest.approx((1.0, 1.0, 1.0))
+    assert all(size % 8 == 0 for size in subject.grid.shape)
+    field = deform(subject, subject, IDENTITY, [Level(4.0, 1)])
+    assert field.shape[2:] == tuple(math.ceil(size / 4) for size in subject.grid.shape)

@@ -1,0 +1,151 @@
+"""The field of a network: one pass, instance optimisation, and which levels of direct optimisation follow."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fake_models import MODEL_SETTINGS
+from phantoms import empty_image
+
+from SLSFGRLib.errors import InputError
+from SLSFGRLib.models.loading import load_model
+from SLSFGRLib.models.model import Model, ModelSettings
+from SLSFGRLib.preprocessing import PreparedImage
+from SLSFGRLib.registration.network import levels_after, network_field
+from SLSFGRLib.registration.schedules import SCHEDULES
+from SLSFGRLib.segmentation.subject import Subject
+from SLSFGRLib.spatial.affine import Affine
+from SLSFGRLib.spatial.fields import downsample, resize_field, smooth
+from SLSFGRLib.spatial.grid import Grid
+
+SHAPE = (24, 32, 40)
+SL_SFGR_OPTIONS = {"structures": 2, "channels": [3, 4, 4, 4], "matching_channels": 4}
+
+
+def subject_of(tensor, spacing=1.0):
+    return Subject(empty_image(), PreparedImage(tensor, Grid(tuple(tensor.shape[2:]), np.diag([*[spacing] * 3, 1.0]))))
+
+
+def subject(seed, spacing=1.0):
+    noise = torch.rand(1, 1, *SHAPE, generator=torch.Generator().manual_seed(seed))
+    return subject_of(3.0 * smooth(noise, 2.0) - 1.0, spacing)
+
+
+def field_of(model, fixed, moving, affine=None, mode="fast"):
+    with torch.no_grad():
+        return network_field(model, fixed, moving, affine or Affine.identity(), mode)
+
+
+def coarse(brain):
+    return downsample(brain.prepared.tensor, 2)
+
+
+def test_one_pass_of_an_untrained_system_is_refused():
+    with pytest.raises(InputError, match=r"model 'li_fan': is untrained.*use standard"):
+        field_of(load_model("li_fan"), subject(0), subject(1))
+
+
+def test_fast_mode_is_one_pass_at_the_resolution_of_the_network(model_file):
+    fixed, moving = subject(0), subject(1)
+    model = load_model(str(model_file))
+    with torch.no_grad():
+        expected = model.network(coarse(moving), coarse(fixed))[-1]
+    torch.testing.assert_close(field_of(model, fixed, moving), expected, atol=1e-3, rtol=0)
+
+
+def test_moving_image_is_aligned_by_the_affine_transform_first(model_file):
+    fixed, moving = subject(0), subject(1)
+    model = load_model(str(model_file))
+    expected = field_of(model, fixed, moving)
+    # The same image with its first axis reversed and its last axis first; voxels and mm are the same here.
+    turned = subject_of(moving.prepared.tensor.flip(2).permute(0, 1, 4, 2, 3))
+    affine = Affine(np.array([[0, 0, 1, 0], [-1, 0, 0, SHAPE[0] - 1], [0, 1, 0, 0], [0, 0, 0, 1.0]]))
+    torch.testing.assert_close(field_of(model, fixed, turned, affine), expected, atol=1e-3, rtol=0)
+    assert (field_of(model, fixed, subject(2)) - expected).abs().max() > 0.01
+
+
+def test_instance_optimisation_leaves_the_model_as_it_was(model_file):
+    model = load_model(str(model_file))
+    before = {name: weight.clone() for name, weight in model.network.state_dict().items()}
+    optimised = field_of(model, subject(0), subject(1), mode="standard")
+    for name, weight in model.network.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    assert (optimised - field_of(model, subject(0), subject(1))).abs().max() > 0.05
+
+
+def test_instance_optimisation_lowers_the_loss_of_the_pair(model_file):
+    model = load_model(str(model_file))
+    fixed, moving = subject(0), subject(1)
+    loss = {}
+    for mode in ("fast", "standard"):
+        field = field_of(model, fixed, moving, mode=mode)
+        loss[mode] = float(MODEL_SETTINGS.objective()([field] * 3, coarse(moving), coarse(fixed))["loss"])
+    assert loss["standard"] < 0.97 * loss["fast"]
+
+
+@pytest.mark.parametrize("mode", ["fast", "standard"])
+def test_images_of_sizes_that_the_network_does_not_take_are_padded_and_cropped(mode):
+    settings = replace(MODEL_SETTINGS, network="sl_sfgr", network_options=SL_SFGR_OPTIONS, pair_steps=2)
+    torch.manual_seed(0)
+    network = settings.build()
+    for refinement in network.refinements:
+        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.2)
+    fixed, moving = subject(0), subject(1)
+    field = field_of(Model("test", settings, network, "a checksum"), fixed, moving, mode=mode)
+    assert field.shape == (1, 3, 12, 16, 20)
+    assert field.abs().max() > 0.1
+    if mode == "fast":
+        padded = [
+            torch.nn.functional.pad(coarse(image), (0, 4, 0, 0, 0, 4), mode="replicate") for image in (moving, fixed)
+        ]
+        with torch.no_grad():
+            expected = resize_field(network(*padded)[-1], (16, 16, 24))
+        torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)
+
+
+def weakly_supervised():
+    """A model of Hu et al. without instance optimisation, with weights as after some training."""
+    torch.manual_seed(0)
+    settings = ModelSettings(network="hu", network_options={"channels": [4, 6], "global_channels": [4]}, pair_steps=0)
+    network = settings.build()
+    for name, parameter in network.named_parameters():
+        if "trust" in name or "logarithm" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return Model("hu", settings, network, "a checksum")
+
+
+def test_model_without_instance_optimisation_makes_one_pass_in_every_mode():
+    fast, standard = (field_of(weakly_supervised(), subject(0), subject(1), mode=mode) for mode in ("fast", "standard"))
+    assert fast.abs().max() > 0.1
+    assert torch.equal(fast, standard)
+    assert fast.shape == (1, 3, 12, 16, 20)
+
+
+@pytest.mark.parametrize(
+    ("refine_from_mm", "allowed", "spacings"),
+    [
+        (4.0, slice(None), (2.0, 1.0)),
+        (2.0, slice(None), (1.0,)),
+        (2.0, slice(-1), (2.0,)),  # the memory does not suffice for more
+    ],
+)
+def test_levels_finer_than_the_network_refine_its_field_and_at_least_the_last(refine_from_mm, allowed, spacings):
+    settings = ModelSettings(refine_from_mm=refine_from_mm, pair_steps=0)
+    levels = levels_after(Model("test", settings, settings.build()), SCHEDULES["standard"][allowed])
+    assert tuple(level.spacing for level in levels) == spacings
+
+
+@pytest.mark.parametrize("name", ["sl_sfgr", "multimodal"])
+def test_bundled_models_are_refined_where_their_fields_are_coarser(name):
+    # SL-SFGR's finest field has every second voxel of its 2 mm images, the other's every voxel.
+    expected = {"sl_sfgr": (2.0, 1.0), "multimodal": (1.0,)}[name]
+    assert tuple(level.spacing for level in levels_after(load_model(name), SCHEDULES["standard"])) == expected
+
+
+def test_images_that_are_as_coarse_as_the_network_are_not_downsampled():
+    fixed, moving = subject(0, spacing=2.0), subject(1, spacing=2.0)
+    model = weakly_supervised()
+    with torch.no_grad():
+        expected = resize_field(model.network(moving.prepared.tensor, fixed.prepared.tensor)[-1], SHAPE)
+    torch.testing.assert_close(field_of(model, fixed, moving), expected, atol=1e-3, rtol=0)

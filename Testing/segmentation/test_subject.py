@@ -1,0 +1,119 @@
+"""A subject: prepared at about 1 mm, segmented on demand, with tissue probability maps."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from fake_models import IntensityNetwork
+from phantoms import empty_image, filled, head_image, positions
+
+from SLSFGRLib.errors import InputError
+from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.preprocessing import prepare
+from SLSFGRLib.segmentation.intensity_model import deep_channels
+from SLSFGRLib.segmentation.label_map import label_map
+from SLSFGRLib.segmentation.subject import Subject
+from SLSFGRLib.segmentation.tissue_maps import MAPS, SHARP_WHITE_MATTER, TISSUES
+from SLSFGRLib.spatial.grid import grid_of_image
+
+NAMES = ["background"] + [structure.name for structure in read_label_table()]
+CORTEX, WHITE_MATTER, THALAMUS = (
+    NAMES.index(f"Left {name}") for name in ("cerebral cortex", "cerebral white matter", "thalamus")
+)
+CSF = NAMES.index("Cerebrospinal fluid")
+# The intensities of four balls in a head of CSF, and where they lie.
+LEVELS = {CSF: 0.2, CORTEX: 0.5, THALAMUS: 0.65, WHITE_MATTER: 1.0}
+CENTRES = {CORTEX: (-24.0, 0.0, 0.0), THALAMUS: (24.0, 0.0, 0.0), WHITE_MATTER: (0.0, 24.0, 0.0)}
+
+
+@pytest.fixture(scope="module")
+def balls():
+    image = empty_image((56, 56, 56), (2, 2, 2), centre=(0, 0, 0))
+    points = positions(image)
+    array = np.where(np.linalg.norm(points, axis=-1) < 50, LEVELS[CSF], 0.0)
+    for channel, centre in CENTRES.items():
+        array[np.linalg.norm(points - centre, axis=-1) < 16] = LEVELS[channel]
+    return filled(image, (1000 * array).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def segmented(balls):
+    return Subject.from_image(balls).segmented(IntensityNetwork({0: 0.0} | LEVELS))
+
+
+def value_at(maps, grid, channel):
+    """The values of maps at the centre of a ball."""
+    index = np.linalg.inv(grid.matrix) @ [*CENTRES[channel], 1.0]
+    return maps[0, :, *np.round(index[:3]).astype(int)]
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (3.0, 1.5, 2.5)])
+def test_image_is_prepared_at_about_a_millimetre_whatever_its_spacing(spacing):
+    image = head_image(empty_image([round(168 / step) for step in spacing], spacing, centre=(0, 0, 0)))[0]
+    subject = Subject.from_image(image)
+    assert subject.image is image
+    np.testing.assert_allclose(subject.grid.spacing, 1.0, atol=0.15)
+    np.testing.assert_array_equal(subject.prepared.tensor, prepare(image).tensor)
+
+
+def test_unusable_image_is_refused_by_name():
+    with pytest.raises(InputError, match="the fixed image: every voxel has the value 0"):
+        Subject.from_image(empty_image(), "the fixed image")
+
+
+def test_without_a_segmentation_there_are_no_tissues(balls):
+    assert Subject.from_image(balls).segmentation is None
+    assert Subject.from_image(balls).tissues is None
+
+
+def test_segmenting_gives_a_new_subject_with_the_same_image(balls):
+    subject = Subject.from_image(balls)
+    found = subject.segmented(IntensityNetwork({0: 0.0} | LEVELS))
+    assert subject.segmentation is None
+    assert found.prepared is subject.prepared
+    assert found.image is balls
+    assert found.segmentation.logits.shape[2:] == tuple(size // 2 for size in subject.grid.shape)
+
+
+def test_segmenting_keeps_no_gradients(balls):
+    network = IntensityNetwork({0: 0.0} | LEVELS)
+    weight = torch.nn.Parameter(torch.ones(()))
+    network.segment = lambda image: weight * IntensityNetwork.segment(network, image)
+    assert network.segment(torch.rand(1, 1, 8, 8, 8)).requires_grad
+    assert not Subject.from_image(balls).segmented(network).segmentation.logits.requires_grad
+
+
+def test_tissue_maps_are_on_the_prepared_grid_and_show_each_tissue(segmented):
+    maps = segmented.tissues
+    assert maps.shape == (1, len(MAPS), *segmented.grid.shape)
+    assert maps.min() >= 0.0
+    assert maps.max() <= 1.0
+    for channel, tissue in ((CORTEX, "gm"), (WHITE_MATTER, "wm")):
+        values = value_at(maps, segmented.grid, channel)
+        assert TISSUES[int(values[: len(TISSUES)].argmax())] == tissue
+        assert float(values[TISSUES.index(tissue)]) > 0.5
+
+
+def test_tissue_maps_share_what_the_posteriors_of_deep_structures_leave(segmented):
+    posteriors = value_at(segmented.segmentation.posteriors, segmented.segmentation.grid, THALAMUS)
+    deep = float(posteriors[deep_channels()].sum())
+    assert deep > 0.7
+    values = value_at(segmented.tissues, segmented.grid, THALAMUS)
+    assert float(values[: len(TISSUES)].sum()) == pytest.approx(1.0 - deep, abs=1e-3)
+    assert float(values[MAPS.index(SHARP_WHITE_MATTER)]) == 0.0
+
+
+def test_coarse_labels_are_the_most_probable_channels_on_the_network_grid(segmented):
+    coarse = segmented.coarse_labels
+    np.testing.assert_allclose(grid_of_image(coarse).matrix, segmented.grid.coarsened(2).matrix, atol=1e-9)
+    array = sitk.GetArrayFromImage(coarse)
+    np.testing.assert_array_equal(array, segmented.segmentation.posteriors[0].argmax(dim=0))
+    assert set(np.unique(array)) == {0, *LEVELS}
+
+
+def test_coarse_labels_and_label_map_agree_in_the_volume_of_the_brain(segmented):
+    volumes = [
+        (sitk.GetArrayFromImage(labels) > 0).sum() * np.prod(labels.GetSpacing())
+        for labels in (segmented.coarse_labels, label_map(segmented))
+    ]
+    assert volumes[0] == pytest.approx(volumes[1], rel=0.02)
