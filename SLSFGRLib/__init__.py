@@ -19,8 +19,8 @@ from .version import VERSION
 if TYPE_CHECKING:
     from .evaluation.metrics import evaluate
     from .models.loading import load_model
-    from .registration.alignment import align
-    from .registration.deformation import deform
+    from .registration.align import align
+    from .registration.deform import deform
     from .registration.pipeline import register
     from .registration.result import RegistrationResult, Solution, publish
     from .segmentation.pipeline import load_subject, segment
@@ -35,8 +35,8 @@ _LAZY = {
     "RegistrationResult": "registration.result",
     "Solution": "registration.result",
     "Subject": "segmentation.subject",
-    "align": "registration.alignment",
-    "deform": "registration.deformation",
+    "align": "registration.align",
+    "deform": "registration.deform",
     "evaluate": "evaluation.metrics",
     "load_model": "models.loading",
     "load_subject": "segmentation.pipeline",

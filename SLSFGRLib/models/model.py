@@ -117,7 +117,7 @@ class Model:
     @property
     def can_segment(self) -> bool:
         """Whether the network segments, too."""
-        return getattr(self.network, "segmenter", None) is not None
+        return self.network.segmenter is not None
 
     def segmenter(self, device: torch.device) -> SLSFGRNetwork:
         """Return a copy of the network for segmentation.

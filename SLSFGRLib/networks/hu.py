@@ -69,6 +69,8 @@ class GlobalNetwork(nn.Module):
     :param global_channels: of the features at 1/2, 1/4 ... of the resolution.
     """
 
+    segmenter = None  # it does not segment
+
     def __init__(self, global_channels: tuple[int, ...] = (16, 32)) -> None:
         super().__init__()
         # Image sizes must be multiples of this.
@@ -113,6 +115,8 @@ class LocalNetwork(nn.Module):
     :param channels: of the features at 1/2, 1/4, 1/8 ... of the resolution.
     :param matching_channels: of the features that are compared between the images.
     """
+
+    segmenter = None  # it does not segment
 
     def __init__(self, channels: tuple[int, ...] = (16, 32, 64), matching_channels: int = 16) -> None:
         super().__init__()
@@ -176,6 +180,8 @@ class CompositeNetwork(nn.Module):
     :param global_channels: as :class:`GlobalNetwork`.
     :param local_options: of :class:`LocalNetwork`.
     """
+
+    segmenter = None  # it does not segment
 
     def __init__(self, global_channels: tuple[int, ...] = (16, 32), **local_options: object) -> None:
         super().__init__()

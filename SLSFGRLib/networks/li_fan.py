@@ -24,6 +24,8 @@ class LiFanNetwork(nn.Module):
     :param diffeomorphic: integrate the heads' output as stationary velocities.
     """
 
+    segmenter = None  # it does not segment
+
     # Image sizes must be multiples of this.
     size_multiple = 4
 

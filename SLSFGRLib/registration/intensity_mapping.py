@@ -20,7 +20,7 @@ from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.warping import AffineWarper
 from .channels import INTENSITY, ChannelImage
-from .deformable import Level, optimise_field
+from .field_optimisation import Level, optimise_field
 
 BINS = 64
 # Standard deviation of the smoothing of the mapping, in bins.
@@ -102,7 +102,7 @@ def optimise_across_contrasts(
     start: torch.Tensor | None = None,
     update: Callable[[float], None] = lambda fraction: None,
 ) -> torch.Tensor:
-    """Optimise a field as :func:`SLSFGRLib.registration.deformable.optimise_field`, with matched contrasts if needed.
+    """Optimise a field as :func:`~SLSFGRLib.registration.field_optimisation.optimise_field`, with matched contrasts.
 
     The mapping is estimated twice: from the affine alignment, and again after the levels down to
     :data:`MAPPING_SPACING`, the last of which is then repeated; with a field to start from, once, from that.

@@ -12,7 +12,7 @@ from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, pad_to_multiple, resize_field
 from ..spatial.warping import AffineWarper
-from .deformable import Level
+from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
 
 # The steps of instance optimisation in each mode, relative to the model's own.

@@ -24,9 +24,9 @@ from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
 from ..version import VERSION
-from .alignment import align
-from .deformable import Level
-from .deformation import deform, uses_tissues
+from .align import align
+from .deform import deform, uses_tissues
+from .field_optimisation import Level
 from .network import levels_after, network_field, require_usable
 from .quality import measure
 from .result import RegistrationResult, Solution, publish

@@ -11,7 +11,7 @@ from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, jacobian_determinant, resize_field, resize_image, vector_norms
 from ..spatial.warping import AffineWarper
-from .alignment import structure_dice
+from .align import structure_dice
 from .result import RegistrationResult, Solution
 
 # Similarity is measured at half the resolution.
@@ -27,13 +27,14 @@ def measure(fixed: Subject, moving: Subject, solution: Solution, result: Registr
     """
     inside = brain_mask(fixed, solution.field.shape[2:])
     determinants = jacobian_determinant(solution.field)[0][inside] * solution.affine.determinant
-    distances = vector_norms(solution.field)[0][inside] * solution.grid.mean_spacing
+    spacing = solution.grid.mean_spacing
+    distances = vector_norms(solution.field)[0][inside] * spacing
     similarity = _similarity(fixed, moving, solution)
     return {
         "folding_percent": folding_percent(determinants.cpu().numpy()),
         "sd_log_jacobian": sd_log_jacobian(determinants.cpu().numpy()),
         "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
-        "inverse_residual_mm": solution.inverse_residual_mm,
+        "inverse_residual_mm": float(solution.residual[0][inside].mean()) * spacing,
         "similarity_before": similarity[0],
         "similarity_after": similarity[1],
         **_dice(fixed, moving, result),

@@ -42,15 +42,15 @@ class Solution:
 
     :param field: (1, 3, d, h, w) in voxels of ``grid``.
     :param inverse: the inverse field, likewise.
+    :param residual: error of the inverse at each voxel, (1, d, h, w), in voxels.
     :param grid: over the box of the fixed brain.
-    :param inverse_residual_mm: mean error of the inverse.
     """
 
     affine: Affine
     field: torch.Tensor
     inverse: torch.Tensor
+    residual: torch.Tensor
     grid: Grid
-    inverse_residual_mm: float
 
     @classmethod
     def from_field(cls, fixed: Subject, affine: Affine, displacement: torch.Tensor) -> Solution:
@@ -59,8 +59,7 @@ class Solution:
         :param displacement: (1, 3, d, h, w) in its voxels.
         """
         grid = fixed.grid.resized(displacement.shape[2:])
-        inverse, residual = invert(displacement)
-        return cls(affine, displacement, inverse, grid, residual * grid.mean_spacing)
+        return cls(affine, displacement, *invert(displacement), grid)
 
 
 def publish(fixed: Subject, moving: Subject, solution: Solution) -> RegistrationResult:

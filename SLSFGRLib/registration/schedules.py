@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..segmentation.tissue_maps import SHARP_WHITE_MATTER, TISSUES
 from ..spatial.grid import Grid
 from .channels import INTENSITY
-from .deformable import Level
+from .field_optimisation import Level
 
 TISSUE_WEIGHT = 0.5
 WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)

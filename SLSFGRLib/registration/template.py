@@ -25,7 +25,7 @@ from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
 from .centroids import align_centroids
 from .channels import ChannelImage
-from .deformable import Level, optimise_field
+from .field_optimisation import Level, optimise_field
 
 FORMAT = 2
 # Of the tissue probability maps, in mm.

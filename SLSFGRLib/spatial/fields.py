@@ -100,7 +100,7 @@ def integrate(velocity: torch.Tensor, steps: int = 7) -> torch.Tensor:
     return field
 
 
-def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -> tuple[torch.Tensor, float]:
+def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -> tuple[torch.Tensor, torch.Tensor]:
     """Invert a field from coarse to fine by the fixed-point iteration ``v(y) = -u(y + v(y))`` (Chen et al. 2008).
 
     Where the field stretches space more than twofold, the iteration itself does not converge; there the length of the
@@ -109,7 +109,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
     :param field: (1, 3, D, H, W).
     :param iterations: maximum at each resolution.
     :param tolerance: a voxel has converged if its residual, ``|v + u(id + v)|``, is at most this, in voxels.
-    :returns: the inverse field, and the mean residual in voxels.
+    :returns: the inverse field, and the residual of each voxel, (1, D, H, W), in voxels.
     """
     inverse = _inverse_on_coarser_grid(field, iterations, tolerance)
     # While most voxels have not converged, a step of the whole volume takes half the time of one of a list of voxels.
@@ -117,7 +117,7 @@ def invert(field: torch.Tensor, iterations: int = 12, tolerance: float = 0.02) -
     misfit = compose(field, inverse)
     residual = vector_norms(misfit)
     _converge_voxels(field, inverse, misfit, residual, iterations - 1, tolerance)
-    return inverse, float(residual.mean())
+    return inverse, residual
 
 
 def _inverse_on_coarser_grid(field: torch.Tensor, iterations: int, tolerance: float) -> torch.Tensor:

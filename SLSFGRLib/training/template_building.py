@@ -18,7 +18,7 @@ import torch
 from ..errors import InputError
 from ..networks import SLSFGRNetwork
 from ..registration.centroids import align_centroids
-from ..registration.deformable import COARSEST_FACTOR, Level
+from ..registration.field_optimisation import COARSEST_FACTOR, Level
 from ..registration.template import LEVELS, SPACING, WEIGHTS, TissueAtlas
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject

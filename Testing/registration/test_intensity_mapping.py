@@ -8,7 +8,7 @@ import torch
 from phantoms import smooth_diffeomorphism, texture
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deformable import Level, optimise_field
+from SLSFGRLib.registration.field_optimisation import Level, optimise_field
 from SLSFGRLib.registration.intensity_mapping import (
     BINS,
     IntensityMapping,

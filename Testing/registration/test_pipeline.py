@@ -18,8 +18,8 @@ from SLSFGRLib import Affine, RegistrationResult, Solution, Subject, align, defo
 from SLSFGRLib.io.resources import model_path
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
-from SLSFGRLib.registration.alignment import structure_dice
-from SLSFGRLib.registration.deformable import Level
+from SLSFGRLib.registration.align import structure_dice
+from SLSFGRLib.registration.field_optimisation import Level
 from SLSFGRLib.registration.quality import measure
 from SLSFGRLib.registration.schedules import planned_levels
 from SLSFGRLib.registration.template import bundled_template

@@ -10,7 +10,7 @@ import torch
 from ...errors import InputError
 from ...io.images import read_image
 from ...preprocessing import PreparedImage, prepare
-from ...registration.affine import optimise_affine
+from ...registration.affine_optimisation import optimise_affine
 from ...spatial.affine import Affine
 from ...spatial.fields import compose, warp
 from ...spatial.grid import Grid

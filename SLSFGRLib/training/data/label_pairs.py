@@ -11,7 +11,7 @@ import torch
 from ...errors import InputError
 from ...io.images import read_image
 from ...preprocessing import prepare
-from ...registration.affine import optimise_affine
+from ...registration.affine_optimisation import optimise_affine
 from ...spatial.affine import Affine
 from ...spatial.fields import warp
 from ...synthesis import LabelMap, Synthesiser, partial_volume_labels

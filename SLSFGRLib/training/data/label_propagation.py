@@ -21,8 +21,8 @@ from ...io.resources import can_segment
 from ...losses.lncc import local_correlation
 from ...models.loading import default_model
 from ...networks import SLSFGRNetwork
-from ...registration.alignment import align
-from ...registration.deformation import deform
+from ...registration.align import align
+from ...registration.deform import deform
 from ...registration.schedules import planned_levels
 from ...segmentation.segmenter import DOWNSAMPLING_FACTOR
 from ...segmentation.subject import Subject

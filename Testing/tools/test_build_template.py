@@ -7,7 +7,7 @@ from phantoms import head_image, numbers_image
 
 from SLSFGRLib import InputError
 from SLSFGRLib.io.resources import require_intact
-from tools.average_brains import brain_files, t1_brain, write_checksum
+from tools.build_template import brain_files, t1_brain, write_checksum
 
 
 def test_brains_are_rendered_from_label_maps_or_used_as_they_are(tmp_path):

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 from fake_models import model_by_intensity
 from phantoms import BALL_CENTRES, BALL_RADIUS, balls_image, balls_subject, rotation_about
 
-from SLSFGRLib.registration.affine import optimise_affine
-from SLSFGRLib.registration.alignment import MAX_DICE_DROP, MIN_DICE, align, structure_dice
+from SLSFGRLib.registration.affine_optimisation import optimise_affine
+from SLSFGRLib.registration.align import MAX_DICE_DROP, MIN_DICE, align, structure_dice
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..evaluation.metrics import dice_by_label
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
-from .affine import LAST_REFINEMENT, optimise_affine
+from .affine_optimisation import LAST_REFINEMENT, optimise_affine
 from .centroids import align_centroids
 
 # An alignment with a smaller mean Dice of the structures has failed. Chosen: two brains that lie well have 0.5 to 0.7.

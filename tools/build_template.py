@@ -1,4 +1,4 @@
-"""Build the bundled population template: ``python -m tools.average_brains DATA OUTPUT.pt``.
+"""Build the bundled population template: ``python -m tools.build_template DATA OUTPUT.pt``.
 
 It is made of the label maps in DATA/brain_labels, rendered as T1 brains, and of the images in DATA/oasis, in half an
 hour on two CPU cores. The checksum is written to OUTPUT.pt.sha256.

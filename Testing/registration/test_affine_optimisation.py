@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from phantoms import empty_image, filled, head_image, positions, rotation_about
 
 from SLSFGRLib.preprocessing import prepare
-from SLSFGRLib.registration.affine import LAST_REFINEMENT, centre_of_mass, optimise_affine
+from SLSFGRLib.registration.affine_optimisation import LAST_REFINEMENT, centre_of_mass, optimise_affine
 from SLSFGRLib.spatial.affine import Affine
 
 # 30 degrees, up to 15 % larger, 54 mm away.

@@ -9,7 +9,7 @@ import torch
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
-from .deformable import Level
+from .field_optimisation import Level
 from .intensity_mapping import optimise_across_contrasts
 from .template import GUIDED_SPACING, TissueAtlas, guide_by_template
 

@@ -9,7 +9,7 @@ from phantoms import smooth_diffeomorphism, texture
 
 from SLSFGRLib.losses import LocalCorrelation
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deformable import Level, optimise_field
+from SLSFGRLib.registration.field_optimisation import Level, optimise_field
 from SLSFGRLib.segmentation.tissue_maps import TISSUES
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import downsample, jacobian_determinant, resize_image, warp

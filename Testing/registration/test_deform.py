@@ -8,8 +8,8 @@ import torch
 from phantoms import BALL_CENTRES, BALL_INTENSITIES, balls_subject, head_image
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deformable import Level
-from SLSFGRLib.registration.deformation import deform
+from SLSFGRLib.registration.deform import deform
+from SLSFGRLib.registration.field_optimisation import Level
 from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
 from SLSFGRLib.registration.template import TissueAtlas, guide_by_template
 from SLSFGRLib.segmentation.subject import Subject
