@@ -1,4 +1,4 @@
-"""Work on two things at once: the only place where the library starts threads."""
+"""Compute two things at once: the only place where stages of a registration start threads."""
 
 from __future__ import annotations
 

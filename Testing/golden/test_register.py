@@ -15,7 +15,7 @@ def test_the_known_deformation_is_found(registered, pair):
     inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
     before = pair.error(sitk.Transform(3, sitk.sitkIdentity))[inside].mean()
     assert before > 20.0
-    # Measured: 1.530 mm.
+    # Measured: 1.535 mm.
     assert pair.error(registered.transform)[inside].mean() < 1.55
 
 
@@ -32,11 +32,11 @@ def test_the_report_has_the_stored_figures(registered):
         ("template", "template"),
     ]
     assert report["notes"] == []
-    assert report["dice_before"] == pytest.approx(0.0884, abs=0.005)
-    assert report["dice_after"] == pytest.approx(0.8322, abs=0.005)
-    assert report["similarity_before"] == pytest.approx(0.6675, abs=0.005)
+    assert report["dice_before"] == pytest.approx(0.0889, abs=0.005)
+    assert report["dice_after"] == pytest.approx(0.8285, abs=0.005)
+    assert report["similarity_before"] == pytest.approx(0.6679, abs=0.005)
     assert report["similarity_after"] == pytest.approx(0.7919, abs=0.005)
-    assert report["displacement_mm"]["mean"] == pytest.approx(2.554, abs=0.03)
+    assert report["displacement_mm"]["mean"] == pytest.approx(2.545, abs=0.03)
     assert report["folding_percent"] == 0.0
 
 
@@ -65,7 +65,7 @@ def test_transform_and_inverse_undo_each_other(registered, pair):
     fixed, moving = brain_points(pair.fixed_labels), brain_points(pair.moving_labels)
     in_fixed = np.linalg.norm(mapped(inverse, mapped(transform, fixed)) - fixed, axis=1)
     in_moving = np.linalg.norm(mapped(transform, mapped(inverse, moving)) - moving, axis=1)
-    # Measured: 0.079 and at most 1.05 mm; 0.040 and at most 0.42 mm; 0.0104 mm in the brain.
+    # Measured: 0.079 and at most 1.05 mm; 0.040 and at most 0.42 mm; 0.0106 mm in the brain.
     assert in_fixed.mean() < 0.1
     assert in_fixed.max() < 1.5
     assert in_moving.mean() < 0.06
