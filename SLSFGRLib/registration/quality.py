@@ -44,11 +44,13 @@ def measure(fixed: Subject, moving: Subject, solution: Solution, result: Registr
 def brain_mask(subject: Subject, shape: torch.Size) -> torch.Tensor:
     """Return the voxels in the brain on a grid of any shape over the box of the subject, (D, H, W).
 
-    Without a segmentation, those in the head.
+    Without a segmentation, or if it finds no brain, those in the head.
     """
-    if subject.segmentation is None:
-        return functional.interpolate(subject.prepared.tensor, size=shape, mode="area")[0, 0] > HEAD_INTENSITY
-    return resize_image(subject.segmentation.posteriors[:, :1], shape)[0, 0] < 0.5
+    if subject.segmentation is not None:
+        brain = resize_image(subject.segmentation.posteriors[:, :1], shape)[0, 0] < 0.5
+        if brain.any():
+            return brain
+    return functional.interpolate(subject.prepared.tensor, size=shape, mode="area")[0, 0] > HEAD_INTENSITY
 
 
 def _similarity(fixed: Subject, moving: Subject, solution: Solution) -> list[float]:

@@ -105,9 +105,12 @@ def test_brain_mask_is_where_background_is_improbable(factor):
     assert torch.equal(mask, expected[::factor, ::factor, ::factor])
 
 
+@pytest.mark.parametrize("finds", ["no segmentation", "no brain"])
 @pytest.mark.parametrize("factor", [1, 2])
-def test_brain_mask_is_the_head_without_a_segmentation(factor):
-    mask = brain_mask(box_head(), [size // factor for size in SHAPE])
+def test_brain_mask_is_the_head_where_no_brain_is_found(factor, finds):
+    nothing = np.zeros([size // 2 for size in SHAPE], int)
+    head = box_head() if finds == "no segmentation" else with_segmentation(box_head(), nothing)
+    mask = brain_mask(head, [size // factor for size in SHAPE])
     expected = torch.zeros(SHAPE, dtype=torch.bool)
     expected[HEAD] = True
     assert torch.equal(mask, expected[::factor, ::factor, ::factor])
