@@ -53,14 +53,6 @@ class Affine:
         return cls.from_parts(linear, target - linear @ centre)
 
     @classmethod
-    def from_voxels(cls, matrix: np.ndarray, source: Grid, destination: Grid) -> Affine:
-        """Undo :meth:`in_voxels`.
-
-        :param matrix: 4x4, array indices of ``source`` to array indices of ``destination``.
-        """
-        return cls(destination.matrix @ matrix @ np.linalg.inv(source.matrix))
-
-    @classmethod
     def fit(cls, transform: sitk.Transform, centre: np.ndarray) -> tuple[Affine, float]:
         """Fit an affine transform to any transform in a cube of 160 mm around a point.
 

@@ -108,12 +108,6 @@ def image_from_array(array: np.ndarray, grid: Grid, is_vector: bool = False) -> 
     return image
 
 
-def image_on_grid(image: sitk.Image, grid: Grid) -> sitk.Image:
-    """Interpolate an image linearly at the voxels of a grid, 0 outside."""
-    size = [int(count) for count in grid.shape[::-1]]
-    return sitk.Resample(image, size, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkLinear, *_header(grid), 0.0)
-
-
 def _header(grid: Grid) -> tuple[list[float], list[float], list[float]]:
     """Return origin, spacing and direction of an ITK image on this grid."""
     columns = grid.matrix[:3, :3][:, ::-1]
@@ -158,16 +152,6 @@ def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
     voxels = field[0].detach().cpu().numpy().astype(np.float64)
     millimetres = np.einsum("rc,cdhw->dhwr", grid.matrix[:3, :3], voxels)
     return image_from_array(millimetres, grid, is_vector=True)
-
-
-def field_from_displacement_image(image: sitk.Image) -> tuple[torch.Tensor, Grid]:
-    """Undo :func:`displacement_image`: the field (1, 3, D, H, W) in voxels, and its grid."""
-    import torch  # by whoever has a field already: images alone do not need it
-
-    grid = grid_of_image(image)
-    millimetres = sitk.GetArrayFromImage(image)
-    voxels = np.einsum("rc,dhwc->rdhw", np.linalg.inv(grid.matrix[:3, :3]), millimetres)
-    return torch.from_numpy(voxels.astype(np.float32))[None], grid
 
 
 def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:

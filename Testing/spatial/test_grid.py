@@ -10,10 +10,8 @@ from SLSFGRLib.spatial.grid import (
     Grid,
     canonical_image,
     displacement_image,
-    field_from_displacement_image,
     grid_of_image,
     image_from_array,
-    image_on_grid,
     mapped_points,
     voxel_positions,
 )
@@ -64,19 +62,6 @@ def test_image_from_array_restores_the_header(direction):
     np.testing.assert_allclose(again.GetOrigin(), image.GetOrigin())
     np.testing.assert_allclose(again.GetSpacing(), image.GetSpacing())
     np.testing.assert_allclose(again.GetDirection(), image.GetDirection(), atol=1e-12)
-
-
-def test_image_on_another_grid_is_interpolated_there_and_zero_outside():
-    image = awkward_image("oblique left-handed")
-    grid = grid_of_image(image)
-    # Linear in space: so are all interpolated values.
-    slope = np.array([0.3, -0.2, 0.5])
-    image = image_from_array((voxel_positions(grid) @ slope).astype(np.float32), grid)
-    inner = grid.cropped((2, 3, 2), (4, 5, 4)).resized((8, 10, 8))
-    found = sitk.GetArrayFromImage(image_on_grid(image, inner))
-    np.testing.assert_allclose(found, voxel_positions(inner) @ slope, atol=1e-3)
-    outside = sitk.GetArrayFromImage(image_on_grid(image, grid.cropped((-9, 0, 0), (4, 5, 4))))
-    assert not outside.any()
 
 
 def test_cropped_grid_begins_at_the_given_voxel():
@@ -131,15 +116,6 @@ def test_displacement_image_points_along_the_axes_of_the_grid(direction):
     end = np.array(image.TransformIndexToPhysicalPoint((6 - 3, 5 + 2, 4 + 1)))
     np.testing.assert_allclose(vectors[6, 5, 4], end - start, atol=1e-6)
     assert vectors[0, 0, 0] == (0.0, 0.0, 0.0)
-
-
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_field_is_the_same_after_conversion_to_a_displacement_image_and_back(direction):
-    grid = grid_of_image(awkward_image(direction))
-    field = torch.randn(1, 3, *grid.shape, generator=torch.Generator().manual_seed(0))
-    again, grid_again = field_from_displacement_image(displacement_image(field, grid))
-    torch.testing.assert_close(again, field, atol=1e-6, rtol=0)
-    np.testing.assert_allclose(grid_again.matrix, grid.matrix, atol=1e-12)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
