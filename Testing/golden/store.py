@@ -1,4 +1,4 @@
-"""Store the arrays of the golden tests anew, after a decision that results change: ``python -m golden.store``."""
+"""Store the arrays of the golden tests again, after a decision that results change: ``python -m golden.store``."""
 
 from pathlib import Path
 
