@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..evaluation.metrics import dice_by_label
-from ..segmentation.subject import Subject
+from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .affine_optimisation import LAST_REFINEMENT, optimise_affine
 from .centroids import align_centroids
@@ -28,16 +28,16 @@ def align(fixed: Subject, moving: Subject, start: Affine | None = None, use_cent
     :param use_centroids: whether segmentations may be used.
     """
     images = fixed.prepared, moving.prepared
-    segmented = fixed.segmentation is not None and moving.segmentation is not None
-    if start is not None or not (segmented and use_centroids):
+    if start is not None or not (use_centroids and are_segmented(fixed, moving)):
         return optimise_affine(*images, start)
     start = align_centroids(fixed.segmentation.structures, moving.segmentation.structures)
     if start is None:
         return optimise_affine(*images)
     refined = optimise_affine(*images, start, LAST_REFINEMENT)
     dice = partial(structure_dice, fixed, moving)
-    best = start if dice(refined) < dice(start) - MAX_DICE_DROP else refined
-    if dice(best) >= MIN_DICE:
+    before, after = dice(start), dice(refined)
+    best, overlap = (start, before) if after < before - MAX_DICE_DROP else (refined, after)
+    if overlap >= MIN_DICE:
         return best
     # The images as they are stored may lie better than anything that was found.
     return max((best, optimise_affine(*images), Affine.identity()), key=dice)

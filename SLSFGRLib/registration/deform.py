@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..segmentation.subject import Subject
+from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
 from .field_optimisation import Level
@@ -61,5 +61,4 @@ def deform(
 
 def uses_tissues(fixed: Subject, moving: Subject, levels: Sequence[Level]) -> bool:
     """Return whether tissue probability maps take part: a level names them, and both brains are segmented."""
-    segmented = fixed.segmentation is not None and moving.segmentation is not None
-    return segmented and any(set(level.weights) != {INTENSITY} for level in levels)
+    return are_segmented(fixed, moving) and any(set(level.weights) != {INTENSITY} for level in levels)

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from ..evaluation.metrics import folding_percent, sd_log_jacobian
 from ..losses.lncc import local_correlation
-from ..segmentation.subject import Subject
+from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, jacobian_determinant, resize_field, resize_image, vector_norms
 from ..spatial.warping import AffineWarper
@@ -66,7 +66,7 @@ def _similarity(fixed: Subject, moving: Subject, solution: Solution) -> list[flo
 
 def _dice(fixed: Subject, moving: Subject, result: RegistrationResult) -> dict:
     """Return the mean Dice of the network's structures as the images are stored, and after the registration."""
-    if fixed.segmentation is None or moving.segmentation is None:
+    if not are_segmented(fixed, moving):
         return {"dice_before": None, "dice_after": None}
     return {
         "dice_before": structure_dice(fixed, moving, Affine.identity()),

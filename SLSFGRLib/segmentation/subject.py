@@ -66,3 +66,8 @@ class Subject:
         deep = self.segmentation.posteriors[:, deep_channels()].sum(dim=1, keepdim=True)
         deep = resize_image(deep, self.grid.shape)
         return tissue_maps(self.prepared.tensor, self.segmentation.intensity_model, deep, self.grid.mean_spacing)
+
+
+def are_segmented(*subjects: Subject) -> bool:
+    """Return whether all subjects have a segmentation."""
+    return all(subject.segmentation is not None for subject in subjects)
