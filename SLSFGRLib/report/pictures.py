@@ -8,8 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 
-from ..spatial.grid import Grid, mapped_points
-from .planes import GAP, PLANES, WIDTH, Layout, Plane, canonical_array, head_mask, intensity_window
+from ..spatial.grid import Grid, canonical_array, mapped_points
+from .planes import GAP, PLANES, WIDTH, Layout, Plane, finite, head_mask, intensity_window
 
 # Height of the band above each row of panels that holds its title; position and size of the letters in it.
 BAND = 28
@@ -27,6 +27,8 @@ FOLDED = (255, 255, 0)
 # From half the volume to double; blue and red, which colour-blind readers can tell apart.
 VOLUME_COLOURS = ((30, 100, 255), (130, 180, 255), (235, 235, 235), (255, 150, 110), (235, 40, 30))
 VOLUME_BAR = (160, 9)
+# Files are 1 % larger than at the default level, and take 0.18 instead of 0.30 s.
+PNG_COMPRESSION = 3
 
 # One array of values from 0 to 1 for each of the three planes.
 Panels = list[np.ndarray]
@@ -46,7 +48,10 @@ def overview(
     :returns: PNG files by name, in the order in which to look at them: ``before_after``, ``outline``,
         ``checkerboard``, ``deformation``.
     """
-    (fixed_array, grid), (before_array, _), (after_array, _) = map(canonical_array, (fixed, moving_before, warped))
+    fixed_array, before_array, after_array = (
+        finite(canonical_array(image)[0]) for image in (fixed, moving_before, warped)
+    )
+    grid = canonical_array(fixed)[1]
     head = head_mask(fixed_array)
     layout = Layout.around(head, grid)
     # Before registration the moving head may lie partly outside the fixed grid: its window is known only afterwards.
@@ -235,5 +240,5 @@ def _mask(values: np.ndarray) -> Image.Image:
 def _png(picture: Image.Image) -> bytes:
     """Encode a picture as a PNG file."""
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    picture.save(stream, "PNG", compress_level=PNG_COMPRESSION)
     return stream.getvalue()

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image
 
-from ..spatial.grid import Grid, grid_of_image, nearest_axes
+from ..spatial.grid import Grid
 
 # Of a picture, in pixels, and of the space around each panel.
 WIDTH = 960
@@ -119,25 +119,8 @@ def _occupied(profile: np.ndarray) -> np.ndarray:
     return np.flatnonzero(profile >= 0.005 * profile.max())
 
 
-def canonical_array(image: sitk.Image) -> tuple[np.ndarray, Grid]:
-    """Return a view of an image with its array axes towards superior, posterior and left, and its grid.
-
-    Gives what ``canonical_image`` gives without copying voxels, which takes longer than drawing all the pictures.
-    Voxels that are not a number get the smallest value.
-    """
-    grid = grid_of_image(image)
-    order = nearest_axes(grid.matrix[:3, :3] / grid.spacing)[::-1]
-    array = _finite(sitk.GetArrayViewFromImage(image)).transpose(order)
-    matrix = grid.matrix[:, [*order, 3]]
-    for axis, space_axis in enumerate((2, 1, 0)):
-        if matrix[space_axis, axis] < 0:
-            array = np.flip(array, axis)
-            matrix[:, 3] += matrix[:, axis] * (array.shape[axis] - 1)
-            matrix[:, axis] *= -1
-    return array, Grid(array.shape, matrix)
-
-
-def _finite(array: np.ndarray) -> np.ndarray:
+def finite(array: np.ndarray) -> np.ndarray:
+    """Return an array in which voxels that are not a number have the smallest value."""
     if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=float)):
         return array
     finite = np.isfinite(array)

@@ -120,12 +120,25 @@ def canonical_image(image: sitk.Image) -> sitk.Image:
 
     Nothing is interpolated. The resulting array does not depend on how the axes were stored.
     """
-    direction = np.asarray(image.GetDirection()).reshape(3, 3)
-    order = nearest_axes(direction)
-    image = sitk.PermuteAxes(image, order)
-    direction = np.asarray(image.GetDirection()).reshape(3, 3)
-    flips = [bool(direction[axis, axis] < 0) for axis in range(3)]
-    return sitk.Flip(image, flips) if any(flips) else image
+    array, grid = canonical_array(image)
+    return image_from_array(np.ascontiguousarray(array), grid)
+
+
+def canonical_array(image: sitk.Image) -> tuple[np.ndarray, Grid]:
+    """Return a view of an image with its array axes towards superior, posterior and left, and its grid.
+
+    A view of a SimpleITK image does not keep the image alive.
+    """
+    grid = grid_of_image(image)
+    order = nearest_axes(grid.matrix[:3, :3] / grid.spacing)[::-1]
+    array = sitk.GetArrayViewFromImage(image).transpose(order)
+    matrix = grid.matrix[:, [*order, 3]]
+    for axis, space_axis in enumerate((2, 1, 0)):
+        if matrix[space_axis, axis] < 0:
+            array = np.flip(array, axis)
+            matrix[:, 3] += matrix[:, axis] * (array.shape[axis] - 1)
+            matrix[:, axis] *= -1
+    return array, Grid(array.shape, matrix)
 
 
 def nearest_axes(direction: np.ndarray) -> list[int]:

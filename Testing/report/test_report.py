@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from SLSFGRLib.registration.result import RegistrationResult
 from SLSFGRLib.report.html import html_report
 from SLSFGRLib.report.pictures import BAND, FOLDED, FONT_SIZE, GRID_LINES, OUTLINE, SIDE_COLOUR, SIDE_MARGIN, overview
-from SLSFGRLib.report.planes import GAP, WIDTH, canonical_array
+from SLSFGRLib.report.planes import GAP, WIDTH
 from SLSFGRLib.report.results import NO_PICTURES, write_results
-from SLSFGRLib.spatial.grid import canonical_image, grid_of_image, image_from_array
+from SLSFGRLib.spatial.grid import grid_of_image, image_from_array
 
 # The phantoms are spheres, so that all panels have the same size.
 RADIUS = 40.0
@@ -118,18 +118,6 @@ def test_how_an_image_is_stored_changes_nothing():
     for order, flips in (((0, 1, 2), (True, True, False)), ((2, 0, 1), (False, True, True))):
         stored = [sitk.PermuteAxes(sitk.Flip(image, flips), order) for image in (fixed, moving)]
         assert overview(stored[0], stored[1], stored[0], transform) == expected
-
-
-def test_the_array_of_an_image_agrees_with_its_canonical_image():
-    image = sitk.GetImageFromArray(np.random.default_rng(0).random((4, 5, 6)))
-    image.SetSpacing((1.0, 2.0, 3.0))
-    image.SetOrigin((5.0, -6.0, 7.0))
-    image.SetDirection(sitk.VersorTransform((1.0, 2.0, -1.0), 2.5).GetMatrix())
-    image = sitk.Flip(image, (True, False, False))
-    array, grid = canonical_array(image)
-    canonical = canonical_image(image)
-    np.testing.assert_array_equal(array, sitk.GetArrayFromImage(canonical))
-    np.testing.assert_allclose(grid.matrix, grid_of_image(canonical).matrix, atol=1e-12)
 
 
 def test_the_neck_is_left_out(tmp_path):
