@@ -47,7 +47,7 @@ def test_only_the_part_with_a_brain_is_computed_and_stored_where_it_lies():
     np.testing.assert_array_equal(upsampled(logits, log_likelihood_ratio), expected)
     assert (expected == 2).sum() >= 150
     # Background and one other channel where that is; about it nothing but background is possible.
-    assert seen == [8 * 27, 0, 8 * 27]
+    assert seen == [8 * 27, 8 * 27]
 
 
 def test_where_a_single_channel_is_possible_no_ratio_is_needed():
@@ -72,7 +72,10 @@ def test_log_likelihood_ratio_is_added_to_the_interpolated_logits_of_the_same_vo
     assert (found != upsampled(logits)).mean() > 0.2
 
 
-def test_progress_rises_with_the_channels(logits):
+def test_many_voxels_are_computed_in_blocks_with_progress(logits, monkeypatch):
+    expected = upsampled(logits)
+    monkeypatch.setattr("SLSFGRLib.segmentation.upsampling.BLOCK_VOXELS", 84)
     fractions = []
-    argmax_upsampled(logits, logits.softmax(1), torch.zeros(1, 1, 12, 14, 16), no_ratio, fractions.append)
-    assert fractions == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+    found = argmax_upsampled(logits, logits.softmax(1), torch.zeros(1, 1, 12, 14, 16), no_ratio, fractions.append)
+    np.testing.assert_array_equal(found, expected)
+    assert fractions == pytest.approx([0.0, 0.25, 0.5, 0.75])
