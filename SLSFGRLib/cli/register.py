@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..io.staging import staged_folder
+from ..runtime.process import load_torch_without_compiler
 from .console import ConsoleProgress
 
 SHARED_OPTIONS = ("mode", "device")
@@ -52,6 +53,9 @@ def run(arguments: argparse.Namespace) -> None:
     # Loading torch takes a second of one core; meanwhile the other one reads.
     with ThreadPoolExecutor(max_workers=1) as pool:
         images = pool.map(read_image, (arguments.fixed, arguments.moving))
+        # A model may be trained further on the pair.
+        if not arguments.model:
+            load_torch_without_compiler()
         from ..models.loading import load_model
         from ..registration.pipeline import register
         from ..report.results import write_results

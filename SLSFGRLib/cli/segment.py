@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.staging import staged_file
+from ..runtime.process import load_torch_without_compiler
 from .console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr segment``."""
+    load_torch_without_compiler()
     from ..io.images import read_image, smallest_label_type, write_image
     from ..models.loading import load_model
     from ..segmentation.pipeline import segment
