@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from .io.images import checked_image, checked_intensities
+from .spatial.arrays import tensor_from_array
 from .spatial.grid import Grid, canonical_image, grid_of_image
 
 # Changes with the appearance of prepared images: a network must be given images like those that it was trained on.
@@ -67,7 +68,7 @@ def prepare(
     grid = grid_of_image(image)
     start, shape = _box_in_voxels(lower - margin, upper + margin, grid, multiple)
     array = _crop_or_pad(sitk.GetArrayViewFromImage(image), start, shape)
-    return PreparedImage(torch.from_numpy(_scaled(array))[None, None], grid.cropped(start, shape))
+    return PreparedImage(tensor_from_array(_scaled(array))[None, None], grid.cropped(start, shape))
 
 
 def head_box(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:

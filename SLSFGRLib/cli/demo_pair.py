@@ -14,6 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import integrate, resize_image, sample, vector_norms, voxel_grid
 from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 
@@ -52,11 +53,11 @@ class DemoPair:
         """
         grid, moving_grid = grid_of_image(self.fixed), grid_of_image(self.moving)
         mapped = _to_tensor(mapped_points(transform, grid))
-        to_voxels = torch.as_tensor(np.linalg.inv(moving_grid.matrix), dtype=torch.float32)
+        to_voxels = tensor_from_array(np.linalg.inv(moving_grid.matrix), torch.float32)
         voxels = torch.einsum("rc,bcdhw->brdhw", to_voxels[:3, :3], mapped) + to_voxels[:3, 3].view(1, 3, 1, 1, 1)
         origin = sample(_to_tensor(self.truth), voxels)
         identity = _to_tensor(mapped_points(sitk.Transform(3, sitk.sitkIdentity), grid))
-        distance = vector_norms(origin - identity)[0].numpy()
+        distance = array_from_tensor(vector_norms(origin - identity)[0])
         return np.where(sitk.GetArrayViewFromImage(self.fixed_labels) > 0, distance, 0.0)
 
 
@@ -73,14 +74,14 @@ def make_pair() -> DemoPair:
     truth = _truth(grid, generator)
     positions = _voxels_of(truth, grid)
     contrast = torch.tensor([1.0, 0.62, 0.38]).view(3, 1, 1, 1)
-    deformed = sample(torch.from_numpy(tissues)[None], positions, padding="zeros")[0]
+    deformed = sample(tensor_from_array(tissues)[None], positions, padding="zeros")[0]
     moving = _with_bias_and_noise((deformed * contrast).sum(0), generator)
     moving_labels = torch.where(deformed.amax(0) > 0.1, deformed.argmax(0) + 1, 0)
     return DemoPair(
         fixed=template,
-        moving=image_from_array(moving.numpy(), grid),
+        moving=image_from_array(array_from_tensor(moving), grid),
         fixed_labels=labels,
-        moving_labels=image_from_array(moving_labels.numpy().astype(np.uint8), grid),
+        moving_labels=image_from_array(array_from_tensor(moving_labels).astype(np.uint8), grid),
         truth=truth,
     )
 
@@ -123,11 +124,11 @@ def _truth(grid: Grid, generator: torch.Generator) -> np.ndarray:
     velocity = resize_image(knots, grid.shape)
     field = integrate(velocity * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(vector_norms(velocity).max())))
     field = field * PEAK_DISPLACEMENT / (grid.spacing.mean() * float(vector_norms(field).max()))
-    voxels = (voxel_grid(grid.shape) + field)[0].movedim(0, -1).double().numpy()
+    voxels = array_from_tensor((voxel_grid(grid.shape) + field)[0].movedim(0, -1).double())
     points = voxels @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
     x, y, z = (math.radians(angle) for angle in ROTATION_DEGREES)
     skew = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], dtype=torch.float64)
-    linear = SCALE * torch.matrix_exp(skew).numpy()
+    linear = SCALE * array_from_tensor(torch.matrix_exp(skew))
     return (points - grid.centre) @ linear.T + grid.centre + np.asarray(SHIFT)
 
 
@@ -138,7 +139,7 @@ def _voxels_of(points: np.ndarray, grid: Grid) -> torch.Tensor:
 
 def _to_tensor(points: np.ndarray) -> torch.Tensor:
     """Reorder (D, H, W, 3) to (1, 3, D, H, W)."""
-    return torch.from_numpy(points).float().movedim(-1, 0)[None].contiguous()
+    return tensor_from_array(points).float().movedim(-1, 0)[None].contiguous()
 
 
 def _with_bias_and_noise(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

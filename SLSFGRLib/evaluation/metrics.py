@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import determinant
 from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
 from ..spatial.label_resampling import warp_labels
@@ -150,9 +151,9 @@ def jacobian_determinants(transform: sitk.Transform, grid: Grid) -> np.ndarray:
     direction of the grid's axes cancels; ITK's ``DisplacementFieldJacobianDeterminant`` leaves it out and reports folds
     on flipped grids.
     """
-    points = torch.from_numpy(mapped_points(transform, grid)).movedim(-1, 0)[None]
+    points = tensor_from_array(mapped_points(transform, grid)).movedim(-1, 0)[None]
     columns = torch.gradient(points, dim=(2, 3, 4))
-    return determinant(*columns)[0].numpy() / np.linalg.det(grid.matrix[:3, :3])
+    return array_from_tensor(determinant(*columns)[0]) / np.linalg.det(grid.matrix[:3, :3])
 
 
 def initial_overlap_note(moving: sitk.Image, warped: sitk.Image) -> str:

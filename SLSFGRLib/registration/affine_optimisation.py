@@ -19,6 +19,7 @@ from ..losses import LocalCorrelation
 from ..losses.mutual_information import normalised_mutual_information, soft_bins
 from ..preprocessing import PreparedImage
 from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import downsample, moving_average, sample, voxel_grid
 from ..spatial.grid import Grid
 
@@ -95,7 +96,7 @@ def optimise_affine(
         parameters = torch.zeros(1, 12, device=fixed.tensor.device)
         base = start.linear
         stages = refinement
-    parametrisation = AffineParametrisation(centre_fixed, centre_moving, torch.as_tensor(base, dtype=torch.float32))
+    parametrisation = AffineParametrisation(centre_fixed, centre_moving, tensor_from_array(base, torch.float32))
     block_means = _BlockMeans(moving)
     for stage in stages:
         parameters = _run_stage(parameters, stage, parametrisation, fixed, block_means)
@@ -107,7 +108,7 @@ def centre_of_mass(image: PreparedImage) -> np.ndarray:
     weight = (image.tensor > HEAD_INTENSITY).float()
     positions = voxel_grid(image.grid.shape, image.tensor.device)
     middle = (positions * weight).sum(dim=(0, 2, 3, 4)) / weight.sum().clamp(min=1.0)
-    return Affine(image.grid.matrix).apply(middle.cpu().double().numpy())
+    return Affine(image.grid.matrix).apply(array_from_tensor(middle.double()))
 
 
 def _rotations(device: torch.device) -> torch.Tensor:
@@ -132,8 +133,8 @@ class AffineParametrisation:
 
     def affine(self, parameters: torch.Tensor) -> Affine:
         """Turn (12,) parameters into an affine transform."""
-        linear = self.linear(parameters[None])[0].cpu().double().numpy()
-        shift = HEAD_RADIUS_MM * parameters[SHIFT].cpu().double().numpy()
+        linear = array_from_tensor(self.linear(parameters[None])[0].double())
+        shift = HEAD_RADIUS_MM * array_from_tensor(parameters[SHIFT].double())
         return Affine.about(linear, self.centre_fixed, self.centre_moving + shift)
 
 
@@ -166,9 +167,9 @@ def _run_stage(
     objective = (_LNCCObjective if stage.local else _NMIObjective)(fixed, stage.spacing, parametrisation.centre_fixed)
     factor = _factor(moving.image, stage.spacing)
     image = moving.get(factor)
-    to_voxels = torch.as_tensor(np.linalg.inv(moving.image.grid.matrix), dtype=torch.float32, device=image.device)
+    to_voxels = tensor_from_array(np.linalg.inv(moving.image.grid.matrix), torch.float32, image.device)
     first = to_voxels[:3, 3:] - (factor - 1) / 2
-    centre = torch.as_tensor(parametrisation.centre_moving, dtype=torch.float32, device=image.device)
+    centre = tensor_from_array(parametrisation.centre_moving, torch.float32, image.device)
     free = torch.zeros(12, device=image.device)
     free[ROTATION] = free[SHIFT] = 1.0
     if not stage.rigid:
@@ -265,8 +266,8 @@ class _LNCCObjective:
 
 def _offsets(grid: Grid, centre: np.ndarray, device: torch.device) -> torch.Tensor:
     """Return the offsets of a grid's voxels from a point in mm, (3, N)."""
-    matrix = torch.as_tensor(grid.matrix, dtype=torch.float32, device=device)
-    shift = torch.as_tensor(grid.matrix[:3, 3] - centre, dtype=torch.float32, device=device)
+    matrix = tensor_from_array(grid.matrix, torch.float32, device)
+    shift = tensor_from_array(grid.matrix[:3, 3] - centre, torch.float32, device)
     return matrix[:3, :3] @ voxel_grid(grid.shape, device)[0].flatten(1) + shift[:, None]
 
 

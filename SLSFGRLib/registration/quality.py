@@ -9,6 +9,7 @@ from ..evaluation.metrics import folding_percent, sd_log_jacobian
 from ..losses.lncc import local_correlation
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor
 from ..spatial.fields import downsample, jacobian_determinant, resize_field, resize_image, vector_norms
 from ..spatial.warping import AffineWarper
 from .align import structure_dice
@@ -26,13 +27,13 @@ def measure(fixed: Subject, moving: Subject, solution: Solution, result: Registr
     Folding and displacement are those in the brain of the fixed image, or in its head without a segmentation.
     """
     inside = brain_mask(fixed, solution.field.shape[2:])
-    determinants = jacobian_determinant(solution.field)[0][inside] * solution.affine.determinant
+    determinants = array_from_tensor(jacobian_determinant(solution.field)[0][inside] * solution.affine.determinant)
     spacing = solution.grid.mean_spacing
     distances = vector_norms(solution.field)[0][inside] * spacing
     similarity = _similarity(fixed, moving, solution)
     return {
-        "folding_percent": folding_percent(determinants.cpu().numpy()),
-        "sd_log_jacobian": sd_log_jacobian(determinants.cpu().numpy()),
+        "folding_percent": folding_percent(determinants),
+        "sd_log_jacobian": sd_log_jacobian(determinants),
         "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
         "inverse_residual_mm": float(solution.residual[0][inside].mean()) * spacing,
         "similarity_before": similarity[0],

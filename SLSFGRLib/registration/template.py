@@ -20,6 +20,7 @@ from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import border_ramp, downsample, resize_field, sample, voxel_grid
 from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
@@ -98,9 +99,9 @@ class TissueAtlas:
             "format": FORMAT,
             "version": version,
             "tissues": (PROBABILITY_STEPS * self.tissues[0]).round().clamp(0, PROBABILITY_STEPS).byte(),
-            "matrix": torch.from_numpy(self.grid.matrix),
-            "volumes": torch.from_numpy(self.structures.volumes),
-            "centroids": torch.from_numpy(self.structures.centroids),
+            "matrix": tensor_from_array(self.grid.matrix),
+            "volumes": tensor_from_array(self.structures.volumes),
+            "centroids": tensor_from_array(self.structures.centroids),
         }
         torch.save(content, path)
 
@@ -155,7 +156,7 @@ def _field_via(template: TissueAtlas, fixed: TissueAtlas, moving: TissueAtlas, a
 
 def _apply(affine: Affine, voxels: torch.Tensor, source: Grid, destination: Grid) -> torch.Tensor:
     """Transform (1, 3, ...) positions in voxels of one grid to voxels of another."""
-    matrix = voxels.new_tensor(affine.in_voxels(source, destination))
+    matrix = tensor_from_array(affine.in_voxels(source, destination), voxels.dtype, voxels.device)
     return torch.einsum("rc,bcdhw->brdhw", matrix[:3, :3], voxels) + matrix[:3, 3].view(1, 3, 1, 1, 1)
 
 
@@ -185,6 +186,6 @@ def _read(path: Path, _changed: int) -> TissueAtlas:
     sha256 = require_intact(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
     tissues = content["tissues"][None].float() / PROBABILITY_STEPS
-    grid = Grid(tuple(tissues.shape[2:]), content["matrix"].numpy())
-    structures = StructureCentroids(content["volumes"].numpy(), content["centroids"].numpy())
+    grid = Grid(tuple(tissues.shape[2:]), array_from_tensor(content["matrix"]))
+    structures = StructureCentroids(array_from_tensor(content["volumes"]), array_from_tensor(content["centroids"]))
     return TissueAtlas(tissues, grid, structures, content["version"], sha256)

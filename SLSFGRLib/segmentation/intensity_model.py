@@ -65,7 +65,7 @@ class IntensityModel:
         :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
         """
         used = torch.nonzero(posteriors[0, 0].flatten() < SURE_BACKGROUND).flatten()
-        components, values = torch.as_tensor(_mixture_components(), device=image.device), image.flatten()[used]
+        components, values = torch.tensor(_mixture_components(), device=image.device), image.flatten()[used]
         # Voxels along the last axis: a softmax along a short axis takes ten times as long.
         expected = functional.one_hot(components).float().t() @ posteriors[0].movedim(0, -1).flatten(0, 2)[used].t()
         prior = expected.clamp(min=MIN_PRIOR).log()

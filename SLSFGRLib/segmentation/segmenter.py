@@ -10,6 +10,7 @@ from torch.nn import functional
 from ..io.label_table import mirrored_channels
 from ..networks import SLSFGRNetwork
 from ..preprocessing import PreparedImage
+from ..spatial.arrays import tensor_from_array
 from ..spatial.fields import downsample
 from ..spatial.grid import Grid
 from .intensity_model import IntensityModel
@@ -62,7 +63,7 @@ def _logits(image: torch.Tensor, network: SLSFGRNetwork) -> torch.Tensor:
     both, box = _pad_around(torch.cat([image, image.flip(4)]), network.size_multiple)
     # Channels last, as they lie in memory; a product with a permutation is faster than an index along the last axis.
     logits = network.segment(both).movedim(1, -1)[(slice(None), *box)]
-    sides = torch.as_tensor(mirrored_channels(), dtype=torch.long, device=image.device)
+    sides = tensor_from_array(mirrored_channels(), torch.long, image.device)
     swap = functional.one_hot(sides).to(logits.dtype)
     return functional.linear(logits[1:].flip(3), swap / 2.0).add_(logits[:1], alpha=0.5).movedim(-1, 1)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor
 from ..spatial.grid import Grid
 
 
@@ -36,5 +37,5 @@ class StructureCentroids:
         # Voxels first, as channels that come last in memory already lie.
         sums = (columns.mT @ posteriors.movedim(0, -1).flatten(0, 2)).mT.double().cpu()
         volumes = sums[:, 0]
-        voxels = (sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle).numpy()
-        return cls(volumes.numpy() * float(np.prod(grid.spacing)), Affine(grid.matrix).apply(voxels))
+        voxels = array_from_tensor(sums[:, 1:] / volumes.clamp(min=1e-6)[:, None] + middle)
+        return cls(array_from_tensor(volumes) * float(np.prod(grid.spacing)), Affine(grid.matrix).apply(voxels))

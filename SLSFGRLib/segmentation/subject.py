@@ -10,6 +10,7 @@ import torch
 
 from ..networks import SLSFGRNetwork
 from ..preprocessing import PreparedImage, prepare
+from ..spatial.arrays import array_from_tensor
 from ..spatial.fields import resize_image
 from ..spatial.grid import Grid, image_from_array
 from .intensity_model import deep_channels
@@ -55,7 +56,7 @@ class Subject:
     @cached_property
     def coarse_labels(self) -> sitk.Image:
         """The most probable channel in each voxel of the segmentation network's grid, at 2 mm."""
-        channels = self.segmentation.logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
+        channels = array_from_tensor(self.segmentation.logits.argmax(dim=1)[0].to(torch.uint8))
         return image_from_array(channels, self.segmentation.grid)
 
     @cached_property

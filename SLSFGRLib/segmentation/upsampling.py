@@ -12,6 +12,8 @@ from functools import cache
 import numpy as np
 import torch
 
+from ..spatial.arrays import array_from_tensor
+
 # A channel with a smaller posterior than this is not considered.
 MIN_POSTERIOR = 1e-2
 # Linear interpolation along an axis: the weights of the previous voxel, the voxel and the next one in its two halves.
@@ -55,7 +57,7 @@ def argmax_upsampled(
         values = image.take(_neighbours(voxels, shape, torch.arange(2), factor=2))
         labels[voxels] = _best_channels(_rows(logits), around, possible[block], values, log_likelihood_ratio)
     fine = labels.view(*shape, 2, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape([2 * size for size in shape])
-    return fine.cpu().numpy()
+    return array_from_tensor(fine)
 
 
 def _best_channels(

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
+from .arrays import array_from_tensor
+
 if TYPE_CHECKING:
     import torch
 
@@ -162,7 +164,7 @@ def displacement_image(field: torch.Tensor, grid: Grid) -> sitk.Image:
     :param field: (1, 3, D, H, W) in voxels of ``grid``.
     :returns: a vector image of doubles, LPS mm, on ``grid``.
     """
-    voxels = field[0].detach().cpu().numpy().astype(np.float64)
+    voxels = array_from_tensor(field[0].double())
     millimetres = np.einsum("rc,cdhw->dhwr", grid.matrix[:3, :3], voxels)
     return image_from_array(millimetres, grid, is_vector=True)
 

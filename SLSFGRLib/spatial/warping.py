@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .arrays import tensor_from_array
 from .fields import moving_average, resize_field, sample, voxel_grid
 
 
@@ -23,9 +24,9 @@ class AffineWarper:
         # Voxel x of this level lies at factor x + middle of the full grid.
         middle = (factor - 1) / 2
         shift = matrix[:3, :3] @ np.full(3, middle) + matrix[:3, 3] - middle
-        self.linear = torch.as_tensor(factor * matrix[:3, :3], dtype=torch.float32, device=moving.device)
+        self.linear = tensor_from_array(factor * matrix[:3, :3], torch.float32, moving.device)
         self.shape = [size // factor for size in shape]
-        shift = torch.as_tensor(shift, dtype=torch.float32, device=moving.device).view(1, 3, 1, 1, 1)
+        shift = tensor_from_array(shift, torch.float32, moving.device).view(1, 3, 1, 1, 1)
         self.positions = self._linearly_mapped(voxel_grid(self.shape, moving.device)) + shift
 
     def __call__(self, field: torch.Tensor) -> torch.Tensor:
