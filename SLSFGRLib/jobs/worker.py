@@ -27,6 +27,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..runtime.memory import MEMORY_IS_FULL, is_out_of_memory
 from ..runtime.process import set_up_process
+from ..runtime.standard_input import wait_for_closed_input
 from .job import load_job
 
 FAILED = 1
@@ -74,9 +75,7 @@ def _sole_writer_to_standard_output() -> Callable[..., None]:
 
 
 def _end_with_standard_input(folder: Path) -> None:
-    # Not through Python's buffer, whose lock would be held when the interpreter ends.
-    while os.read(0, 1024):
-        pass
+    wait_for_closed_input()
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(FAILED)
 
