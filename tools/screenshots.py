@@ -44,9 +44,7 @@ def main() -> None:
     scene = slicer_module.new_scene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-    widget = SLSFGRWidget()
-    widget.setup()
+    widget = slicer_module.open_widget(SLSFGRWidget())
     widget.parent.window.resize(*PANEL)
     widget.parent.window.show()
     states = {"Nothing selected": picture_of(widget)}

@@ -5,6 +5,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .segmentations import VOXELS, orientedImage
+from .subject_hierarchy import placeBeside
 
 
 def applyTransform(node, transformNode, inverseTransformNode, referenceVolumeNode):
@@ -30,6 +31,7 @@ def applyTransform(node, transformNode, inverseTransformNode, referenceVolumeNod
         copy.SetAndObserveTransformNodeID(node.GetTransformNodeID())
         copy.HardenTransform()
         copy.ApplyTransform(inverseTransformNode.GetTransformFromParent())
+    placeBeside(node, copy)
     copy.CreateDefaultDisplayNodes()
     if node.GetDisplayNode() and copy.GetDisplayNode():
         copy.GetDisplayNode().CopyContent(node.GetDisplayNode())

@@ -1,11 +1,12 @@
 """Compare volumes in the slice views: the warped volume faded over the fixed one, or both as a checkerboard."""
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
 from .itk_conversion import fillLike
+from .library import LazyImport
 
+np = LazyImport("numpy")
 SQUARE_MM = 20.0
 CHECKERBOARD = "SLSFGR.Checkerboard"  # attribute of the volume that is made here
 
@@ -16,19 +17,22 @@ def canCompare(fixedVolumeNode, warpedVolumeNode):
     return all(images) and images[0].GetDimensions() == images[1].GetDimensions()
 
 
-def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard):
+def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard, fit=False):
     """Show the warped volume over the fixed volume in the slice views.
 
     :param opacity: of the warped volume, 0 to 1.
     :param asCheckerboard: show alternating squares of both instead.
+    :param fit: turn the views to the axes of the volumes, and show all of them.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetAttribute(CHECKERBOARD):
             slicer.mrmlScene.RemoveNode(node)
-    layers = {"background": fixedVolumeNode, "foreground": warpedVolumeNode}
-    if asCheckerboard:
-        layers = {"background": makeCheckerboard(fixedVolumeNode, warpedVolumeNode), "foreground": None}
-    slicer.util.setSliceViewerLayers(**layers, foregroundOpacity=opacity)
+    foreground = warpedVolumeNode
+    if asCheckerboard:  # in front: it is not saved with the scene, whose views then still have a background
+        foreground, opacity = makeCheckerboard(fixedVolumeNode, warpedVolumeNode), 1.0
+    fit = fit and slicer.app.layoutManager() is not None  # there is none without a main window
+    layers = {"background": fixedVolumeNode, "foreground": foreground, "foregroundOpacity": opacity}
+    slicer.util.setSliceViewerLayers(**layers, fit=fit, rotateToVolumePlane=fit)
 
 
 def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):

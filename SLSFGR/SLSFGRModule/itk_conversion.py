@@ -1,14 +1,12 @@
 """Convert volumes and transforms between ITK (LPS) and Slicer (RAS), without files."""
 
-import numpy as np
-import SimpleITK as sitk
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
-from .library import importLibrary
+from .library import LazyImport, importLibrary
 
-RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # its own inverse
+np, sitk, numpy_support = map(LazyImport, ("numpy", "SimpleITK", "vtk.util.numpy_support"))
+RAS_FROM_LPS = (-1.0, -1.0, 1.0, 1.0)  # the diagonal of a matrix that is its own inverse
 
 
 def imageFromVolumeNode(volumeNode):
@@ -17,8 +15,13 @@ def imageFromVolumeNode(volumeNode):
     ijkToLocal = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToLocal)
     ijkToRAS = toWorld(volumeNode.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
-    kjiToLPS = (RAS_FROM_LPS @ ijkToRAS)[:, [2, 1, 0, 3]]
+    kjiToLPS = (np.diag(RAS_FROM_LPS) @ ijkToRAS)[:, [2, 1, 0, 3]]
     return coordinates.image_from_array(array, coordinates.Grid(array.shape, kjiToLPS))
+
+
+def arrayOf(image):
+    """Return the voxels of an ITK image, KJI; the array is a view."""
+    return sitk.GetArrayViewFromImage(image)
 
 
 def toWorld(transformNode):
@@ -35,7 +38,9 @@ def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
     :param shownRange: the values that are shown darkest and brightest.
     :param colorNodeID: the colors between them.
     """
-    slicer.util.updateVolumeFromArray(volumeNode, array)
+    # Slicer refuses 64-bit integers on Windows.
+    isLong = array.dtype.kind in "iu" and array.dtype.itemsize == 8
+    slicer.util.updateVolumeFromArray(volumeNode, array.astype(np.float64) if isLong else array)
     volumeNode.CopyOrientation(referenceVolumeNode)
     volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
     volumeNode.CreateDefaultDisplayNodes()
@@ -50,8 +55,8 @@ def initialTransformFromNode(transformNode):
 
     :param transformNode: linear; moves the moving volume near the fixed one when it is applied to it.
     """
-    fixedToMoving_LPS = RAS_FROM_LPS @ np.linalg.inv(toWorld(transformNode)) @ RAS_FROM_LPS
-    return importLibrary("SLSFGRLib.spatial.affine").Affine(fixedToMoving_LPS).to_itk()
+    fixedToMoving_RAS = np.linalg.inv(toWorld(transformNode))
+    return importLibrary("SLSFGRLib.spatial.affine").Affine(_inOtherAxes(fixedToMoving_RAS)).to_itk()
 
 
 def vtkTransformFromITK(transform):
@@ -74,9 +79,13 @@ def vtkTransformFromITK(transform):
 
 def _linear(matrix_LPS):
     linear = vtk.vtkTransform()
-    matrix = RAS_FROM_LPS @ np.vstack([matrix_LPS, [0, 0, 0, 1]]) @ RAS_FROM_LPS
-    linear.SetMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    linear.SetMatrix(slicer.util.vtkMatrixFromArray(_inOtherAxes(np.vstack([matrix_LPS, [0, 0, 0, 1]]))))
     return linear
+
+
+def _inOtherAxes(matrix):
+    """Convert a 4x4 matrix between points in RAS to one between points in LPS, or back."""
+    return np.diag(RAS_FROM_LPS) @ matrix @ np.diag(RAS_FROM_LPS)
 
 
 def _grid(field):
@@ -85,10 +94,10 @@ def _grid(field):
     image = vtk.vtkImageData()
     image.SetDimensions(field.GetSize())
     image.SetSpacing(field.GetSpacing())
-    image.SetOrigin(RAS_FROM_LPS[:3, :3] @ field.GetOrigin())
-    image.GetPointData().SetScalars(numpy_to_vtk(displacements_RAS, deep=True))
+    image.SetOrigin(np.diag(RAS_FROM_LPS[:3]) @ field.GetOrigin())
+    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(displacements_RAS, deep=True))
     direction_RAS = np.eye(4)
-    direction_RAS[:3, :3] = RAS_FROM_LPS[:3, :3] @ np.reshape(field.GetDirection(), (3, 3))
+    direction_RAS[:3, :3] = np.diag(RAS_FROM_LPS[:3]) @ np.reshape(field.GetDirection(), (3, 3))
     grid = slicer.vtkOrientedGridTransform()
     grid.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(direction_RAS))
     grid.SetDisplacementGridData(image)

@@ -7,9 +7,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import slicer
+import slicer.packaging
 from slicer.i18n import tr as _
 
 TORCH_REQUIREMENT = ">=2.1"
+
+
+class LazyImport:
+    """A module that is imported when it is first used: Slicer starts faster. Slicer has the same from 5.13 on.
+
+    :param name: of the module.
+    """
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, attribute):
+        return getattr(importlib.import_module(self._name), attribute)
 
 
 def importLibrary(name="SLSFGRLib"):
@@ -29,21 +43,17 @@ def jobRunner():
 
 
 class TorchInstaller:
-    """PyTorch in Slicer's Python, and its installation through the PyTorch extension.
-
-    :param findSpec: finds modules without importing them, as :func:`importlib.util.find_spec`.
-    """
-
-    def __init__(self, findSpec=find_spec):
-        self._findSpec = findSpec
+    """PyTorch in Slicer's Python, and its installation through the PyTorch extension."""
 
     def isInstalled(self):
-        """Return whether PyTorch can be imported; do not import it."""
-        return self._findSpec("torch") is not None
+        """Return whether PyTorch is there, complete and new enough; do not import it."""
+        spec = find_spec("torch")
+        isComplete = spec is not None and spec.origin is not None  # a folder that pip left behind has no origin
+        return isComplete and slicer.packaging.pip_check(f"torch{TORCH_REQUIREMENT}")
 
     def canInstall(self):
         """Return whether the PyTorch extension, which installs PyTorch, is there."""
-        return self._findSpec("PyTorchUtils") is not None
+        return find_spec("PyTorchUtils") is not None
 
     def install(self):
         """Let the PyTorch extension ask the user whether to install PyTorch, and install it."""
@@ -56,8 +66,10 @@ class TorchInstaller:
         if self.isInstalled():
             return ""
         if self.canInstall():
-            return _("PyTorch is not installed. Press Register in the panel to install it.")
-        return _(
-            "PyTorch is not installed. Install the PyTorch extension in the Extensions Manager, restart Slicer "
-            "and press Register: SLSFGR then offers to install PyTorch."
-        )
+            text = _("PyTorch {version} is not installed. Press Register in the panel to install it.")
+        else:
+            text = _(
+                "PyTorch {version} is not installed. Install the PyTorch extension in the Extensions Manager, restart "
+                "Slicer and press Register: SLSFGR then offers to install PyTorch."
+            )
+        return text.format(version=TORCH_REQUIREMENT)

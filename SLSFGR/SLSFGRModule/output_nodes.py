@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .itk_conversion import fillLike, vtkTransformFromITK
+from .itk_conversion import arrayOf, fillLike, vtkTransformFromITK
 from .segmentations import segmentationFromLabels
+from .subject_hierarchy import placeBeside
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
 FILL_OPACITY = 0.3  # in slices, so that the image beneath stays visible
@@ -128,7 +128,7 @@ def _fillNode(output, into, provenance):
     selected = getattr(into, output.field, None)
     node = selected if slicer.mrmlScene.IsNodePresent(selected) else _newNode(output.field)
     output.fill(node, output.content, output.volumeNode, output.otherVolumeNode)
-    _placeBeside(output.volumeNode, node)
+    placeBeside(output.volumeNode, node)
     for name, value in provenance.items():
         node.SetAttribute(f"SLSFGR.{name}", value)
     return node
@@ -143,7 +143,7 @@ def _newNode(fieldName):
 
 
 def _fillSegmentation(node, labels, volumeNode, _otherVolumeNode):
-    segmentation = segmentationFromLabels(sitk.GetArrayViewFromImage(labels), volumeNode)
+    segmentation = segmentationFromLabels(arrayOf(labels), volumeNode)
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -182,11 +182,11 @@ def _fillWarped(node, warped, movingVolumeNode, fixedVolumeNode):
     movingVolumeNode.CreateDefaultDisplayNodes()
     display = movingVolumeNode.GetDisplayNode()
     window = display.GetWindowLevelMin(), display.GetWindowLevelMax()
-    fillLike(node, sitk.GetArrayViewFromImage(warped), fixedVolumeNode, window, display.GetColorNodeID())
+    fillLike(node, arrayOf(warped), fixedVolumeNode, window, display.GetColorNodeID())
 
 
 def _fillJacobian(node, jacobian, fixedVolumeNode, _movingVolumeNode):
-    fillLike(node, sitk.GetArrayViewFromImage(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
+    fillLike(node, arrayOf(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
 
 
 def _name(names):
@@ -206,11 +206,3 @@ def _name(names):
         if node.GetStorageNode() and free != node.GetAttribute(NAME_GIVEN):
             slicer.mrmlScene.RemoveNode(node.GetStorageNode())  # its file keeps the earlier result
         node.SetAttribute(NAME_GIVEN, free)
-
-
-def _placeBeside(inputNode, node):
-    """Put a node into the folder or study of the subject hierarchy that an input is in."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    inputItem = hierarchy.GetItemByDataNode(inputNode)
-    if inputItem:
-        hierarchy.CreateItem(hierarchy.GetItemParent(inputItem), node)  # moves an item that exists

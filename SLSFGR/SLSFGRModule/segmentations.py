@@ -1,13 +1,12 @@
 """Convert label maps to segmentations whose segments have names, colors and terminology."""
 
-import numpy as np
 import slicer
 import vtk
-from vtk.util.numpy_support import numpy_to_vtk
 
-from .library import importLibrary
+from .library import LazyImport, importLibrary
 
-VOXELS = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+np, numpy_support = map(LazyImport, ("numpy", "vtk.util.numpy_support"))
+VOXELS = "Binary labelmap"  # vtkSegmentationConverter's name of the representation
 
 
 def segmentationFromLabels(labels, volumeNode):
@@ -17,7 +16,7 @@ def segmentationFromLabels(labels, volumeNode):
     :raises ValueError: a label is not in the label table.
     """
     labelmap = orientedImage(volumeNode)
-    labelmap.GetPointData().SetScalars(numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
+    labelmap.GetPointData().SetScalars(numpy_support.numpy_to_vtk(np.ascontiguousarray(labels).ravel(), deep=True))
     segmentation = slicer.vtkSegmentation()
     segmentation.SetSourceRepresentationName(VOXELS)
     for structure in importLibrary("SLSFGRLib.io.label_table").present_structures(labels):

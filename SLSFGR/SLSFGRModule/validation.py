@@ -28,7 +28,7 @@ def reasonNotToSegment(*volumeNodes):
 def reasonNotToUse(volumeNode):
     """Return why a volume cannot be used as an image."""
     name, imageData = volumeNode.GetName(), volumeNode.GetImageData()
-    if not imageData or not imageData.GetNumberOfPoints():
+    if isEmpty(volumeNode):
         return _("{name} has no voxels. Load an image into it or select another volume.").format(name=name)
     if imageData.GetNumberOfScalarComponents() != 1:
         return _("{name} has several values per voxel. Select a scalar volume.").format(name=name)
@@ -37,6 +37,12 @@ def reasonNotToUse(volumeNode):
         text = _("{name} is under the nonlinear transform {transform}. Harden it, or move {name} out of it.")
         return text.format(name=name, transform=parent.GetName())
     return ""
+
+
+def isEmpty(volumeNode):
+    """Return whether a volume has no voxels."""
+    imageData = volumeNode.GetImageData()
+    return not imageData or not imageData.GetNumberOfPoints()
 
 
 def _reasonNotToStartFrom(transformNode, movingVolumeNode):
@@ -71,4 +77,7 @@ def reasonNotToApply(checkedNodes, *neededNodes):
     """Return why a transform cannot be applied to the checked nodes; it needs all the other nodes."""
     if not all(neededNodes):
         return _("Register first, or select the volumes and both transforms above.")
+    for node in checkedNodes:
+        if node.IsA("vtkMRMLVolumeNode") and isEmpty(node):
+            return _("{name} has no voxels. Uncheck it.").format(name=node.GetName())
     return "" if checkedNodes else _("Check the nodes to transform.")

@@ -80,11 +80,13 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
 
     def enter(self):
-        """Show the selection of this scene when the user opens the module."""
-        self._setParameterNode(self.logic.getParameterNode())
+        """Show the selection of this scene when the user opens the module; Slicer calls this also after setup."""
+        if not self._parameterNode:
+            self._setParameterNode(self.logic.getParameterNode())
 
     def exit(self):
         """Disconnect from the scene's selection when the user opens another module; a run goes on."""
+        self.ui.checkerboardCheckBox.checked = False  # its volume would stay in the views
         self._setParameterNode(None)
 
     def onReload(self):
@@ -227,7 +229,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             nodes = publish(result, *self._volumes, self._outputs)
             made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
             selectNodes(chosen, {name: node for name, node in made.items() if node})
-            self._showComparison()
+            self._showComparison(fit=True)
             self._say(result=importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report))
             self.ui.resultLabel.toolTip = nodes.report["device"]
 
@@ -284,11 +286,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # After a run
 
-    def _showComparison(self, value=None):
+    def _showComparison(self, value=None, fit=False):
         chosen = self._parameterNode or self.logic.getParameterNode()
         asCheckerboard = self.ui.checkerboardCheckBox.checked
         if canCompare(chosen.fixedVolume, chosen.warpedVolume):
-            showComparison(chosen.fixedVolume, chosen.warpedVolume, self.ui.fadeSlider.value / 100.0, asCheckerboard)
+            opacity = self.ui.fadeSlider.value / 100.0
+            showComparison(chosen.fixedVolume, chosen.warpedVolume, opacity, asCheckerboard, fit)
             self.ui.fadeSlider.enabled = not asCheckerboard
 
     def _onApplyButton(self):

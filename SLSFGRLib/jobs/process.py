@@ -1,7 +1,8 @@
 """A job in a child process, seen from its parent; the child runs :mod:`SLSFGRLib.jobs.worker`.
 
 Nothing here blocks or needs a thread: the child writes its messages to files, which :meth:`JobProcess.poll` reads. The
-parent stays responsive, and neither a cancel nor a crash of the child affects it.
+parent stays responsive, and neither a cancel nor a crash of the child affects it. NumPy and SimpleITK are loaded when a
+job is handed over, not before.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..runtime.progress import ProgressCallback
-from .job import Job, JobResult, save_job
+
+if TYPE_CHECKING:
+    from .job import Job, JobResult
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL
 NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # otherwise Windows opens a console
 # How long to wait for a killed process to be gone.
 WAIT_SECONDS = 2.0
+# How long to try to remove the folder of a process that has ended. Chosen, not measured.
+REMOVE_SECONDS = 0.2
 
 
 class JobProcess:
@@ -73,6 +80,8 @@ class JobProcess:
         :param on_end: called once, with the result or None, and with what went wrong, in one sentence; the sentence is
             empty after a cancel.
         """
+        from .job import save_job
+
         self._on_progress, self._on_log, self._on_end = on_progress, on_log, on_end
         save_job(job, self._folder / "unfinished")
         (self._folder / "unfinished").rename(self._folder / "job")
@@ -107,11 +116,11 @@ class JobProcess:
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(WAIT_SECONDS)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        _remove(self._folder)
 
     def _new_messages(self) -> list[dict]:
         *lines, self._unfinished_line = (self._unfinished_line + self._messages.new_bytes()).split(b"\n")
-        messages = [json.loads(line) for line in lines]
+        messages = list(filter(None, map(_message, lines)))
         for message in messages:
             self._pid = message.get("pid", self._pid)
             if "error" in message and self._problem is None:
@@ -119,15 +128,37 @@ class JobProcess:
         return messages
 
     def _end(self) -> None:
+        from .job import JobResult
+
         result = None
         try:
             if self._problem is None and self._process.returncode == 0:
                 result = JobResult.load(self._folder / "result")
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            _remove(self._folder)
             if result is None and self._problem is None:
                 self._problem = "The computation ended unexpectedly. The log tells more."
             self._on_end(result, self._problem or "")
+
+
+def _message(line: bytes) -> dict | None:
+    """Read a line of the worker's; None for what others print before it, such as a ``sitecustomize``."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; on Windows a process that was killed keeps its files for a moment."""
+    end = time.monotonic() + REMOVE_SECONDS
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if time.monotonic() > end:
+            return
+        if folder.exists():
+            time.sleep(0.02)
 
 
 class JobRunner:
@@ -152,7 +183,8 @@ class JobRunner:
             self._standby.discard()
             self._standby = None
         if ready and not self._standby:
-            self._standby = JobProcess(self.temporary, self.command)
+            with contextlib.suppress(OSError):  # a full disk: the job will report it
+                self._standby = JobProcess(self.temporary, self.command)
 
     def start(
         self,
@@ -168,7 +200,7 @@ class JobRunner:
             on_end(result, problem)
 
         self.stand_by(True)
-        process, self._standby = self._standby, None
+        process, self._standby = self._standby or JobProcess(self.temporary, self.command), None
         try:
             process.start(job, on_progress, on_log, end)
         except Exception:  # the disk may be full

@@ -1,5 +1,6 @@
 """A job in a child process, seen from its parent, without Qt or Slicer."""
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -50,6 +51,35 @@ def test_a_job_reports_its_progress_and_log_and_ends_once_with_the_result(tmp_pa
     ((result, problem),) = listener.ends
     assert problem == ""
     assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 2, 17, 53}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_that_are_no_messages_are_ignored(tmp_path, job):
+    program = tmp_path / "noisy.py"
+    program.write_text(
+        "import os, runpy, sys; os.write(1, b'sitecustomize says hello\\n42\\n'); sys.argv = sys.argv[1:]\n"
+        "sys.path.insert(0, os.path.dirname(sys.argv[0])); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    process, listener = JobProcess(tmp_path, [sys.executable, str(program), WORKERS, "finish"]), Listener()
+    listener.start(process, job)
+    listener.wait_for(process, lambda: listener.ends)
+    assert listener.steps == [(0.42, "Deforming")]
+    assert listener.ends[0][1] == ""
+
+
+def test_a_folder_that_a_killed_process_still_holds_is_removed_when_it_lets_go(tmp_path, job, monkeypatch):
+    tries = []
+
+    def remove(folder, ignore_errors):  # as on Windows
+        tries.append(folder)
+        if len(tries) > 2:
+            remove_now(folder)
+
+    remove_now = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    process, listener = process_that(tmp_path, "endless"), Listener()
+    listener.start(process, job)
+    process.discard()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -163,3 +193,11 @@ def test_a_job_that_cannot_be_handed_over_leaves_no_process(tmp_path, job):
     listener.start(runner, job)
     assert runner.is_running
     runner.discard()
+
+
+def test_without_a_temporary_folder_no_process_stands_by_and_a_job_says_why(tmp_path, job):
+    runner, listener = runner_that(tmp_path / "missing", "finish"), Listener()
+    runner.stand_by(True)
+    with pytest.raises(FileNotFoundError):
+        listener.start(runner, job)
+    assert not runner.is_running

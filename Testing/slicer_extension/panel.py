@@ -43,7 +43,10 @@ class FakeInstaller:
 
     def install(self):
         self.asked += 1
-        self.while_installing()
+        # Slicer handles events after each line that pip prints, so that users can press what is not disabled.
+        for _ in range(3):
+            slicer.app.processEvents()
+            self.while_installing()
         self.installed = self.agrees
 
     def reasonNotToCompute(self):  # noqa: N802
@@ -52,7 +55,7 @@ class FakeInstaller:
 
 def open_panel(installer=None):
     widget = SLSFGRWidget(runner=RecordingRunner("finish"), installer=installer or FakeInstaller())
-    widget.setup()
+    slicer_module.open_widget(widget)
     widget.parent.window.resize(420, 760)
     widget.parent.window.show()
     return widget
@@ -111,8 +114,10 @@ def begin(widget):
 
 
 def nodes_of_scene():
+    """Return the names of the nodes that a user sees in the data tree."""
     nodes = (slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes()))
-    return {node.GetName() for node in nodes if node.IsA("vtkMRMLDisplayableNode") or node.IsA("vtkMRMLTableNode")}
+    shown = [node for node in nodes if node.IsA("vtkMRMLDisplayableNode") or node.IsA("vtkMRMLTableNode")]
+    return {node.GetName() for node in shown if not node.GetHideFromEditors()}
 
 
 def is_alive(pid):

@@ -84,3 +84,13 @@ def test_transformed_models_and_markups_go_the_opposite_way_and_out_of_their_par
     np.testing.assert_allclose(center, np.array([10.0, 20.0, 20.0]) - SHIFT_LPS * LPS_TO_RAS, atol=1e-3)
     assert copy.GetParentTransformNode() is None
     np.testing.assert_allclose(model.GetPolyData().GetCenter(), (10.0, 20.0, -30.0), atol=1e-3)
+
+
+@pytest.mark.parametrize("node_class", ["vtkMRMLSegmentationNode", "vtkMRMLMarkupsFiducialNode"])
+def test_a_copy_is_beside_its_original_in_the_subject_hierarchy(axial_pair, node_class):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    study = hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), "2026")
+    node = slicer.mrmlScene.AddNewNodeByClass(node_class, "drawn")
+    hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
+    copy = apply(node, register(axial_pair), axial_pair[0])
+    assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(copy)) == study

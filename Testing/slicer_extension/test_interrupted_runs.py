@@ -121,8 +121,12 @@ def test_reloading_the_module_or_ending_slicer_in_the_middle_ends_the_run(widget
     choose_volumes(widget)
     begin(widget)
     pid = worker_of(tmp_path)
+    folder = next(tmp_path.glob("SLSFGR-*"))
     getattr(widget, leave)()
     assert not is_alive(pid)
+    assert not folder.exists()
+    if leave == "onReload":
+        widget.parent.reloaded.cleanup()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -146,3 +150,4 @@ def test_results_that_cannot_be_published_leave_no_node_and_a_panel_that_works(w
     wait_until(lambda: widget.ui.registerButton.text == "Register")
     assert nodes_of_scene() == before
     assert widget.ui.registerButton.enabled
+    assert slicer.app.dialogs[-1].startswith("The results could not be put into the scene.")

@@ -228,11 +228,20 @@ def test_warped_volume_is_shown_as_the_moving_volume_is(axial_pair):
     assert not display.GetAutoWindowLevel()
 
 
+def test_long_integers_which_slicer_refuses_on_windows_become_doubles(axial_pair, monkeypatch):
+    conversion = slicer_module.load("SLSFGRModule.itk_conversion")
+    array = slicer.util.arrayFromVolume(axial_pair[0]).astype(np.int64) + 2**40
+    conversion.fillLike(axial_pair[1], array, axial_pair[0], (0, 1), "vtkMRMLColorTableNodeGrey")
+    stored = slicer.util.arrayFromVolume(axial_pair[1])
+    assert stored.dtype == np.float64
+    np.testing.assert_array_equal(stored, array)
+
+
 def test_results_are_next_to_their_inputs_in_the_subject_hierarchy(axial_pair, scene):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     studies = [hierarchy.CreateStudyItem(hierarchy.GetSceneItemID(), name) for name in ("2024", "2026")]
     for study, node in zip(studies, axial_pair, strict=True):
-        hierarchy.CreateItem(study, node)
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(node), study)
     nodes = register(axial_pair)
     parent_of = lambda node: hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node))  # noqa: E731
     for node in (nodes.fixedSegmentationNode, nodes.volumesTableNode, nodes.inverseTransformNode):

@@ -13,9 +13,12 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 import slicer
 from nodes import add_volume
 from panel import (
+    RecordingRunner,
+    SLSFGRWidget,
     begin,
     choose_volumes,
     nodes_of_scene,
+    open_panel,
     press,
     reopen,
     run_to_the_end,
@@ -203,12 +206,13 @@ def test_slider_fades_and_switch_shows_a_checkerboard_that_is_not_saved(widget):
     red = slicer_module.slice_views()[0]
     assert red.GetForegroundOpacity() == pytest.approx(0.8)
     widget.ui.checkerboardCheckBox.checked = True
-    board = slicer.mrmlScene.GetNodeByID(red.GetBackgroundVolumeID())
+    board = slicer.mrmlScene.GetNodeByID(red.GetForegroundVolumeID())
     assert board.GetName() == "SLSFGR checkerboard"
     assert not board.GetSaveWithScene()
-    assert red.GetForegroundVolumeID() is None
+    assert red.GetForegroundOpacity() == 1.0
+    assert red.GetBackgroundVolumeID() == fixed.GetID()  # what the views of a saved scene still show
     widget.ui.checkerboardCheckBox.checked = False
-    assert red.GetBackgroundVolumeID() == fixed.GetID()
+    assert red.GetForegroundOpacity() == pytest.approx(0.8)
     assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
 
 
@@ -273,3 +277,51 @@ def test_apply_transforms_the_checked_nodes(widget):
         slicer.util.getNode("tips warped to T1 2026").GetNthControlPointPosition(0), (15.0, 20.0, 30.0), atol=1e-6
     )
     assert widget.ui.resultLabel.text == "Created: tips warped to T1 2026"
+
+
+def test_the_checkerboard_goes_when_the_module_is_left(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    widget.ui.checkerboardCheckBox.checked = True
+    slicer_module.leave(widget)
+    assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
+    warped = widget.logic.getParameterNode().warpedVolume
+    assert [view.GetForegroundVolumeID() for view in slicer_module.slice_views()] == 3 * [warped.GetID()]
+
+
+def test_after_register_the_views_show_the_fixed_volume_wherever_it_lies(widget):
+    fixed, _ = choose_volumes(widget)
+    fixed.SetOrigin([coordinate + 200.0 for coordinate in fixed.GetOrigin()])
+    run_to_the_end(widget)
+    bounds = np.zeros(6)
+    fixed.GetRASBounds(bounds)
+    for name in slicer.app.layoutManager().sliceViewNames():
+        node = slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode()
+        matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+        np.testing.assert_allclose(matrix[:3, 3], bounds.reshape(3, 2).mean(1), atol=20.0)
+
+
+def test_apply_offers_what_it_can_transform_and_refuses_a_volume_without_voxels(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    for kind in ("DiffusionTensor", "DiffusionWeighted", "Vector", "Streaming"):
+        slicer.mrmlScene.AddNewNodeByClass(f"vtkMRML{kind}VolumeNode", kind)
+    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing yet")
+    offered = widget.ui.applyNodesSelector._object.listed()
+    assert empty in offered
+    assert not [node for node in offered if node.IsA("vtkMRMLTensorVolumeNode")]
+    assert not [node for node in offered if node.IsA("vtkMRMLDiffusionWeightedVolumeNode")]
+    widget.ui.applyNodesSelector.setCheckState(empty, Qt.CheckState.Checked)
+    assert widget.ui.applyButton.toolTip == "nothing yet has no voxels. Uncheck it."
+
+
+def test_opening_the_module_starts_one_process(scene, installer, tmp_path):
+    first = open_panel(installer)
+    choose_volumes(first)
+    first.cleanup()
+    widget = SLSFGRWidget(runner=RecordingRunner("finish"), installer=installer)
+    widget.setup()
+    (folder,) = tmp_path.glob("SLSFGR-*")
+    slicer_module.enter(widget)
+    assert list(tmp_path.glob("SLSFGR-*")) == [folder]
+    widget.cleanup()

@@ -160,7 +160,7 @@ class _NodeList(QComboBox):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._scene, self._types, self._observers = None, [], []
+        self._scene, self._types, self._hidden_types, self._observers = None, [], [], []
         self._listed, self._leaving, self._observed = [], None, {}
         self._flags = {"showChildNodeTypes": True, "noneEnabled": False, "addEnabled": True}
         self._flags |= {"removeEnabled": True, "renameEnabled": False}
@@ -212,13 +212,19 @@ class _NodeList(QComboBox):
         if node.GetHideFromEditors():
             return False
         if self._flags["showChildNodeTypes"]:
-            return any(node.IsA(kind) for kind in self._types)
+            listed = any(node.IsA(kind) for kind in self._types)
+            return listed and not any(node.IsA(kind) for kind in self._hidden_types)
         return node.GetClassName() in self._types
 
     def _set_types(self, kinds):
         self._types = list(kinds)
         self.refresh()
 
+    def _set_hidden_types(self, kinds):
+        self._hidden_types = list(kinds)
+        self.refresh()
+
+    hideChildNodeTypes = Property("QStringList", lambda self: self._hidden_types, _set_hidden_types)
     nodeTypes = Property("QStringList", lambda self: self._types, _set_types)
     showChildNodeTypes = _flag("showChildNodeTypes")
     noneEnabled = _flag("noneEnabled")
@@ -296,7 +302,7 @@ class qMRMLCheckableNodeComboBox(_NodeList):
         self._checked = []
 
     def checkedNodes(self):
-        return list(self._checked)
+        return tuple(self._checked)
 
     def setCheckState(self, node, state):
         if node not in self.listed():

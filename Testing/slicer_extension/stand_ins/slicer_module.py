@@ -8,17 +8,21 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 import types
 import unittest
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6 and the system's OpenGL", exc_type=ImportError)
 
 import slicer
+import vtk
 from PySide6.QtCore import QEventLoop
 from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
@@ -27,6 +31,9 @@ from .pythonqt import QtModule, ui_loader, wrap, wrapper_class
 from .qmrml_widgets import CTK_WIDGETS, SLICER_WIDGETS
 
 MODULE_FOLDER = Path(__file__).resolve().parents[3] / "SLSFGR"
+VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+WITH_ITEM = ("vtkMRMLDisplayableNode", "vtkMRMLTableNode", "vtkMRMLSequenceNode")
+DIALOG_ROUNDS = 20
 PARENT_PROPERTIES = {
     "title",
     "categories",
@@ -58,11 +65,14 @@ class PanelParent:
 
     def __init__(self):
         self.window = QWidget()
-        self.isEntered = True
+        self.isEntered = False
         self._layout = QVBoxLayout(self.window)
 
     def layout(self):
         return wrap(self._layout)
+
+    def clear(self):
+        self._layout.takeAt(0).widget().deleteLater()
 
 
 class ScriptedLoadableModuleWidget:
@@ -75,7 +85,13 @@ class ScriptedLoadableModuleWidget:
         pass
 
     def onReload(self):
+        """Clean up, import the module again and set up another panel in the same place, without entering it."""
         self.cleanup()
+        self.parent.clear()
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("SLSFGR", "SLSFGRModule")]:
+            del sys.modules[name]
+        self.parent.reloaded = load("SLSFGR").SLSFGRWidget(self.parent)
+        self.parent.reloaded.setup()
 
     def resourcePath(self, file_name):
         path = MODULE_FOLDER / "Resources" / file_name
@@ -103,15 +119,73 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     pass
 
 
+class LayoutManager:
+    """Three slice views, of Slicer's own slice logic."""
+
+    def __init__(self, scene):
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+        self._logics = {}
+        for name, orientation in VIEWS.items():
+            logic = self._logics[name] = slicer.vtkMRMLSliceLogic()
+            logic.SetMRMLScene(scene)
+            node = logic.AddSliceNode(name)
+            node.SetDimensions(256, 256, 1)
+            node.SetOrientation(orientation)
+
+    def sliceViewNames(self):
+        return tuple(self._logics)
+
+    def sliceWidget(self, name):
+        return types.SimpleNamespace(mrmlSliceNode=self._logics[name].GetSliceNode)
+
+    def mrmlSliceLogics(self):
+        logics = vtk.vtkCollection()
+        for logic in self._logics.values():
+            logics.AddItem(logic)
+        return logics
+
+
+class SubjectHierarchy:
+    """Gives each node an item as soon as it is in the scene, as Slicer's plugins do."""
+
+    def __init__(self, scene):
+        scene.AddObserver(scene.NodeAddedEvent, self._on_added)
+        scene.AddObserver(scene.NodeRemovedEvent, self._on_removed)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_added(self, caller, event, node):
+        if not node.GetHideFromEditors() and any(map(node.IsA, WITH_ITEM)):
+            hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(caller)
+            hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_removed(self, caller, event, node):
+        hierarchy = caller and caller.GetFirstNodeByClass("vtkMRMLSubjectHierarchyNode")  # none at the scene's end
+        item = hierarchy and hierarchy.GetItemByDataNode(node)
+        if item:
+            hierarchy.RemoveItem(item, False, False)
+
+
 class Application:
     """The part of ``slicer.app`` that the module uses."""
 
     def __init__(self):
         self.temporaryPath = tempfile.gettempdir()
-        self.connections = {}
+        self.connections, self.dialogs = {}, []
+        self.views = None
 
     def testingEnabled(self):
-        return True
+        return False
+
+    def layoutManager(self):
+        return self.views
+
+    def showDialog(self, text, **_options):
+        """Show a dialog until the user closes it, which may take long: Slicer goes on meanwhile."""
+        self.dialogs.append(text)
+        for _ in range(DIALOG_ROUNDS):
+            self.processEvents()
+            time.sleep(0.005)
 
     def processEvents(self):
         # Not QApplication's: each call of a PySide6 method without a result takes one reference from None, and
@@ -132,12 +206,13 @@ class Application:
 
 def load(name):
     """Import a part of the scripted module; install the stand-ins first."""
-    if not hasattr(slicer, "app"):
-        _install()
+    install()
     return importlib.import_module(name)
 
 
-def _install():
+def install():
+    if hasattr(slicer, "app"):
+        return
     slicer.app = Application()
     slicer.app.qt = QApplication.instance() or QApplication([])
     qt = QtModule("qt")
@@ -154,6 +229,9 @@ def _install():
         ScriptedLoadableModuleTest,
     )
     _add_module("slicer.ScriptedLoadableModule", **{base.__name__: base for base in bases})
+    _add_module("slicer.packaging", pip_check=pip_check)
+    slicer.packaging = sys.modules["slicer.packaging"]
+    slicer.util.errorDisplay = slicer.app.showDialog
     _add_module("slicer.parameterNodeWrapper", parameterNodeWrapper=parameterNodeWrapper)
     new_scene()
     sys.path.append(str(MODULE_FOLDER))  # as Slicer does with the folder of a scripted module
@@ -166,11 +244,35 @@ def new_scene():
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(slicer.mrmlScene)
     slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
-    for name in ("Red", "Yellow", "Green"):
-        composite = slicer.vtkMRMLSliceCompositeNode()
-        composite.SetLayoutName(name)
-        slicer.mrmlScene.AddNode(composite)
+    slicer.app.views = LayoutManager(slicer.mrmlScene)
+    slicer.app.hierarchy = SubjectHierarchy(slicer.mrmlScene)
     return slicer.mrmlScene
+
+
+def open_widget(widget):
+    """Set up and enter a panel, as Slicer does when the user opens the module."""
+    widget.setup()
+    enter(widget)
+    return widget
+
+
+def enter(widget):
+    widget.parent.isEntered = True
+    widget.enter()
+
+
+def leave(widget):
+    widget.exit()
+    widget.parent.isEntered = False
+
+
+def pip_check(requirement):
+    """Return whether a package is there in the version that is needed, by its metadata alone."""
+    needed = Requirement(requirement)
+    try:
+        return version(needed.name) in needed.specifier
+    except PackageNotFoundError:
+        return False
 
 
 def slice_views():
