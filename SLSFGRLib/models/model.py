@@ -12,7 +12,14 @@ import torch
 from ..errors import InputError
 from ..io.label_table import read_label_table
 from ..losses.multiresolution import MultiResolutionObjective
-from ..networks import CompositeNetwork, GlobalNetwork, LiFanNetwork, LocalNetwork, SLSFGRNetwork
+from ..networks import (
+    BrainExtractionNetwork,
+    CompositeNetwork,
+    GlobalNetwork,
+    LiFanNetwork,
+    LocalNetwork,
+    SLSFGRNetwork,
+)
 from ..preprocessing import FINEST_SPACING, PREPARATION
 from ..version import VERSION
 
@@ -23,6 +30,7 @@ NETWORKS = {
     "hu": CompositeNetwork,
     "hu_local": LocalNetwork,
     "hu_global": GlobalNetwork,
+    "brain_extraction": BrainExtractionNetwork,
 }
 # The system that needs no training: it uses instance optimisation.
 UNTRAINED_SYSTEM = "li_fan"

@@ -1,7 +1,15 @@
-"""Networks: each is called with (moving, fixed) and returns fields from coarse to fine."""
+"""Networks. Those that register are called with (moving, fixed) and return fields from coarse to fine."""
 
+from .brain_extraction import BrainExtractionNetwork
 from .hu import CompositeNetwork, GlobalNetwork, LocalNetwork
 from .li_fan import LiFanNetwork
 from .sl_sfgr import SLSFGRNetwork
 
-__all__ = ["CompositeNetwork", "GlobalNetwork", "LiFanNetwork", "LocalNetwork", "SLSFGRNetwork"]
+__all__ = [
+    "BrainExtractionNetwork",
+    "CompositeNetwork",
+    "GlobalNetwork",
+    "LiFanNetwork",
+    "LocalNetwork",
+    "SLSFGRNetwork",
+]

@@ -9,24 +9,21 @@ velocities, whose flows are composed: the field is diffeomorphic, and zero at th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from ..spatial.fields import compose, integrate, resize_field, resize_image, smooth, warp
+from ..spatial.fields import compose, integrate, resize_field, smooth, warp
 from .blocks import (
     INTEGRATION_STEPS,
     VELOCITY_BLUR,
-    MergingConvolution,
     convolution,
-    image_convolution,
     instance_norm,
     zero_convolution,
 )
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
+from .unet import Encoder, SegmentationDecoder
 
 # A voxel of the coarsest level is 16 mm: without this factor the first training steps would be far too large.
 VELOCITY_SCALE = 0.1
@@ -136,50 +133,6 @@ class SLSFGRNetwork(nn.Module):
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
             fields.append(field)
         return fields
-
-
-class Encoder(nn.Module):
-    """An encoder with features at 1, 1/2, 1/4 and 1/8 of the resolution."""
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        # One convolution at full resolution: a second one costs as much as all the coarser ones.
-        self.levels = nn.ModuleList([image_convolution(channels[0])])
-        for inputs, outputs in pairwise(channels):
-            self.levels.append(nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs)))
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Encode (B, 1, D, H, W); return features from fine to coarse."""
-        encoded = []
-        for level in self.levels:
-            image = level(functional.max_pool3d(encoded[-1], 2) if encoded else image)
-            # Convolutions of a single channel or small images leave this layout, in which the next ones are faster.
-            image = image.contiguous(memory_format=torch.channels_last_3d)
-            encoded.append(image)
-        return encoded
-
-
-class SegmentationDecoder(nn.Module):
-    """A decoder from the encoder's features to structures, in the shape of a U-Net."""
-
-    def __init__(self, channels: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        coarse_to_fine = channels[::-1]
-        steps = list(pairwise(coarse_to_fine))
-        self.narrowing = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for coarse, fine in steps)
-        self.merging = nn.ModuleList(MergingConvolution(2 * fine, fine) for _, fine in steps)
-        self.logits = nn.Conv3d(channels[0], classes, 1)
-
-    def forward(self, encoded: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Decode features that are given from fine to coarse.
-
-        :returns: the branch's features at 1/8, 1/4 and 1/2 of the resolution, and the logits at full resolution.
-        """
-        decoded = [encoded[-1]]
-        for narrowing, merging, skip in zip(self.narrowing, self.merging, encoded[-2::-1], strict=True):
-            upsampled = resize_image(narrowing(decoded[-1]), skip.shape[2:])
-            decoded.append(merging(upsampled, skip))
-        return decoded[:-1], self.logits(decoded[-1])
 
 
 class FeatureAdapter(nn.Module):

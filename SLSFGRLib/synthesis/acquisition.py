@@ -7,6 +7,7 @@ import math
 import torch
 
 from ..spatial.fields import resize_image, smooth
+from .deformations import centred_points
 from .rng import chance, fork, signed, smooth_noise, uniform, whole_number
 from .settings import Synthesis
 
@@ -19,6 +20,10 @@ THINNEST_SLICE_MM = 1.0
 RICIAN_CHANCE = 0.5
 # How often the border of a cropped field of view is continued, as preparation continues it, and not left dark.
 CONTINUED_CHANCE = 0.5
+# Where the fall-off of the signal begins, as a distance from the centre, and over which distance it falls to 1 / e.
+FALL_OFF_BEGIN_MM, FALL_OFF_MM = (-20.0, 80.0), (20.0, 100.0)
+# The distance from the centre from which on a part is erased, and how far from the brain at least.
+ERASED_BEYOND_MM, KEPT_NEAR_MM = (-40.0, 80.0), (2.0, 12.0)
 # Correlation length of skull-stripping errors in mm.
 ERROR_MM = 20.0
 # Intensity normalisation uses every other voxel along each axis: sorting all of them takes longer than the rest.
@@ -122,6 +127,45 @@ def crop_field_of_view(
     visible.narrow(axis, size - depth if far else 0, depth).zero_()
     border = image.narrow(axis, size - depth - 1 if far else depth, 1)
     return torch.where(visible > 0, image, border if continued else torch.zeros_like(border)), visible
+
+
+def random_fall_off(image: torch.Tensor, spacing: float, generator: torch.Generator) -> torch.Tensor:
+    """Let the signal fall off towards one side, from a random distance from the centre on."""
+    offset = centred_points(image.shape[2:], spacing, image.device)
+    beyond = _along_random_direction(offset, generator) - uniform(generator, *FALL_OFF_BEGIN_MM)
+    return image * (-beyond.clamp(min=0.0) / uniform(generator, *FALL_OFF_MM)).exp()
+
+
+def random_wrap(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Add the image to itself, shifted by about the field of view along one axis, as aliasing does."""
+    axis = 2 + whole_number(generator, 3)
+    size = image.shape[axis]
+    shift = size - whole_number(generator, max(1, size // 4))
+    wrapped = torch.zeros_like(image)
+    if chance(generator, 0.5):
+        wrapped.narrow(axis, shift, size - shift).copy_(image.narrow(axis, 0, size - shift))
+    else:
+        wrapped.narrow(axis, 0, size - shift).copy_(image.narrow(axis, shift, size - shift))
+    return image + uniform(generator, 0.2, 1.0) * wrapped
+
+
+def erase_outside(image: torch.Tensor, brain: torch.Tensor, spacing: float, generator: torch.Generator) -> torch.Tensor:
+    """Erase what lies beyond a random plane and not near the brain.
+
+    :param image: (1, 1, D, H, W).
+    :param brain: the fraction of each voxel that is brain, of the same shape.
+    """
+    offset = centred_points(image.shape[2:], spacing, image.device)
+    beyond = _along_random_direction(offset, generator) > uniform(generator, *ERASED_BEYOND_MM)
+    near = smooth(brain, uniform(generator, *KEPT_NEAR_MM) / spacing) > 0.05
+    return image * (near | ~beyond)
+
+
+def _along_random_direction(offset: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return the distance of points from the centre along a random direction, (1, 1, D, H, W)."""
+    direction = torch.randn(3, generator=generator)
+    direction = (direction / direction.norm()).to(offset.device).view(1, 3, 1, 1, 1)
+    return (offset * direction).sum(1, keepdim=True)
 
 
 def random_brain_mask(

@@ -22,7 +22,7 @@ BRIGHT_AIR_CHANCE = 0.1
 class Contrast:
     """The intensity of each class.
 
-    :param name: ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound`` or ``random``.
+    :param name: ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound``, ``ct`` or ``random``.
     :param intensity: (classes,), 0 or more; bright tissue has about 1.
     :param texture: (classes,), the standard deviation within a class.
     """
@@ -37,8 +37,9 @@ def draw_contrast(synthesis: Synthesis, generator: torch.Generator, unlike: str 
 
     :param unlike: a kind that is excluded, unless no other has a share.
     """
-    # Ultrasound is left out without a share, so that its introduction did not change what other recipes draw.
-    kinds = ("t1", "t2", "pd", "flair", "random") + ("ultrasound",) * (synthesis.ultrasound_share > 0)
+    # These two are left out without a share, so that their introduction did not change what other recipes draw.
+    late = tuple(kind for kind in ("ultrasound", "ct") if getattr(synthesis, f"{kind}_share") > 0)
+    kinds = ("t1", "t2", "pd", "flair", "random", *late)
     shares = torch.tensor([getattr(synthesis, f"{kind}_share") for kind in kinds])
     others = torch.tensor([kind != unlike for kind in kinds])
     shares = shares * others if (shares * others).any() else shares
@@ -53,7 +54,7 @@ def draw_contrast(synthesis: Synthesis, generator: torch.Generator, unlike: str 
 
 
 def typical_contrast(kind: str) -> Contrast:
-    """Return ``t1``, ``t2``, ``pd``, ``flair`` or ``ultrasound`` without variations and texture."""
+    """Return ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound`` or ``ct`` without variations and texture."""
     profiles = [INTENSITY_PROFILES[name] for name in classes().names]
     return Contrast(kind, torch.tensor([getattr(profile, kind) for profile in profiles]), torch.zeros(len(profiles)))
 

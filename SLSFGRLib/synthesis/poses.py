@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
-from .rng import chance, signed
+from .rng import chance, signed, uniform
 from .settings import Synthesis
+
+# How far below the centre of the brain an image lies that shows little or none of it.
+NECK_MM = (120.0, 200.0)
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,32 @@ def random_affine(degrees: float, scale: float, shear: float, shift: float, gene
     return Pose(rotation @ shearing @ scaling, shift * signed(generator))
 
 
+def random_rotation(generator: torch.Generator) -> Pose:
+    """Draw a rotation about the origin, all being equally likely (Shoemake 1992)."""
+    w, x, y, z = functional.normalize(torch.randn(4, generator=generator), dim=0).tolist()
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return Pose(torch.tensor(rows), torch.zeros(3))
+
+
 def random_pose(synthesis: Synthesis, generator: torch.Generator) -> Pose:
     """Draw the pose of a head in a scanner."""
+    if synthesis.any_pose_chance and chance(generator, synthesis.any_pose_chance):
+        any_way = random_rotation(generator)
+        shape = random_affine(0.0, synthesis.scale, synthesis.shear, synthesis.shift_mm, generator)
+        return Pose(shape.linear @ any_way.linear, shape.shift)
     large = chance(generator, synthesis.large_rotation_chance)
     limit = synthesis.large_rotation_degrees if large else synthesis.rotation_degrees
     return random_affine(limit, synthesis.scale, synthesis.shear, synthesis.shift_mm, generator)
+
+
+def below_the_brain(pose: Pose, generator: torch.Generator) -> Pose:
+    """Return a pose that shows the neck where the brain was."""
+    # The first axis points upwards. Label maps end about 130 mm below the centre of the brain.
+    return Pose(pose.linear, pose.shift - torch.tensor([uniform(generator, *NECK_MM), 0.0, 0.0]))
 
 
 def residual_pose(synthesis: Synthesis, generator: torch.Generator) -> Pose:

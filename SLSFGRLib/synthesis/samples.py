@@ -8,11 +8,21 @@ from dataclasses import dataclass
 import torch
 
 from ..spatial.fields import smooth
-from .acquisition import crop_field_of_view, normalise, random_brain_mask, random_gamma, simulate_acquisition
+from .acquisition import (
+    crop_field_of_view,
+    erase_outside,
+    normalise,
+    random_brain_mask,
+    random_fall_off,
+    random_gamma,
+    random_wrap,
+    simulate_acquisition,
+)
 from .contrasts import Contrast, draw_contrast, typical_contrast
 from .deformations import random_points
 from .label_maps import LabelMap
-from .poses import Pose, random_pose, residual_pose
+from .parts import add_lesion, divide_outside
+from .poses import Pose, below_the_brain, random_pose, residual_pose
 from .rng import chance, uniform, whole_number
 from .settings import Synthesis
 from .tissue_contrasts import INTENSITY_PROFILES, channel_count, classes
@@ -77,6 +87,8 @@ class Synthesiser:
         """Draw an image of one of the label maps."""
         number = whole_number(generator, len(maps))
         pose = random_pose(self.settings, generator)
+        if self.settings.absent_chance and chance(generator, self.settings.absent_chance):
+            pose = below_the_brain(pose, generator)
         return self._draw(maps, number, pose, draw_contrast(self.settings, generator), generator)
 
     def pair(self, maps: Sequence[LabelMap], generator: torch.Generator) -> Pair:
@@ -112,9 +124,13 @@ class Synthesiser:
         points = random_points(self.shape, spacing, settings, pose, generator, maps[number].classes.device)
         kinds = maps[number].sample(points, flipped)
         anatomy = _look_up(kinds, torch.from_numpy(classes().mirrored_channel if flipped else classes().channel))
-        ideal, texture = _render(kinds, contrast.intensity), _render(kinds, contrast.texture)
+        shown, parts = kinds, contrast
+        if settings.outside_chance and chance(generator, settings.outside_chance):
+            shown, parts = divide_outside(kinds, contrast, spacing, generator)
+        ideal, texture = _render(shown, parts.intensity), _render(shown, parts.texture)
         if contrast.name == "ultrasound":
             ideal = simulate_ultrasound(ideal, spacing, generator)
+        ideal = self._with_artefacts(ideal, anatomy, generator)
         image = simulate_acquisition(ideal, texture, spacing, settings, generator)
         mask = torch.ones_like(image)
         if chance(generator, settings.strip_chance):
@@ -123,6 +139,19 @@ class Synthesiser:
         labels = anatomy * (mask * visible > 0.5)[0]
         return Sample(random_gamma(normalise(image), settings.gamma, generator), labels, anatomy, contrast, number)
 
+    def _with_artefacts(self, image: torch.Tensor, anatomy: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Change an ideal image by a lesion, erased parts, fall-off and wrap-around, each by its chance."""
+        settings, spacing = self.settings, self.spacing
+        if settings.lesion_chance and chance(generator, settings.lesion_chance):
+            image = add_lesion(image, _fraction(anatomy), spacing, generator)
+        if settings.erased_chance and chance(generator, settings.erased_chance):
+            image = erase_outside(image, _fraction(anatomy), spacing, generator)
+        if settings.fall_off_chance and chance(generator, settings.fall_off_chance):
+            image = random_fall_off(image, spacing, generator)
+        if settings.wrap_chance and chance(generator, settings.wrap_chance):
+            image = random_wrap(image, generator)
+        return image
+
 
 def reference(anatomy: torch.Tensor) -> torch.Tensor:
     """Render a brain in the typical T1 contrast without noise and bias field, (1, 1, D, H, W).
@@ -130,6 +159,11 @@ def reference(anatomy: torch.Tensor) -> torch.Tensor:
     :param anatomy: (8, D, H, W) uint8, channels.
     """
     return _render(anatomy, typical_contrast("t1").intensity[: channel_count()])
+
+
+def _fraction(anatomy: torch.Tensor) -> torch.Tensor:
+    """Return the fraction of each voxel that is not background, (1, 1, D, H, W)."""
+    return (anatomy > 0).float().mean(0)[None, None]
 
 
 def partial_volume_labels(labels: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ class Synthesis:
     :param rotation_degrees: largest rotation about each axis.
     :param large_rotation_degrees: likewise, for a few images with a strongly tilted head.
     :param large_rotation_chance: how often an image is one of those.
+    :param any_pose_chance: the head is turned any way, even upside down.
     :param scale: largest relative change of length along each axis.
     :param shear: largest shear of each axis along each other.
     :param shift_mm: largest shift along each axis.
@@ -23,6 +24,7 @@ class Synthesis:
     :param flair_share: likewise, FLAIR.
     :param random_share: likewise, random contrast: each structure draws its own intensity.
     :param ultrasound_share: likewise, ultrasound of the exposed brain, with speckle and shadows.
+    :param ct_share: likewise, computed tomography.
     :param contrast_jitter: standard deviation of a tissue's intensity around its typical value; bright tissue has 1.
     :param texture: largest variation within a structure, relative to what is typical of its tissue.
     :param bias: largest relative change of the intensity by the bias field.
@@ -34,6 +36,12 @@ class Synthesis:
     :param cut_mm: largest part of the head that is missing.
     :param strip_chance: the image is skull-stripped, with or without the CSF around the brain.
     :param strip_mm: largest error of skull-stripping.
+    :param outside_chance: tissues outside the brain are divided, and their parts get intensities of their own.
+    :param lesion_chance: a part of the brain has another intensity; its labels stay.
+    :param fall_off_chance: the signal falls off towards one end of the head, as at the end of a coil.
+    :param wrap_chance: the head is wrapped around along one axis.
+    :param erased_chance: a part of the head outside the brain is erased, as when faces are removed.
+    :param absent_chance: there is no brain in the image.
     :param gamma: largest change of the logarithm of the exponent of the intensities.
     :param same_anatomy_chance: both images of a pair are made from one label map, deformed twice.
     :param same_contrast_chance: both images of a pair have the same contrast.
@@ -46,6 +54,7 @@ class Synthesis:
     rotation_degrees: float = 20.0
     large_rotation_degrees: float = 45.0
     large_rotation_chance: float = 0.15
+    any_pose_chance: float = 0.0
     scale: float = 0.15
     shear: float = 0.05
     shift_mm: float = 10.0
@@ -57,6 +66,7 @@ class Synthesis:
     flair_share: float = 0.1
     random_share: float = 0.35
     ultrasound_share: float = 0.0
+    ct_share: float = 0.0
     contrast_jitter: float = 0.06
     texture: float = 1.0
     bias: float = 0.4
@@ -68,6 +78,12 @@ class Synthesis:
     cut_mm: float = 60.0
     strip_chance: float = 0.5
     strip_mm: float = 2.0
+    outside_chance: float = 0.0
+    lesion_chance: float = 0.0
+    fall_off_chance: float = 0.0
+    wrap_chance: float = 0.0
+    erased_chance: float = 0.0
+    absent_chance: float = 0.0
     gamma: float = 0.35
     same_anatomy_chance: float = 0.2
     same_contrast_chance: float = 0.5

@@ -14,7 +14,7 @@ from ..losses.label_overlap import LABEL_MEASURES
 from ..losses.multiresolution import RESOLUTIONS
 from ..losses.regularisation import PENALTIES
 from ..models.model import FACTORS, NETWORKS, ModelSettings
-from ..networks import SLSFGRNetwork
+from ..networks import BrainExtractionNetwork, SLSFGRNetwork
 from ..synthesis import Synthesis
 from ..synthesis.tissue_contrasts import channel_count
 from .sections import METHODS, SECTIONS, Data, Schedule, Supervision, WeakSupervision
@@ -138,13 +138,17 @@ def _contradictions(
             known = ", ".join(name for name, _ in network.named_children())
             yield f"training.frozen: the network has no part {part!r}; use some of {known}"
     method, multiple = training.method, network.size_multiple
-    uses_shape = method == "semi_supervised" or (method == "weakly_supervised" and data.training_maps)
+    uses_shape = method in ("semi_supervised", "brain_extraction") or (
+        method == "weakly_supervised" and data.training_maps
+    )
     if uses_shape and any(size % multiple for size in supervision.shape):
         yield f"supervision.shape: must be three multiples of {multiple}, not {list(supervision.shape)}"
     if not any(value for name, value in asdict(synthesis).items() if name.endswith("_share")):
         yield "synthesis: one of the shares of contrasts must be above 0"
     if method == "semi_supervised":
         yield from _semi_supervised(model, network, supervision, training)
+    if (method == "brain_extraction") != isinstance(network, BrainExtractionNetwork):
+        yield f"model.network: {model.network!r} cannot be trained by {method}"
     if method == "weakly_supervised":
         yield from _weakly_supervised(model, data, weak_supervision)
 

@@ -8,7 +8,7 @@ from ..losses.label_overlap import SCALES
 from ..models.model import ModelSettings
 from ..synthesis import Synthesis
 
-METHODS = ("self_supervised", "semi_supervised", "weakly_supervised")
+METHODS = ("self_supervised", "semi_supervised", "weakly_supervised", "brain_extraction")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ..models.model import Model
 from ..runtime.devices import choose_device
 from .acceleration import compile_parts, mixed_precision
 from .loss_weighting import LossWeighting
+from .methods.brain_extraction import BrainExtraction
 from .methods.method import Method
 from .methods.self_supervised import SelfSupervised
 from .methods.semi_supervised import SemiSupervised
@@ -67,7 +68,7 @@ class Trainer:
             getattr(network, part).requires_grad_(False)
         self.network = network.to(self.device, memory_format=torch.channels_last_3d)
         self.average = averaged(self.network)
-        methods = dict(zip(METHODS, (SelfSupervised, SemiSupervised, WeaklySupervised), strict=True))
+        methods = dict(zip(METHODS, (SelfSupervised, SemiSupervised, WeaklySupervised, BrainExtraction), strict=True))
         self.method: Method = methods[schedule.method](self.network, recipe, self.device, folder)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=schedule.learning_rate)
         self.learning_rate = LambdaLR(self.optimiser, partial(_cosine, schedule.steps))
