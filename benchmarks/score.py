@@ -18,6 +18,8 @@ from .systems import System
 
 # Fraction of the highest intensity above which a voxel is brain, in images without a skull.
 BACKGROUND = 0.05
+# FreeSurfer's number of the CSF around the brain, and from where on a label lies far outside the brain.
+EXTRACEREBRAL_CSF, FAR_MM = 24, 4.0
 
 
 def registration(pair: Pair, system: System, folder: Path) -> dict[str, float]:
@@ -52,6 +54,19 @@ def segmentation(brain: Brain, _system: System, folder: Path) -> dict[str, float
     scores = SLSFGRLib.evaluate(manual, found, sitk.Transform(3, sitk.sitkIdentity))
     by_name = {f"dice/{name}": scores.dice[label] for label, name in enumerate(STRUCTURES, 1) if label in scores.dice}
     return {"dice": scores.mean_dice, "hd95_mm": scores.mean_surface_distance_95} | by_name
+
+
+def rendered_segmentation(brain: Brain, _system: System, folder: Path) -> dict[str, float]:
+    """Return the mean Dice of all structures but the CSF around the brain, and what lies far outside the brain."""
+    true, found = sitk.ReadImage(str(brain.labels)), sitk.ReadImage(str(folder / "labels.nrrd"))
+    scores = SLSFGRLib.evaluate(true, found, sitk.Transform(3, sitk.sitkIdentity))
+    inside = sitk.SignedMaurerDistanceMap(true > 0, squaredDistance=False, useImageSpacing=True)
+    labelled = sitk.GetArrayViewFromImage(found) > 0
+    far = labelled & (sitk.GetArrayViewFromImage(inside) > FAR_MM)
+    return {
+        "dice": float(np.mean([dice for label, dice in scores.dice.items() if label != EXTRACEREBRAL_CSF])),
+        "far_outside_percent": 100.0 * float(far.sum() / max(1, labelled.sum())),
+    }
 
 
 def read_transform(reader: str, folder: Path, fixed: Path) -> sitk.Transform:

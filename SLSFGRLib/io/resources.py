@@ -7,9 +7,11 @@ from pathlib import Path
 
 from ..errors import InputError
 
-# The bundled models: the one that segments and registers, and one for images of different modalities.
+# The bundled models: the one that segments and registers, one for images of different modalities, and the one that
+# finds the brain.
 SEGMENTATION_MODEL = "sl_sfgr"
 MULTIMODAL = "multimodal"
+BRAIN_EXTRACTION = "brain_extraction"
 # The population template, which is no network but lies in the same folder.
 TEMPLATE = "template"
 
@@ -43,3 +45,8 @@ def require_intact(path: Path) -> str:
 def can_segment() -> bool:
     """Return whether the weights of the segmentation model are installed; this needs no torch."""
     return model_path(SEGMENTATION_MODEL).is_file()
+
+
+def can_find_brains() -> bool:
+    """Return whether the weights of brain extraction are installed; this needs no torch."""
+    return model_path(BRAIN_EXTRACTION).is_file()

@@ -13,7 +13,14 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..io.resources import MULTIMODAL, SEGMENTATION_MODEL, model_path, require_intact
+from ..io.resources import (
+    BRAIN_EXTRACTION,
+    MULTIMODAL,
+    SEGMENTATION_MODEL,
+    can_find_brains,
+    model_path,
+    require_intact,
+)
 from ..preprocessing import PREPARATION
 from .model import FORMAT, UNTRAINED_SYSTEM, Model, ModelSettings, structures_of
 
@@ -43,6 +50,20 @@ def default_model() -> Model:
     return _bundled(SEGMENTATION_MODEL)
 
 
+def brain_extraction_model() -> Model | None:
+    """Load the bundled model that finds the brain; None if this installation has none.
+
+    :raises InputError: its file is damaged.
+    """
+    return _bundled(BRAIN_EXTRACTION) if can_find_brains() else None
+
+
+def brain_network(device: torch.device) -> torch.nn.Module | None:
+    """Return the network of the bundled model that finds the brain, on a device; None if there is none."""
+    model = brain_extraction_model()
+    return model.copy_of_network(device) if model else None
+
+
 def _bundled(name: str) -> Model:
     path = model_path(name)
     if not path.is_file():
@@ -52,7 +73,7 @@ def _bundled(name: str) -> Model:
     return _checked(path, path.stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _checked(path: Path, _changed: int) -> Model:
     """Read a bundled model; once in a session, since a batch or a console registers many pairs."""
     require_intact(path)

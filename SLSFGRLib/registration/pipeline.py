@@ -12,7 +12,7 @@ import torch
 from ..errors import InputError
 from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
-from ..models.loading import default_model
+from ..models.loading import brain_extraction_model, brain_network, default_model
 from ..models.model import Model
 from ..modes import MODES
 from ..runtime.devices import describe_device, with_cpu_fallback
@@ -103,8 +103,13 @@ def _register_on(
     segmentation_model = default_model() if can_segment() else None
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
-    images = (fixed_image, "the fixed image", device), (moving_image, "the moving image", device)
+    finder = brain_network(device)
+    images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
     fixed, moving = both(Subject.from_image, *images)
+    without_brain = [name for name, subject in (("fixed", fixed), ("moving", moving)) if subject.brain is None]
+    if finder is not None and without_brain:
+        notes.append(f"No brain was found in the {' and the '.join(without_brain)} image; nothing was segmented.")
+        segmentation_model = None
     if segmentation_model is not None:
         stages.begin("Segmenting")
         network = segmentation_model.segmenter(device)
@@ -128,7 +133,7 @@ def _register_on(
     result.report = measure(fixed, moving, solution, result) | {
         "mode": settings.mode,
         "device": describe_device(device),
-        "models": _descriptions(segmentation_model, settings.model, template),
+        "models": _descriptions(brain_extraction_model(), segmentation_model, settings.model, template),
         "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
         "seconds": {"total": stages.finish(), "stages": stages.seconds},
@@ -214,13 +219,12 @@ def _affine_start(transform: sitk.Transform | None, fixed: sitk.Image) -> Affine
     return start
 
 
-def _descriptions(segmentation: Model | None, registration: Model | None, template: TissueAtlas | None) -> list[dict]:
+def _descriptions(
+    finder: Model | None, segmentation: Model | None, registration: Model | None, template: TissueAtlas | None
+) -> list[dict]:
     """Return role, name, version and checksum of every weights file and template that took part."""
-    models = [
-        model.description(role)
-        for model, role in ((segmentation, "segmentation"), (registration, "registration"))
-        if model
-    ]
+    roles = (finder, "brain extraction"), (segmentation, "segmentation"), (registration, "registration")
+    models = [model.description(role) for model, role in roles if model]
     return models + ([template.description()] if template else [])
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import SimpleITK as sitk
 import torch
 
-from ..models.loading import default_model
+from ..errors import InputError
+from ..io.resources import can_find_brains
+from ..models.loading import brain_network, default_model
 from ..models.model import Model
 from ..runtime.devices import choose_device, with_cpu_fallback
 from ..runtime.progress import Progress, ProgressCallback
@@ -36,7 +38,9 @@ def _segment_on(device: torch.device, image: sitk.Image, model: Model, progress:
     """Segment on one device."""
     stages = Progress(progress, {"Preparing the image": 1.0, "Segmenting": 4.0, "Writing into the image's space": 2.0})
     stages.begin("Preparing the image")
-    subject = Subject.from_image(image, device=device)
+    subject = Subject.from_image(image, "the image", device, brain_network(device))
+    if can_find_brains() and subject.brain is None:
+        raise InputError("no brain was found in the image; give an image of a head.")
     stages.begin("Segmenting")
     subject = subject.segmented(model.segmenter(device))
     stages.begin("Writing into the image's space")
@@ -52,4 +56,5 @@ def load_subject(image: sitk.Image, device: str = "cpu", *, model: Model | None 
     :raises InputError: the image cannot be used, or there is no model.
     """
     where = choose_device(device)
-    return Subject.from_image(image, device=where).segmented((model or default_model()).segmenter(where))
+    subject = Subject.from_image(image, "the image", where, brain_network(where))
+    return subject.segmented((model or default_model()).segmenter(where))

@@ -8,11 +8,12 @@ from functools import cached_property
 import SimpleITK as sitk
 import torch
 
-from ..networks import SLSFGRNetwork
-from ..preprocessing import PreparedImage, prepare
+from ..networks import BrainExtractionNetwork, SLSFGRNetwork
+from ..preprocessing import BrainMask, PreparedImage, prepare, prepare_whole
 from ..spatial.arrays import array_from_tensor
 from ..spatial.fields import resize_image
 from ..spatial.grid import Grid, image_from_array
+from . import brain_extraction
 from .intensity_model import deep_channels
 from .segmenter import Segmentation, run_network
 from .tissue_maps import tissue_maps
@@ -25,20 +26,35 @@ class Subject:
     :param image: as it was given.
     :param prepared: cropped to the head, at about 1 mm, scaled from 0 to 1, on the device to work on.
     :param segmentation: by the bundled or a given network; None if there is no network.
+    :param brain: where the brain lies; None if it was not looked for, or not found.
     """
 
     image: sitk.Image
     prepared: PreparedImage
     segmentation: Segmentation | None = None
+    brain: BrainMask | None = None
 
     @classmethod
-    def from_image(cls, image: sitk.Image, name: str = "the image", device: torch.device | str = "cpu") -> Subject:
-        """Prepare an image.
+    def from_image(
+        cls,
+        image: sitk.Image,
+        name: str = "the image",
+        device: torch.device | str = "cpu",
+        brain_network: BrainExtractionNetwork | None = None,
+    ) -> Subject:
+        """Prepare an image; with a network that finds the brain, what is far from the brain fades out.
 
         :param name: what to call the image in an error.
+        :param brain_network: on the device.
         :raises InputError: the image cannot be used.
         """
-        return cls(image, prepare(image, name).to(torch.device(device)))
+        device = torch.device(device)
+        if brain_network is None:
+            return cls(image, prepare(image, name).to(device))
+        whole = prepare_whole(image, brain_extraction.SPACING, name)
+        brain = brain_extraction.find_brain(whole.to(device), brain_network)
+        has_skull = brain is not None and not brain.covers(array_from_tensor(whole.tensor[0, 0]))
+        return cls(image, prepare(image, name, brain=brain if has_skull else None).to(device), brain=brain)
 
     @torch.no_grad()
     def segmented(self, network: SLSFGRNetwork) -> Subject:

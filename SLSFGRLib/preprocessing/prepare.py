@@ -1,0 +1,106 @@
+"""Prepare an image: order the axes, crop to the head or brain, resample to about 1 mm, scale the intensities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..io.images import checked_image, checked_intensities
+from ..spatial.grid import Grid, canonical_image, grid_of_image, image_from_array
+from .brain_mask import FADE_MM, KEPT_MM, BrainMask, fading
+from .head_box import ROUNDING, head_box
+from .intensities import scaled
+from .resample import block_averaged, resampled
+
+# Changes with the appearance of prepared images: a network must be given images like those that it was trained on.
+PREPARATION = 1
+FINEST_SPACING = 1.0
+# Kept around the head. The networks were trained on images that are cropped as closely, too.
+MARGIN_MM = 8.0
+# Sizes are multiples of the coarsest downsampling factor of a registration.
+SIZE_MULTIPLE = 8
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image that is ready for segmentation and registration.
+
+    :param tensor: (1, 1, D, H, W), scaled from 0 to 1, background near 0.
+    :param grid: where the tensor's voxels lie in LPS mm.
+    """
+
+    tensor: torch.Tensor
+    grid: Grid
+
+    def to(self, device: torch.device) -> PreparedImage:
+        """Return the same on another device."""
+        return PreparedImage(self.tensor.to(device), self.grid)
+
+
+def prepare(
+    image: sitk.Image,
+    name: str = "image",
+    spacing: float = FINEST_SPACING,
+    margin: float = MARGIN_MM,
+    multiple: int = SIZE_MULTIPLE,
+    brain: BrainMask | None = None,
+) -> PreparedImage:
+    """Order the axes, crop to the head or the brain, resample and scale the intensities.
+
+    :param name: what to call the image in an error.
+    :param spacing: wanted distance of voxels in mm, the same along each axis.
+    :param margin: kept around the head, in mm; where the image ends sooner, it is padded with its edge.
+    :param multiple: sizes are rounded up to multiples of this.
+    :param brain: crop to this brain, scale its intensities, and let the image fade out around it.
+    :raises InputError: the image is not a three-dimensional scalar one, or is empty.
+    """
+    image = canonical_image(checked_intensities(checked_image(image, name), name))
+    lower, upper = head_box(image) if brain is None else brain.box()
+    image = resampled(image, spacing)
+    start, shape = _box_in_voxels(lower - margin, upper + margin, grid_of_image(image), multiple)
+    array = _crop_or_pad(sitk.GetArrayViewFromImage(image), start, shape)
+    grid = grid_of_image(image).cropped(start, shape)
+    array = scaled(array) if brain is None else _brain_alone(array, grid, brain)
+    return PreparedImage(torch.from_numpy(array)[None, None], grid)
+
+
+def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> PreparedImage:
+    """Order the axes, resample and scale the intensities of the whole field of view.
+
+    :param spacing: of the result, in mm.
+    :param name: what to call the image in an error.
+    :raises InputError: the image is not a three-dimensional scalar one, or is empty.
+    """
+    image = canonical_image(checked_intensities(checked_image(image, name), name))
+    image = resampled(block_averaged(image, spacing), spacing)
+    array = scaled(sitk.GetArrayViewFromImage(image))
+    return PreparedImage(torch.from_numpy(array)[None, None], grid_of_image(image))
+
+
+def _brain_alone(array: np.ndarray, grid: Grid, brain: BrainMask) -> np.ndarray:
+    """Scale the intensities within the brain, and let the image fade out around it."""
+    reference = image_from_array(array, grid)
+    identity, beyond = sitk.Transform(3, sitk.sitkIdentity), float(KEPT_MM + FADE_MM)
+    distance = sitk.Resample(brain.distance(), reference, identity, sitk.sitkLinear, beyond, sitk.sitkFloat32, True)
+    distance = sitk.GetArrayViewFromImage(distance)
+    return scaled(array, distance < 0.0) * fading(distance)
+
+
+def _box_in_voxels(lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first voxel and the number of voxels of a box in mm from the grid's first voxel."""
+    start = np.floor(lower / grid.spacing + ROUNDING).astype(int)
+    shape = np.ceil(upper / grid.spacing - ROUNDING).astype(int) - start
+    rounded = (shape + multiple - 1) // multiple * multiple
+    return start - (rounded - shape) // 2, rounded
+
+
+def _crop_or_pad(array: np.ndarray, start: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Return a block of an array, padded with the array's edge."""
+    indices = [
+        np.clip(np.arange(first, first + count), 0, size - 1)
+        for first, count, size in zip(start, shape, array.shape, strict=True)
+    ]
+    return array[np.ix_(*indices)]

@@ -1,0 +1,99 @@
+"""Find the brain in an image of a head, with or without its skull, of any contrast, cut or turned any way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch.nn import functional
+
+from ..networks import BrainExtractionNetwork
+from ..networks.brain_extraction import CLASSES
+from ..preprocessing import BrainMask, PreparedImage
+from ..spatial.grid import Grid
+
+# Of the images that the network is given, in mm.
+SPACING = 2.0
+# The network was trained on images of at most 128 voxels along each axis; these are still one window.
+WINDOW, LARGEST_WINDOW = 128, 160
+# Less than this in mL is no brain. Chosen: a tenth of a small one, as a few slices show it.
+MIN_VOLUME_ML = 50.0
+# CSF farther than this from the brain is that of the spinal canal, or a cyst.
+CSF_REACH_MM = 6.0
+
+Window = tuple[slice, slice, slice]
+
+
+@torch.no_grad()
+def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMask | None:
+    """Find the brain and the CSF around it; return None if there is none.
+
+    :param image: from :func:`SLSFGRLib.preprocessing.prepare_whole` at :data:`SPACING`, on the network's device.
+    """
+    windows = list(_windows(image.grid.shape))
+    found = [(_classes(image, window, network), window) for window in windows]
+    if len(windows) > 1:
+        classes, window = max(found, key=lambda item: (item[0] == CLASSES.index("brain")).sum())
+        if (classes == CLASSES.index("brain")).any():
+            window = _centred_window(classes, window, image.grid.shape)
+            found = [(_classes(image, window, network), window)]
+    classes, window = found[0]
+    inside = np.zeros(image.grid.shape, dtype=bool)
+    inside[window] = brain_and_csf(classes, image.grid)
+    volume = inside.sum() * float(np.prod(image.grid.spacing)) / 1000.0
+    return BrainMask(inside, image.grid) if volume >= MIN_VOLUME_ML else None
+
+
+def brain_and_csf(classes: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return the largest connected part of the brain, with the CSF in and around it, (D, H, W) boolean.
+
+    :param classes: (D, H, W), indices of :data:`CLASSES`.
+    :param grid: for the spacing.
+    """
+    brain = sitk.GetImageFromArray((classes == CLASSES.index("brain")).astype(np.uint8))
+    brain.SetSpacing(grid.spacing[::-1].tolist())
+    brain = sitk.RelabelComponent(sitk.ConnectedComponent(brain)) == 1
+    distance = sitk.SignedMaurerDistanceMap(brain, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    near = sitk.GetArrayFromImage(distance) < CSF_REACH_MM
+    whole = sitk.GetArrayFromImage(brain).astype(bool) | (near & (classes == CLASSES.index("csf")))
+    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(whole.astype(np.uint8)))
+    return sitk.GetArrayFromImage(filled).astype(bool)
+
+
+def _classes(image: PreparedImage, window: Window, network: BrainExtractionNetwork) -> np.ndarray:
+    """Return the most probable class of each voxel of a window, from it and its mirror image."""
+    block = image.tensor[(..., *window)]
+    shape = block.shape[2:]
+    missing = [-size % network.size_multiple for size in shape]
+    padding = [width for part in reversed(missing) for width in (part // 2, part - part // 2)]
+    # Left and right lie along the last axis.
+    logits = network(functional.pad(torch.cat([block, block.flip(4)]), padding))
+    starts = [part // 2 for part in missing]
+    logits = logits[(..., *(slice(start, start + size) for start, size in zip(starts, shape, strict=True)))]
+    return (logits[0] + logits[1].flip(3)).argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def _windows(shape: tuple[int, int, int]) -> Iterator[Window]:
+    """Cover an image by windows that overlap by half; one is enough unless the image is larger than a head."""
+    starts = [
+        [0] if size <= LARGEST_WINDOW else [*range(0, size - WINDOW, WINDOW // 2), size - WINDOW] for size in shape
+    ]
+    for start in product(*starts):
+        yield tuple(
+            slice(first, size if size <= LARGEST_WINDOW else first + WINDOW)
+            for first, size in zip(start, shape, strict=True)
+        )
+
+
+def _centred_window(classes: np.ndarray, window: Window, shape: tuple[int, int, int]) -> Window:
+    """Return the window whose middle is that of the brain, inside the image."""
+    middle = np.argwhere(classes == CLASSES.index("brain")).mean(0) + [part.start for part in window]
+    return tuple(
+        slice(0, size)
+        if size <= LARGEST_WINDOW
+        else slice(start := int(np.clip(round(centre) - WINDOW // 2, 0, size - WINDOW)), start + WINDOW)
+        for centre, size in zip(middle, shape, strict=True)
+    )
