@@ -15,7 +15,7 @@ from SLSFGRLib.io.label_table import channel_lookup, read_label_table
 from SLSFGRLib.spatial.grid import canonical_image
 
 # Inversion, repetition and echo time in ms; 0 for no inversion. Chosen, as scanners have them.
-SEQUENCES = {"t1": (650, 2300, 3), "t2": (0, 4500, 95), "flair": (2350, 9000, 110), "pd": (0, 3000, 15)}
+SEQUENCES = {"t1": (900, 2300, 3), "t2": (0, 4500, 95), "flair": (2350, 9000, 110), "pd": (0, 3000, 15)}
 CONTRASTS = tuple(SEQUENCES)
 # Standard deviation of the noise and of the texture, relative to white matter; largest change by the bias field.
 NOISE, TEXTURE, BIAS = 0.03, 0.02, 0.25
@@ -97,7 +97,7 @@ def render(numbers: sitk.Image, contrast: str, is_stripped: bool, seed: int) -> 
     noise = NOISE * white * random.standard_normal((2, *array.shape)).astype(np.float32)
     image = 1000.0 / white * np.hypot(ideal + noise[0], noise[1])
     if is_stripped:
-        image *= ideal > 0
+        image *= ideal > 0.01 * white
     return _like(image, numbers), _like(labels, numbers)
 
 
