@@ -25,8 +25,12 @@ def head():
 
 @pytest.fixture(autouse=True)
 def without_bundled_weights(monkeypatch):
-    """Registrations in tests do not segment, which takes seconds, unless a test asks for it."""
+    """Registrations in tests do not segment, which takes seconds, unless a test asks for it.
+
+    Phantoms are no brains, and none is looked for in them.
+    """
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: False)
+    monkeypatch.setattr("SLSFGRLib.segmentation.pipeline.brain_network", lambda device: None)
 
 
 @pytest.fixture

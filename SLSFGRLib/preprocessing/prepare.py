@@ -85,8 +85,8 @@ def _brain_alone(array: np.ndarray, grid: Grid, brain: BrainMask) -> np.ndarray:
     reference = image_from_array(array, grid)
     identity, beyond = sitk.Transform(3, sitk.sitkIdentity), float(KEPT_MM + FADE_MM)
     distance = sitk.Resample(brain.distance(), reference, identity, sitk.sitkLinear, beyond, sitk.sitkFloat32, True)
-    distance = sitk.GetArrayViewFromImage(distance)
-    return scaled(array, distance < 0.0) * fading(distance)
+    millimetres = sitk.GetArrayViewFromImage(distance)
+    return scaled(array, millimetres < 0.0) * fading(millimetres)
 
 
 def _box_in_voxels(lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import torch
 from ..errors import InputError
 from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
-from ..models.loading import brain_extraction_model, brain_network, default_model
+from ..models.loading import brain_extraction_model, default_model
 from ..models.model import Model
 from ..modes import MODES
 from ..runtime.devices import describe_device, with_cpu_fallback
@@ -103,7 +103,8 @@ def _register_on(
     segmentation_model = default_model() if can_segment() else None
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
-    finder = brain_network(device)
+    finder_model = brain_extraction_model() if segmentation_model else None
+    finder = finder_model.copy_of_network(device) if finder_model else None
     images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
     fixed, moving = both(Subject.from_image, *images)
     without_brain = [name for name, subject in (("fixed", fixed), ("moving", moving)) if subject.brain is None]
@@ -133,7 +134,9 @@ def _register_on(
     result.report = measure(fixed, moving, solution, result) | {
         "mode": settings.mode,
         "device": describe_device(device),
-        "models": _descriptions(brain_extraction_model(), segmentation_model, settings.model, template),
+        "models": _descriptions(
+            brain_extraction_model() if finder else None, segmentation_model, settings.model, template
+        ),
         "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
         "seconds": {"total": stages.finish(), "stages": stages.seconds},

@@ -6,7 +6,6 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..io.resources import can_find_brains
 from ..models.loading import brain_network, default_model
 from ..models.model import Model
 from ..runtime.devices import choose_device, with_cpu_fallback
@@ -38,8 +37,9 @@ def _segment_on(device: torch.device, image: sitk.Image, model: Model, progress:
     """Segment on one device."""
     stages = Progress(progress, {"Preparing the image": 1.0, "Segmenting": 4.0, "Writing into the image's space": 2.0})
     stages.begin("Preparing the image")
-    subject = Subject.from_image(image, "the image", device, brain_network(device))
-    if can_find_brains() and subject.brain is None:
+    finder = brain_network(device)
+    subject = Subject.from_image(image, "the image", device, finder)
+    if finder is not None and subject.brain is None:
         raise InputError("no brain was found in the image; give an image of a head.")
     stages.begin("Segmenting")
     subject = subject.segmented(model.segmenter(device))

@@ -28,7 +28,7 @@ LESION_RADIUS_MM, LESION_OFFSET_MM = (4.0, 35.0), 55.0
 def divide_outside(
     kinds: torch.Tensor, contrast: Contrast, spacing: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, Contrast]:
-    """Divide the classes outside the brain into parts, and draw the intensity of some of them anew.
+    """Divide the classes outside the brain into parts, some of which get another intensity.
 
     :param kinds: (8, D, H, W) uint8, indices into :func:`tissue_contrasts.classes`.
     :returns: indices into the rows of the returned contrast, and this contrast.

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import torch
+
+from SLSFGRLib.networks.brain_extraction import CLASSES
+from SLSFGRLib.preprocessing import PreparedImage
+from SLSFGRLib.segmentation.brain_extraction import CSF_REACH_MM, MIN_VOLUME_ML, brain_and_csf, find_brain
+from SLSFGRLib.spatial.grid import Grid, voxel_positions
+
+BRAIN, CSF, OTHER = 0.9, 0.5, 0.2
+RADIUS = 50.0
+
+
+class ByIntensity(torch.nn.Module):
+    """A stand-in for the network that tells the classes apart by intensity."""
+
+    size_multiple = 32
+
+    def forward(self, image):
+        assert all(size % self.size_multiple == 0 and size <= 160 for size in image.shape[2:])
+        return -torch.cat([(image - value).abs() for value in (OTHER / 2, CSF, BRAIN)], dim=1)
+
+
+def image_of(shape, centre=(0.0, 0.0, 0.0), radius=RADIUS):
+    """A ball of brain in a shell of CSF, and a smaller ball far from it."""
+    grid = Grid.upright(shape, 2.0, centre=(0.0, 0.0, 0.0))
+    positions = voxel_positions(grid)
+    distance = np.linalg.norm(positions - centre, axis=-1)
+    values = np.full(grid.shape, OTHER, np.float32)
+    values[distance < radius + 4] = CSF
+    values[distance < radius] = BRAIN
+    values[np.linalg.norm(positions - np.add(centre, (0, radius + 18, 0)), axis=-1) < 8] = BRAIN
+    return PreparedImage(torch.from_numpy(values)[None, None], grid), distance
+
+
+@pytest.mark.parametrize(
+    ("shape", "centre"), [((90, 100, 80), (0, 0, 0)), ((80, 90, 81), (10, -8, 6)), ((420, 90, 80), (4, 2, -250))]
+)
+def test_brain_is_found_with_the_csf_around_it(shape, centre):
+    # The last field of view is longer than any that the network was trained on.
+    image, distance = image_of(shape, centre)
+    found = find_brain(image, ByIntensity())
+    assert found.grid == image.grid
+    np.testing.assert_array_equal(found.inside, distance < RADIUS + 4)
+
+
+def test_no_brain_is_found_where_hardly_any_voxel_looks_like_it():
+    radius = 0.9 * (MIN_VOLUME_ML * 1000 * 3 / 4 / np.pi) ** (1 / 3) - 4
+    assert find_brain(image_of((80, 80, 80), radius=radius)[0], ByIntensity()) is None
+    assert find_brain(image_of((80, 80, 80), radius=-9.0)[0], ByIntensity()) is None
+
+
+def test_holes_are_filled_and_csf_far_from_the_brain_is_left_out():
+    classes = np.zeros((30, 30, 50), np.uint8)
+    classes[5:25, 5:25, 5:25] = CLASSES.index("brain")
+    classes[14:16, 14:16, 14:16] = CLASSES.index("outside")
+    classes[10:20, 10:20, 25:45] = CLASSES.index("csf")
+    inside = brain_and_csf(classes, Grid.upright(classes.shape, 2.0))
+    assert inside[5:25, 5:25, 5:25].all()
+    assert inside[15, 15].sum() == 20 + int(CSF_REACH_MM / 2.0) - 1
