@@ -99,7 +99,7 @@ def test_bundled_recipe_can_be_read_and_built(path):
         ("[supervision]\nshape = [8, 8]\n", "supervision.shape: must have at least 3 items, not 2."),
         ("[training]\nsteps = true\n", "training.steps: must be a valid integer, not True."),
         ("[training]\nlearning_rate = 0\n", "training.learning_rate: must be greater than 0, not 0."),
-        ("[training]\nmethod = 'x'\n", "training.method: must be 'self_supervised', 'semi_supervised' or 'weakly_"),
+        ("[training]\nmethod = 'x'\n", "training.method: must be 'self_supervised', 'semi_supervised', 'weakly_"),
         ("[training]\nfrozen = ['x']\n", "training.frozen: the network has no part 'x'; use some of encode_fine, "),
         ("training = 3\n", "training: must be a table, not 3."),
         ("name = 3\n", "name: must be a valid text, not 3."),
