@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from ..io.images import checked_image, checked_intensities
+from ..spatial.arrays import tensor_from_array
 from ..spatial.grid import Grid, canonical_image, grid_of_image, image_from_array
 from .brain_mask import FADE_MM, KEPT_MM, BrainMask, fading
 from .head_box import ROUNDING, head_box
@@ -64,7 +65,7 @@ def prepare(
     array = _crop_or_pad(sitk.GetArrayViewFromImage(image), start, shape)
     grid = grid_of_image(image).cropped(start, shape)
     array = scaled(array) if brain is None else _brain_alone(array, grid, brain)
-    return PreparedImage(torch.from_numpy(array)[None, None], grid)
+    return PreparedImage(tensor_from_array(array)[None, None], grid)
 
 
 def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> PreparedImage:
@@ -77,7 +78,7 @@ def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> Pre
     image = canonical_image(checked_intensities(checked_image(image, name), name))
     image = resampled(block_averaged(image, spacing), spacing)
     array = scaled(sitk.GetArrayViewFromImage(image))
-    return PreparedImage(torch.from_numpy(array)[None, None], grid_of_image(image))
+    return PreparedImage(tensor_from_array(array)[None, None], grid_of_image(image))
 
 
 def _brain_alone(array: np.ndarray, grid: Grid, brain: BrainMask) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ..networks import BrainExtractionNetwork
 from ..networks.brain_extraction import CLASSES
 from ..preprocessing import BrainMask, PreparedImage
+from ..spatial.arrays import array_from_tensor
 from ..spatial.grid import Grid
 
 # Of the images that the network is given, in mm.
@@ -73,7 +74,7 @@ def _classes(image: PreparedImage, window: Window, network: BrainExtractionNetwo
     logits = network(functional.pad(torch.cat([block, block.flip(4)]), padding))
     starts = [part // 2 for part in missing]
     logits = logits[(..., *(slice(start, start + size) for start, size in zip(starts, shape, strict=True)))]
-    return (logits[0] + logits[1].flip(3)).argmax(0).to(torch.uint8).cpu().numpy()
+    return array_from_tensor((logits[0] + logits[1].flip(3)).argmax(0).to(torch.uint8))
 
 
 def _windows(shape: tuple[int, int, int]) -> Iterator[Window]:
