@@ -77,6 +77,9 @@ DIRECTIONS = {
     "oblique": TURN,
     "oblique left-handed": TURN @ np.diag([-1.0, 1.0, 1.0]),
 }
+# A header and an affine transform without symmetries.
+ORIGIN = (-31.5, 12.25, 107.0)
+AFFINE = Affine.from_parts(TURN @ np.diag([1.1, 0.9, 1.05]), (4.0, -7.0, 11.0))
 STORAGES = [(order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
 
@@ -90,6 +93,11 @@ def empty_image(size=(20, 24, 18), spacing=(2.0, 2.0, 2.0), direction=None, orig
         middle = np.array(image.TransformContinuousIndexToPhysicalPoint([(count - 1) / 2 for count in size]))
         image.SetOrigin((np.asarray(centre) - middle).tolist())
     return image
+
+
+def awkward_image(direction):
+    """A small image of zeros with different sizes and spacings along its axes."""
+    return empty_image((9, 12, 10), (0.9, 1.3, 2.7), DIRECTIONS[direction], ORIGIN)
 
 
 def filled(image, array, vector=False):

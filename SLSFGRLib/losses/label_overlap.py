@@ -13,7 +13,6 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from ..errors import InputError
 from ..spatial.fields import downsample, pad_axis
 from .dice import soft_dice
 
@@ -64,15 +63,9 @@ class MultiScaleLabelSimilarity:
 
     :param measure: a name in :data:`LABEL_MEASURES`.
     :param scales: standard deviations of the Gaussians in voxels; 0 is no blur.
-    :raises InputError: there is no such measure, no scale or a negative one.
     """
 
     def __init__(self, measure: str = "dice", scales: tuple[float, ...] = SCALES) -> None:
-        if measure not in LABEL_MEASURES:
-            known = ", ".join(LABEL_MEASURES)
-            raise InputError(f"label_measure {measure!r}: there is none of this name; use one of {known}.")
-        if not scales or min(scales) < 0:
-            raise InputError("scales: must be one or more numbers of voxels, 0 or larger.")
         self.measure = LABEL_MEASURES[measure]
         self.scales = scales
 

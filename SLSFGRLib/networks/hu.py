@@ -129,12 +129,7 @@ class LocalNetwork(nn.Module):
         self.steps = nn.ModuleList(nn.ModuleList(FlowStep() for _ in range(count)) for count in counts)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
-        """Register.
-
-        :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
-        :param fixed: likewise.
-        :returns: one (B, 3, D / 2, H / 2, W / 2) field in voxels.
-        """
+        """Register as :meth:`GlobalNetwork.forward`."""
         return self.match(*self.describe(moving, fixed))
 
     def describe(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[Description, Description]:
@@ -190,12 +185,9 @@ class CompositeNetwork(nn.Module):
         self.size_multiple = max(self.affine.size_multiple, self.local.size_multiple)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
-        """Register.
+        """Register as :meth:`GlobalNetwork.forward`.
 
-        :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
-        :param fixed: likewise.
-        :returns: the affine field, and its composition with the dense one, ``x -> affine(x + dense(x))``; both
-            (B, 3, D / 2, H / 2, W / 2) in voxels.
+        :returns: the affine field, and its composition with the dense one, ``x -> affine(x + dense(x))``.
         """
         return self.match(*self.describe(moving, fixed))
 

@@ -15,7 +15,8 @@ WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 # threads share one arena, and request no large block from the system separately.
 M_TRIM_THRESHOLD, M_ARENA_MAX, M_MMAP_MAX = -1, -8, -4
 ALLOCATION = {M_TRIM_THRESHOLD: 1_000_000_000, M_ARENA_MAX: 1, M_MMAP_MAX: 0}
-# Number of new objects after which Python looks for unreachable cycles.
+# Number of new objects after which Python looks for unreachable cycles. Loading torch creates so many objects that the
+# search took a sixth of its time (docs/develop/experiments.md). Images and fields, in no cycles, are freed at once.
 COLLECTION_THRESHOLD = 100_000
 # Registers the shapes that torch's operations return, for its compiler, which its optimisers load.
 COMPILER_SHAPES = "torch._meta_registrations"
@@ -25,7 +26,7 @@ def set_up_process() -> None:
     """Set the process up for long computations; do not call this in another program's process, such as Slicer's."""
     reduce_spinning()
     keep_freed_memory()
-    collect_garbage_rarely()
+    gc.set_threshold(COLLECTION_THRESHOLD)
 
 
 def reduce_spinning() -> None:
@@ -49,15 +50,6 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, value in ALLOCATION.items():
             mallopt(parameter, value)
-
-
-def collect_garbage_rarely() -> None:
-    """Look for unreachable cycles of Python objects less often; call this before torch is loaded.
-
-    Loading torch creates so many objects that the search took a sixth of its time (docs/develop/experiments.md). Images
-    and fields are still freed at once: they are in no cycles.
-    """
-    gc.set_threshold(COLLECTION_THRESHOLD)
 
 
 def load_torch_without_compiler() -> None:

@@ -281,16 +281,3 @@ def test_table_exported_by_slicer_is_read_and_imported_again(slicer, tmp_path):
     points.with_positions([[-11, 21, 31]]).write(tmp_path / "b.csv")
     assert logic.ImportControlPointsFromCSV(back, str(tmp_path / "b.csv"))
     np.testing.assert_allclose(back.GetNthControlPointPosition(0), [11, -21, 31])
-
-
-@pytest.mark.parametrize("kind", ["ROI", "Plane"])
-def test_boxes_of_slicer_are_refused(slicer, tmp_path, kind):
-    scene = slicer.vtkMRMLScene()
-    node = getattr(slicer, f"vtkMRMLMarkups{kind}Node")()
-    storage = getattr(slicer, f"vtkMRMLMarkups{kind}JsonStorageNode")()
-    scene.AddNode(node)
-    scene.AddNode(storage)
-    storage.SetFileName(str(tmp_path / "box.mrk.json"))
-    assert storage.WriteData(node)
-    with pytest.raises(InputError, match=f"holds a {kind}"):
-        read_points(tmp_path / "box.mrk.json")

@@ -105,15 +105,6 @@ def test_a_cancelled_job_ends_within_a_second_with_no_problem_and_no_file(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_discarded_process_is_gone_and_calls_nothing(tmp_path, job):
-    process, listener = process_that(tmp_path, "endless"), Listener()
-    listener.start(process, job)
-    process.discard()
-    assert not process.is_alive()
-    assert listener.ends == []
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_missing_program_is_reported(tmp_path, job):
     process, listener = JobProcess(tmp_path, ["/no/such/python"]), Listener()
     assert not process.is_alive()

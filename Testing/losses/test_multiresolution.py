@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.losses import MEASURES, GlobalCorrelation
+from SLSFGRLib.losses import GlobalCorrelation
 from SLSFGRLib.losses.multiresolution import MultiResolutionObjective
-from SLSFGRLib.losses.regularisation import PENALTIES, gradient_energy
+from SLSFGRLib.losses.regularisation import gradient_energy
 from SLSFGRLib.spatial.fields import resize_field, smooth, warp
 
 SHAPE = (16, 20, 12)
@@ -34,14 +34,6 @@ def test_loss_is_the_weighted_sum_over_the_levels():
     assert float(terms["loss"]) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_terms_are_those_of_the_finest_field():
-    moving, fixed = pair()
-    terms = MultiResolutionObjective(GlobalCorrelation(), gradient_energy, 0.7)(fields(), moving, fixed)
-    finest = fields()[-1]
-    assert float(terms["similarity"]) == pytest.approx(float(GlobalCorrelation()(warp(moving, finest), fixed)))
-    assert float(terms["penalty"]) == pytest.approx(float(gradient_energy(finest)))
-
-
 def test_coarse_field_is_judged_by_the_motion_it_makes_at_full_resolution():
     # 2 voxels of a quarter of the resolution are 8 of the images' own.
     moving, _ = pair()
@@ -50,15 +42,6 @@ def test_coarse_field_is_judged_by_the_motion_it_makes_at_full_resolution():
     objective = MultiResolutionObjective(GlobalCorrelation(), gradient_energy, 0.0, (1.0,))
     shifted = torch.cat([moving[:, :, 4:], moving[:, :, -1:].expand(-1, -1, 4, -1, -1)], dim=2)
     assert float(objective([coarse], moving, shifted)["loss"]) == pytest.approx(0.0, abs=1e-5)
-
-
-@pytest.mark.parametrize("similarity", MEASURES)
-@pytest.mark.parametrize("penalty", PENALTIES)
-def test_names_of_a_recipe_choose_the_terms(similarity, penalty):
-    objective = MultiResolutionObjective.from_names(similarity, penalty, 0.5, (1.0, 2.0, 3.0))
-    assert isinstance(objective.similarity, MEASURES[similarity])
-    assert objective.penalty is PENALTIES[penalty]
-    assert (objective.regularisation_weight, objective.level_weights) == (0.5, (1.0, 2.0, 3.0))
 
 
 def test_unknown_names_are_refused():

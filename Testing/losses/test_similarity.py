@@ -8,11 +8,10 @@ from SLSFGRLib.losses import (
     MEASURES,
     GlobalCorrelation,
     LocalCorrelation,
-    MindSelfSimilarity,
     MutualInformation,
     NormalisedGradients,
 )
-from SLSFGRLib.losses.lncc import LocalCorrelationGradient, box_sum, local_correlation
+from SLSFGRLib.losses.lncc import LocalCorrelationGradient
 from SLSFGRLib.losses.mind import EDGES, descriptor
 from SLSFGRLib.losses.mutual_information import normalised_mutual_information, soft_bins
 from SLSFGRLib.spatial.fields import smooth
@@ -63,31 +62,10 @@ def test_flat_image_gives_a_finite_value_and_finite_gradients(name, warped, fixe
     assert warped.grad.isfinite().all()
 
 
-def test_ncc_is_0_for_the_same_1_for_unrelated_and_2_for_opposite_images():
-    image = blobs()
-    assert float(GlobalCorrelation()(image, image)) == pytest.approx(0.0, abs=1e-5)
-    assert float(GlobalCorrelation()(1 - image, image)) == pytest.approx(2.0, abs=1e-5)
-    ramps = torch.meshgrid(*[torch.linspace(0, 1, 8)] * 3, indexing="ij")
-    assert float(GlobalCorrelation()(ramps[0][None, None], ramps[1][None, None])) == pytest.approx(1.0, abs=1e-5)
-
-
 def test_ncc_is_pearsons_coefficient():
     first, second = blobs(0), blobs(1) + 0.5 * blobs(0)
     expected = np.corrcoef(first.flatten(), second.flatten())[0, 1]
     assert float(GlobalCorrelation()(first, second)) == pytest.approx(1 - expected, abs=1e-5)
-
-
-def test_ncc_does_not_depend_on_gain_and_offset():
-    first, second = blobs(0), blobs(0).roll(2, 3)
-    expected = float(GlobalCorrelation()(first, second))
-    assert float(GlobalCorrelation()(0.3 * first + 0.2, second)) == pytest.approx(expected, abs=1e-5)
-
-
-def test_box_sum_adds_up_a_cube_with_zeros_outside():
-    image = random_image(5, 6, 7)
-    padded = torch.nn.functional.pad(image, [2] * 6)
-    expected = sum(padded[:, :, k : k + 5, j : j + 6, i : i + 7] for k, j, i in product(range(5), repeat=3))
-    torch.testing.assert_close(box_sum(image, 2), expected)
 
 
 def brute_force_lncc(first, second, radius):
@@ -109,11 +87,6 @@ def test_lncc_equals_a_computation_voxel_by_voxel(radius):
     assert float(LocalCorrelation(radius, noise=1e-8)(first, second)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_lncc_is_0_for_the_same_image():
-    image = random_image(12, 12, 12)
-    assert float(LocalCorrelation(noise=1e-8)(image, image)) == pytest.approx(0.0, abs=1e-5)
-
-
 def test_lncc_of_a_flat_and_a_structured_image_is_that_of_unrelated_ones():
     fixed = random_image(12, 13, 14)
     assert float(LocalCorrelation()(torch.zeros_like(fixed), fixed)) > 0.95
@@ -125,13 +98,6 @@ def test_lncc_does_not_depend_on_the_sign_or_gain_of_the_contrast():
     expected = float(LocalCorrelation(noise=1e-8)(first, second))
     assert float(LocalCorrelation(noise=1e-8)(-first, second)) == pytest.approx(expected, abs=1e-6)
     assert float(LocalCorrelation(noise=1e-8)(0.3 * first, second)) == pytest.approx(expected, abs=1e-3)
-
-
-def test_lncc_ignores_a_gain_that_changes_from_place_to_place():
-    image = blobs()
-    gain = torch.linspace(0.3, 1.0, 28)
-    local, whole = LocalCorrelation(noise=1e-7), GlobalCorrelation()
-    assert float(local(gain * image, image)) < 0.4 * float(whole(gain * image, image))
 
 
 def lncc_in_every_second_cube(warped, fixed, noise=1e-3):
@@ -156,12 +122,6 @@ def test_written_out_lncc_gradient_equals_automatic_differentiation(shape):
     found = LocalCorrelationGradient(fixed)(start)
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
-
-
-def test_lncc_of_every_second_cube_is_that_of_all():
-    first, second = blobs(0), blobs(1) + 0.5 * blobs(0)
-    share = float(lncc_in_every_second_cube(first, second)) / (first.numel() / 8)
-    assert share == pytest.approx(float(local_correlation(first, second).mean()), abs=0.05)
 
 
 def test_lncc_gradient_leaves_its_images_alone():
@@ -210,11 +170,6 @@ def test_mi_of_a_sample_is_near_that_of_the_whole_image():
     assert float(MutualInformation(samples=5000)(first, second)) == pytest.approx(whole, abs=0.03)
 
 
-def test_mind_edges_join_neighbours_at_a_right_angle():
-    assert len(EDGES) == 12
-    assert {sum((a - b) ** 2 for a, b in zip(*edge, strict=True)) for edge in EDGES} == {2}
-
-
 def test_mind_descriptor_of_one_voxel_by_hand():
     image = random_image(13, 13, 13)
     array, centre = image[0, 0].double().numpy(), np.array([6, 6, 6])
@@ -235,12 +190,6 @@ def test_mind_descriptor_does_not_depend_on_gain_offset_and_inversion(gain, offs
     torch.testing.assert_close(descriptor(gain * image + offset), descriptor(image), atol=2e-3, rtol=0)
 
 
-def test_mind_is_0_for_inverted_contrast_only_in_place():
-    image = blobs()
-    assert float(MindSelfSimilarity()(1 - image, image)) < 1e-6
-    assert float(MindSelfSimilarity()((1 - image).roll(2, 3), image)) > 0.01
-
-
 def ramp(direction, shape=(8, 9, 10)):
     axes = torch.meshgrid(*[torch.arange(float(size)) for size in shape], indexing="ij")
     return 0.02 * sum(part * axis for part, axis in zip(direction, axes, strict=True))[None, None]
@@ -258,14 +207,3 @@ def test_ngf_measures_angles_in_space_where_voxels_are_no_cubes():
     # Along (1, 1, 0) in mm, with voxels of 3 x 1 x 1 mm.
     measure = NormalisedGradients((3.0, 1.0, 1.0), noise=1e-4)
     assert float(measure(ramp((3.0, 1.0, 0.0)), ramp((0.0, 1.0, 0.0)))) == pytest.approx(0.5, abs=1e-4)
-
-
-def test_ngf_noise_level_is_a_share_of_the_mean_gradient():
-    same = NormalisedGradients(noise=0.5)(ramp((1.0, 0.0, 0.0)), ramp((1.0, 0.0, 0.0)))
-    assert float(same) == pytest.approx(1 - 1 / 1.25**2, abs=1e-4)
-
-
-def test_ngf_does_not_depend_on_sign_and_gain_of_the_contrast():
-    first, second = blobs(0), blobs(1)
-    expected = float(NormalisedGradients()(first, second))
-    assert float(NormalisedGradients()(1 - 0.5 * first, second)) == pytest.approx(expected, abs=1e-4)

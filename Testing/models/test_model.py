@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fake_models import MODEL_SETTINGS, random_model
+from fake_models import random_model
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table
@@ -39,12 +39,6 @@ def test_untrained_system_says_so():
     }
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(0, False), (12, True)])
-def test_model_with_pair_steps_uses_instance_optimisation(steps, expected):
-    settings = ModelSettings(pair_steps=steps)
-    assert Model("test", settings, settings.build()).uses_instance_optimisation is expected
-
-
 def test_network_that_cannot_segment_is_refused_and_has_no_structures():
     model = random_model()
     assert not model.can_segment
@@ -66,24 +60,6 @@ def test_segmenter_is_a_copy_that_finds_the_structures_of_the_label_table():
         for parameter in network.parameters():
             parameter.zero_()
         assert torch.equal(model.network.segment(image), expected)
-
-
-def test_settings_build_the_network_they_name():
-    shapes = {name: weight.shape for name, weight in MODEL_SETTINGS.build().state_dict().items()}
-    assert shapes == {name: weight.shape for name, weight in random_model().network.state_dict().items()}
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (ModelSettings(network="unet"), "network 'unet': there is none of this name"),
-        (ModelSettings(factor=3), "factor: must be one of 1, 2, 4, 8, not 3"),
-        (ModelSettings(network_options={"depth": 3}), "network 'li_fan': does not take these options"),
-    ],
-)
-def test_invalid_settings_are_refused(settings, message):
-    with pytest.raises(InputError, match=message):
-        settings.build()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import torch
 
 from SLSFGRLib.networks.cost_volume import SHIFTS, local_matches
 from SLSFGRLib.networks.dual_domain import DualDomainBlock, SpectralGate, radial_bands
-from SLSFGRLib.spatial.fields import smooth
 
 SIZES = [(8, 6, 10), (7, 9, 5), (2, 3, 2), (1, 1, 1), (5, 4, 8)]
 AXES = (2, 3, 4)
@@ -89,11 +88,6 @@ def test_gain_of_a_cosine_is_that_of_its_two_bands():
         torch.testing.assert_close(found[0, channel], gain * wave[0, channel], atol=1e-5, rtol=0)
 
 
-def test_mean_of_an_image_gets_the_lowest_gain_and_nothing_else():
-    gate = constant_gains(SpectralGate(1, bands=3), torch.tensor([[0.5, -0.9, 0.9]]))
-    torch.testing.assert_close(gate(torch.full((1, 1, 5, 4, 6), 2.0)), torch.full((1, 1, 5, 4, 6), 3.0))
-
-
 def test_gains_come_from_the_image_itself_and_not_from_its_batch():
     gate, image = learned(SpectralGate(3)), features(count=3)
     image[1] *= 5.0
@@ -119,16 +113,6 @@ def test_mixed_precision_leaves_the_spectrum_its_digits(make):
 # --- both domains -------------------------------------------------------------------------------------------
 
 
-def test_learned_block_is_the_written_out_mixture_of_both_domains():
-    block, image = learned(DualDomainBlock(3)), features()
-    spatial, spectral = block.spatial(image), block.spectral(image)
-    mixing = torch.einsum("oc,bcdhw->bodhw", block.mixing.weight[:, :, 0, 0, 0], torch.cat([spatial, spectral], 1))
-    share = 1.0 / (1.0 + torch.exp(-mixing - block.mixing.bias.view(1, 3, 1, 1, 1)))
-    expected = image + block.strength * (share * spatial + (1.0 - share) * spectral)
-    torch.testing.assert_close(block(image), expected)
-    assert (expected - image).abs().max() > 0.1
-
-
 @pytest.mark.parametrize("shape", SIZES)
 def test_learned_block_gives_finite_values_and_gradients_at_any_size(shape):
     block, image = learned(DualDomainBlock(3)), features(shape).requires_grad_()
@@ -137,11 +121,6 @@ def test_learned_block_gives_finite_values_and_gradients_at_any_size(shape):
     result.square().sum().backward()
     for tensor in (result, image.grad, *(parameter.grad for parameter in block.parameters())):
         assert tensor.isfinite().all()
-
-
-def test_block_does_not_mix_images_of_a_batch():
-    block, image = learned(DualDomainBlock(3)), features()
-    torch.testing.assert_close(block(image)[1:], block(image[1:]))
 
 
 # --- matching -----------------------------------------------------------------------------------------------
@@ -162,22 +141,7 @@ def test_matches_are_products_with_the_27_neighbours():
             assert float(matches[batch, channel, d, h, w]) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("shift", [(1, 0, 0), (0, -1, 0), (0, 0, 1), (-1, 1, 1), (0, 0, 0)])
-def test_a_shifted_image_matches_best_at_its_shift(shift):
-    fixed = features((8, 8, 8), 1, 16)
-    fixed = fixed / fixed.norm(dim=1, keepdim=True)
-    moving = fixed.roll(shift, AXES)  # what lies at x in the fixed image is at x + shift in the moving one
-    best = local_matches(moving, fixed).argmax(1)[0, 1:-1, 1:-1, 1:-1]
-    assert (best == SHIFTS.index(tuple(step + 1 for step in shift))).all()
-
-
-def test_matches_of_smooth_images_are_finite_and_symmetric_at_no_shift():
-    first, second = (smooth(features((6, 6, 6), 1, 3, seed), 1.0) for seed in (0, 1))
-    middle = SHIFTS.index((1, 1, 1))
-    assert torch.equal(local_matches(first, second)[:, middle], local_matches(second, first)[:, middle])
-
-
 def test_gradient_of_local_matches_is_that_of_the_plain_formula():
     draw = torch.Generator().manual_seed(5)
-    moving, fixed = (torch.randn(2, 3, 4, 5, 3, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(2))
+    moving, fixed = (torch.randn(2, 2, 3, 4, 2, generator=draw, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(local_matches, (moving, fixed))

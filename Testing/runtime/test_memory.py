@@ -27,22 +27,14 @@ def test_memory_of_caches_is_available(meminfo):
     assert available_memory() == 5_000_000 * 1024
 
 
-def test_limit_of_a_container_is_kept(meminfo):
-    (meminfo / "limit").write_text("3000000000\n")
-    (meminfo / "usage").write_text("1200000000\n")
-    assert available_memory() == 1_800_000_000
-
-
-def test_container_without_a_limit_has_the_memory_of_the_machine(meminfo):
-    (meminfo / "limit").write_text("max\n")
-    (meminfo / "usage").write_text("1200000000\n")
-    assert available_memory() == 5_000_000 * 1024
-
-
-def test_container_that_uses_more_than_its_limit_has_no_memory_left(meminfo):
-    (meminfo / "limit").write_text("3000000000\n")
-    (meminfo / "usage").write_text("3200000000\n")
-    assert available_memory() == 0
+@pytest.mark.parametrize(
+    ("limit", "usage", "available"),
+    [("3000000000", "1200000000", 1_800_000_000), ("3000000000", "3200000000", 0), ("max", "12", 5_000_000 * 1024)],
+)
+def test_limit_of_a_container_is_kept(meminfo, limit, usage, available):
+    (meminfo / "limit").write_text(f"{limit}\n")
+    (meminfo / "usage").write_text(f"{usage}\n")
+    assert available_memory() == available
 
 
 VM_STAT = """\

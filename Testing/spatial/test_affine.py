@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import DIRECTIONS, affine_matrix, empty_image, rotation_about, transformed
+from phantoms import AFFINE, DIRECTIONS, ORIGIN, TURN, affine_matrix, awkward_image, rotation_about, transformed
 
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.grid import Grid, grid_of_image, image_from_array
 
-ORIGIN = (-31.5, 12.25, 107.0)
-LINEAR = rotation_about((1, -2, 0.5), 25) @ np.diag([1.1, 0.9, 1.05])
-AFFINE = Affine.from_parts(LINEAR, (4.0, -7.0, 11.0))
+LINEAR = TURN @ np.diag([1.1, 0.9, 1.05])
 POINTS = np.random.default_rng(0).uniform(-100, 100, (20, 3))
-
-
-def test_identity_moves_nothing():
-    np.testing.assert_array_equal(Affine.identity().apply(POINTS), POINTS)
 
 
 def test_parts_are_the_linear_part_and_the_translation():
@@ -51,7 +45,7 @@ def test_determinant_is_the_change_of_volume_and_negative_for_a_mirror():
 @pytest.mark.parametrize("moving", DIRECTIONS)
 @pytest.mark.parametrize("fixed", ["LPS", "oblique"])
 def test_transform_in_voxels_agrees_with_the_one_on_points(fixed, moving):
-    fixed, moving = (empty_image((9, 12, 10), (0.9, 1.3, 2.7), DIRECTIONS[name], ORIGIN) for name in (fixed, moving))
+    fixed, moving = awkward_image(fixed), awkward_image(moving)
     grids = grid_of_image(fixed), grid_of_image(moving)
     matrix = AFFINE.in_voxels(*grids)
     point = AFFINE.apply(np.array(fixed.TransformContinuousIndexToPhysicalPoint((3.0, 2.0, 1.0))))

@@ -38,12 +38,6 @@ def test_what_is_changed_in_place_is_changed_everywhere(small_blocks):
     assert torch.equal(state, added)
 
 
-def test_small_volume_is_taken_whole():
-    shapes = []
-    apply_blockwise(lambda volume: shapes.append(volume.shape) or volume, noise(1, 1, *SHAPE))
-    assert shapes == [(1, 1, *SHAPE)]
-
-
 def test_recorded_volume_is_taken_whole_and_has_its_gradient(small_blocks):
     volume = noise(1, 1, *SHAPE).requires_grad_()
     apply_blockwise(torch.square, volume).sum().backward()

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import DIRECTIONS, STORAGES, TURN, empty_image, filled, positions, rotation_about, stored
+from phantoms import AFFINE, DIRECTIONS, ORIGIN, STORAGES, TURN, awkward_image, empty_image, filled, positions, stored
 
-from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.composite import affine_then_field
 from SLSFGRLib.spatial.grid import (
     Grid,
@@ -15,13 +14,6 @@ from SLSFGRLib.spatial.grid import (
     mapped_points,
     voxel_positions,
 )
-
-ORIGIN = (-31.5, 12.25, 107.0)
-AFFINE = Affine.from_parts(rotation_about((1, -2, 0.5), 25) @ np.diag([1.1, 0.9, 1.05]), (4.0, -7.0, 11.0))
-
-
-def awkward_image(direction):
-    return empty_image((9, 12, 10), (0.9, 1.3, 2.7), DIRECTIONS[direction], ORIGIN)
 
 
 def random_image(seed=0, size=(9, 12, 10), direction=None):

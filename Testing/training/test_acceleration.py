@@ -28,11 +28,6 @@ def example(seed):
     return Example(image, image, labels)
 
 
-def test_a_cpu_uses_float32():
-    with mixed_precision(CPU):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
-
-
 @pytest.mark.parametrize(("can", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_gpu_uses_bfloat16_if_it_can(can, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: can)
@@ -68,14 +63,6 @@ def compiled(monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "compile", lambda function: seen.append(function.__self__) or function)
     return seen
-
-
-def test_whole_parts_are_compiled_on_a_gpu_with_triton_and_weights_keep_their_names(network, compiled, monkeypatch):
-    monkeypatch.setattr(acceleration, "find_spec", lambda name: object())
-    names = list(network.state_dict())
-    compile_parts(network, GPU)
-    assert compiled == [network.encoder, network.segmenter]
-    assert list(network.state_dict()) == names
 
 
 @pytest.mark.parametrize(("device", "triton"), [(CPU, object()), (GPU, None)])

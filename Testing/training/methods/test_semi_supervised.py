@@ -10,11 +10,8 @@ from training_runs import assert_same_run, changed, equal_weights, prepared, run
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.model import Model
 from SLSFGRLib.synthesis import Synthesiser, partial_volume_labels
-from SLSFGRLib.synthesis.tissue_contrasts import channel_count
 from SLSFGRLib.training import Trainer, read_recipe
-from SLSFGRLib.training.data.label_propagation import LabelledImage
 from SLSFGRLib.training.data.validation_pairs import validation_pairs
-from SLSFGRLib.training.loss_weighting import LossWeighting
 from SLSFGRLib.training.methods import semi_supervised
 
 RECIPE = """
@@ -95,23 +92,9 @@ def test_rows_have_the_losses_and_the_validation_figures(whole_run):
     # Of a network that does not move anything yet; where structures share a voxel by halves, rounding decides.
     assert rows[0]["registration_dice"] == pytest.approx(rows[0]["dice_before"], abs=5e-3)
     assert rows[0]["dice_before"] == rows[-1]["dice_before"]
-
-
-def test_dynamic_weights_leave_one_after_two_epochs_and_are_in_the_checkpoint(recipe, whole_run, tmp_path):
-    state = state_of(whole_run / "checkpoint.pt")
-    # The epoch of the segmentation alone says nothing about the other tasks.
-    expected = [{name: row[f"training_{name}"] for name in TASKS} for row in state["rows"][1:]]
-    assert state["history"] == expected
-    (tmp_path / "checkpoint.pt").write_bytes((whole_run / "checkpoint.pt").read_bytes())
-    trainer = Trainer(recipe, tmp_path, "cpu")
-    assert trainer.weighting.weights() == dict.fromkeys(TASKS, 1.0)
-    trainer.resume()
-    by_hand = LossWeighting(TASKS, is_dynamic=True)
-    by_hand.history = expected
-    weights = trainer.weighting.weights()
-    assert weights == by_hand.weights()
-    assert sum(weights.values()) == pytest.approx(3.0)
-    assert max(abs(weight - 1.0) for weight in weights.values()) > 1e-3
+    # The epoch of the segmentation alone says nothing about the weights of the other tasks.
+    history = state_of(whole_run / "checkpoint.pt")["history"]
+    assert history == [{name: row[f"training_{name}"] for name in TASKS} for row in rows[1:]]
 
 
 def test_model_of_the_run_gives_what_was_validated(recipe, whole_run, tmp_path):
@@ -136,31 +119,6 @@ def test_frozen_parts_keep_their_weights_and_the_others_learn(recipe, whole_run,
 
 
 # --- weights of the losses ---------------------------------------------------------------------------------
-
-
-def test_weights_of_the_losses_decide_what_is_trained(recipe, tmp_path, monkeypatch):
-    trainer = prepared(changed(recipe, "supervision", segmentation_steps=0), tmp_path)
-    names = [name for name, _ in trainer.network.named_parameters()]
-
-    def trained(**weights):
-        monkeypatch.setattr(trainer.weighting, "weights", lambda: dict.fromkeys(TASKS, 0.0) | weights)
-        trainer._learn()
-        return {
-            name
-            for name, parameter in trainer.network.named_parameters()
-            if parameter.grad is not None and parameter.grad.any()
-        }
-
-    assert trained() == set()  # zero fields are as smooth as possible
-    assert trained(segmentation=1.0) == {name for name in names if name.startswith(("encoder", "segmenter"))}
-    heads = {name for name in names if "layers.3" in name}
-    assert trained(similarity=1.0) >= heads
-    assert "segmenter.logits.weight" not in trained(anatomy=1.0)
-
-
-def test_fixed_weights_are_a_choice_of_the_recipe(recipe, tmp_path):
-    fixed = Trainer(changed(recipe, "training", dynamic_weights=False), tmp_path, "cpu").weighting
-    assert (fixed.is_dynamic, fixed.names) == (False, TASKS)
 
 
 # --- labels -------------------------------------------------------------------------------------------------
@@ -249,34 +207,6 @@ def test_real_images_have_no_labels(recipe, tmp_path):
     assert 4 < sum(labelled) < 16
 
 
-def test_real_images_with_propagated_labels_have_their_share_of_the_first_steps(recipe, tmp_path, monkeypatch):
-    probabilities = torch.zeros(1, channel_count(), 16, 24, 16)
-    probabilities[:, 3] = 1.0
-    image, seen = LabelledImage(torch.rand(1, 1, 16, 24, 16, generator=generator(0)), probabilities), []
-
-    def load(files, maps, folder, update):
-        seen.append((files, maps))
-        return [image]
-
-    monkeypatch.setattr(semi_supervised, "load_labelled_images", load)
-    changes = {"real_share": 0.5, "real_pairs": 0.0}
-    data = replace(recipe.data, training=recipe.data.training_maps)
-    trainer = prepared(replace(changed(recipe, "supervision", **changes), data=data), tmp_path)
-    ((files, maps),) = seen
-    assert [file.name for file in files] == ["phantom_a.npz", "phantom_b.npz"]
-    # Of the two maps one shows its labels.
-    assert len(maps) == 1
-    targets = []
-    monkeypatch.setattr(
-        semi_supervised,
-        "segmentation_loss",
-        lambda logits, target, *weights: targets.append(float(target[0, 1:].mean((1, 2, 3)).max())) or logits.sum(),
-    )
-    for step in range(30):
-        trainer.method.losses(0, generator(step))
-    assert 8 < sum(target > 0.5 for target in targets) < 22
-
-
 # --- validation ---------------------------------------------------------------------------------------------
 
 
@@ -311,15 +241,6 @@ def test_samples_are_held_out_pairs_with_their_labels_and_segmentation(recipe, t
     alone = prepared(with_options(recipe, segmentation=False), tmp_path)
     (first, _) = alone.method.samples(alone.network)
     assert list(first) == ["Moving", "Warped", "Fixed"]
-
-
-def test_maps_are_read_from_images_as_from_their_compact_form(recipe, tmp_path):
-    data = {"training_maps": ("phantom_[ab].nii.gz",), "validation_maps": ("phantom_[cd].npz",)}
-    task = prepared(changed(recipe, "data", **data), tmp_path).method
-    compact = prepared(recipe, tmp_path).method
-    for first, second in zip(task.training, compact.training, strict=True):
-        assert torch.equal(first.classes, second.classes)
-        assert torch.equal(first.pose.linear, second.pose.linear)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------

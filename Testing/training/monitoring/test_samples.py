@@ -1,7 +1,5 @@
 """The picture of what a network in training makes of examples."""
 
-import sys
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -45,12 +43,6 @@ def test_picture_is_written(tmp_path):
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "samples.png")))
     assert not picture[0, 0, :3].any()
     assert picture[..., :3].max() > 200
-
-
-def test_no_picture_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    draw_samples([{"Fixed": volume()}], tmp_path / "samples.png")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("coarser", [1, 2])
