@@ -126,14 +126,6 @@ def test_start_is_kept_when_there_is_nothing_to_do(recovered):
     torch.testing.assert_close(kept, truth)
 
 
-def test_progress_rises_from_zero_below_one():
-    image, fractions = channel_image(texture(SHAPE, 1.5)), []
-    optimise_field(image, image, IDENTITY, LEVELS, update=fractions.append)
-    assert fractions == sorted(fractions)
-    assert fractions[0] == 0.0
-    assert 0.9 < fractions[-1] < 1.0
-
-
 def test_spacing_of_a_level_is_in_millimetres():
     grid = Grid.upright(SHAPE, 2.0)
     assert [Level(spacing, 1).factor(grid) for spacing in (16.0, 4.0, 2.0, 1.0)] == [8, 2, 1, 1]

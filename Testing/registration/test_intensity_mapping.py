@@ -85,13 +85,6 @@ def test_constant_image_needs_no_mapping():
     assert found.table.isfinite().all()
 
 
-def test_applied_mapping_makes_the_images_similar():
-    image = coarse_texture()
-    other = t2_like(image)
-    mapped = mapping_to_fixed(image, other).apply(other)
-    assert (image - mapped).abs().mean() < 0.4 * (image - other).abs().mean()
-
-
 def test_mapping_sees_the_images_through_the_affine_transform_and_the_field():
     image, field = coarse_texture(), smooth_diffeomorphism(SHAPE, 3.0)
     # Stored in reversed order along its first axis: the affine transform undoes that.
@@ -103,16 +96,6 @@ def test_mapping_sees_the_images_through_the_affine_transform_and_the_field():
     ]
     assert explained[0] > explained[1] + 0.05
     assert explained[0] > explained[2] + 0.1
-
-
-def test_mapping_to_the_moving_image_is_the_other_one_with_the_images_swapped():
-    to_fixed, to_moving = estimate_mappings(
-        channel_image(coarse_texture()), channel_image(t2_like(coarse_texture())), IDENTITY
-    )
-    swapped = mapping_to_fixed(t2_like(coarse_texture()), coarse_texture())
-    torch.testing.assert_close(to_moving.table, swapped.table)
-    assert to_moving.explained == pytest.approx(swapped.explained)
-    assert to_moving.explained > to_fixed.explained + 0.1  # one intensity of the T2 belongs to two of the T1
 
 
 def test_image_that_explains_the_other_is_the_one_whose_contrast_changes():

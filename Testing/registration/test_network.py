@@ -74,16 +74,6 @@ def test_instance_optimisation_leaves_the_model_as_it_was(model_file):
     assert (optimised - field_of(model, subject(0), subject(1))).abs().max() > 0.05
 
 
-def test_instance_optimisation_lowers_the_loss_of_the_pair(model_file):
-    model = load_model(str(model_file))
-    fixed, moving = subject(0), subject(1)
-    loss = {}
-    for mode in ("fast", "standard"):
-        field = field_of(model, fixed, moving, mode=mode)
-        loss[mode] = float(MODEL_SETTINGS.objective()([field] * 3, coarse(moving), coarse(fixed))["loss"])
-    assert loss["standard"] < 0.97 * loss["fast"]
-
-
 @pytest.mark.parametrize("mode", ["fast", "standard"])
 def test_images_of_sizes_that_the_network_does_not_take_are_padded_and_cropped(mode):
     settings = replace(MODEL_SETTINGS, network="sl_sfgr", network_options=SL_SFGR_OPTIONS, pair_steps=2)

@@ -10,7 +10,6 @@ from SLSFGRLib.preprocessing import prepare
 from SLSFGRLib.registration.schedules import (
     SCHEDULES,
     affordable_levels,
-    coarser_sentence,
     needed_memory,
     planned_levels,
 )
@@ -77,11 +76,6 @@ def test_one_level_is_always_left():
     assert affordable_levels(SCHEDULES["fast"], HEAD, 0)[0] == SCHEDULES["fast"][:1]
 
 
-def test_sentence_names_both_spacings():
-    sentence = coarser_sentence(SCHEDULES["fast"][:2], SCHEDULES["fast"])
-    assert sentence == "The field has 4 mm voxels instead of 2 mm, to save memory."
-
-
 @pytest.mark.parametrize(
     ("shape", "peaks"),
     [
@@ -94,14 +88,6 @@ def test_sentence_names_both_spacings():
 def test_needed_memory_is_at_least_what_was_measured_and_little_more(shape, peaks):
     for mode, measured in peaks.items():
         assert measured <= needed_memory(SCHEDULES[mode], Grid(shape, np.eye(4))) / 1e9 <= 1.2 * measured
-
-
-def test_half_the_size_needs_an_eighth_beyond_the_base():
-    half = Grid(tuple(size // 2 for size in HEAD.shape), np.eye(4))
-    whole, small, none = (
-        needed_memory(SCHEDULES["standard"], grid) for grid in (HEAD, half, Grid((0, 0, 0), np.eye(4)))
-    )
-    assert (small - none) * 8 == pytest.approx(whole - none, rel=1e-6)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])

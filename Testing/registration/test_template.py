@@ -17,7 +17,6 @@ from SLSFGRLib.registration.template import (
     TissueAtlas,
     bundled_template,
     guide_by_atlas,
-    guide_by_template,
 )
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import jacobian_determinant
@@ -120,16 +119,6 @@ def test_different_brains_become_more_similar_without_folding():
     assert found.abs().max() > 0.2
     assert similarity(found, affine, fixed, moving) > similarity(zero_field(), affine, fixed, moving)
     assert jacobian_determinant(found).min() > 0.2
-
-
-def test_subjects_are_guided_by_their_atlases():
-    fixed = balls_subject()
-    moving = balls_subject(Affine.from_parts(np.eye(3), (3.0, 0.0, 0.0)))
-    atlases = TissueAtlas.from_subject(fixed), TissueAtlas.from_subject(moving)
-    field = torch.zeros(1, 3, *(size // 2 for size in atlases[0].grid.shape))
-    found = guide_by_template(field, fixed, moving, IDENTITY, atlases[0])
-    assert not torch.equal(found, field)
-    assert torch.equal(found, guide_by_atlas(field, *atlases, IDENTITY, atlases[0]))
 
 
 def test_atlas_of_a_subject_has_its_tissues_at_2_mm():

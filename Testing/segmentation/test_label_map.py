@@ -29,14 +29,6 @@ def test_label_map_has_the_image_grid_and_the_numbers_of_the_label_table(subject
     assert set(np.unique(sitk.GetArrayFromImage(labels))) == {0, *NUMBERS}
 
 
-def test_progress_rises(subject):
-    fractions = []
-    label_map(subject, fractions.append)
-    assert fractions == sorted(fractions)
-    assert 0.0 <= fractions[0] < 0.1
-    assert 0.9 < fractions[-1] <= 1.0
-
-
 @pytest.mark.parametrize("storage", [STORAGES[7], STORAGES[45]])
 def test_labels_of_the_same_voxels_in_another_order_are_not_interpolated(head, storage):
     channels = np.zeros(head[0].GetSize()[::-1], np.uint8)
