@@ -27,6 +27,7 @@ class SLSFGR(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Brain Registration (SLSFGR)")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Registration")]
+        self.parent.associatedNodeTypes = ["vtkMRMLTransformNode"]
         self.parent.contributors = ["SLSFGR contributors"]
         self.parent.helpText = _(
             "Aligns a moving brain MRI with a fixed one at the press of one button. Creates the warped volume, "

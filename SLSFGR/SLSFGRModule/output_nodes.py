@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from .itk_conversion import arrayOf, fillLike, vtkTransformFromITK
 from .segmentations import segmentationFromLabels
 from .subject_hierarchy import placeBeside
+from .validation import ATTRIBUTES
 
 OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
 FILL_OPACITY = 0.3  # in slices, so that the image beneath stays visible
@@ -130,7 +131,7 @@ def _fillNode(output, into, provenance):
     output.fill(node, output.content, output.volumeNode, output.otherVolumeNode)
     placeBeside(output.volumeNode, node)
     for name, value in provenance.items():
-        node.SetAttribute(f"SLSFGR.{name}", value)
+        node.SetAttribute(f"{ATTRIBUTES}{name}", value)
     return node
 
 

@@ -19,6 +19,14 @@ OUTPUTS = (
 )
 
 
+# Inputs and outputs that belong to the fixed volume, and those that belong to the moving one.
+COUNTERPARTS = (
+    ("fixedVolume", "movingVolume"),
+    ("fixedSegmentation", "movingSegmentation"),
+    ("transform", "inverseTransform"),
+)
+
+
 class Mode(Enum):
     """How long to optimise. Scenes contain the names: never rename them."""
 
@@ -77,6 +85,25 @@ def selectNodes(parameters, nodes):
     with slicer.util.NodeModify(parameters.parameterNode):
         for name, node in nodes.items():
             setattr(parameters, name, node)
+
+
+def swapInputs(parameters):
+    """Exchange the fixed and the moving volume, and what belongs to each; the next run creates the other results."""
+    swapped = {}
+    for first, second in COUNTERPARTS:
+        swapped |= {first: getattr(parameters, second), second: getattr(parameters, first)}
+    selectNodes(parameters, swapped | {"warpedVolume": None, "jacobianVolume": None})
+
+
+def selectPairOf(parameters, transformNode):
+    """Select the volumes that a transform of this module connects, and the transform for them."""
+    pair = {
+        "fixedVolume": transformNode.GetNodeReference(transformNode.GetFixedNodeReferenceRole()),
+        "movingVolume": transformNode.GetNodeReference(transformNode.GetMovingNodeReferenceRole()),
+    }
+    isOther = pair != selectedNodes(parameters, tuple(pair))
+    outputs = dict.fromkeys(OUTPUTS) | {"transform": transformNode} if isOther else {}
+    selectNodes(parameters, pair | outputs)
 
 
 def outputsToFill(parameters):

@@ -7,8 +7,6 @@ from typing import Any, Protocol
 class Runner(Protocol):
     """Runs one job at a time outside of Slicer's process, as :class:`SLSFGRLib.jobs.process.JobRunner` does."""
 
-    is_running: bool
-
     def stand_by(self, ready: bool) -> None:
         """Have a process ready for the next job, or none."""
 

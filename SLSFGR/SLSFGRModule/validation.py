@@ -1,8 +1,11 @@
 """Checks before the work: each returns the reason against it, in one sentence for the user, or an empty text."""
 
+import slicer
 from slicer.i18n import tr as _
 
 from .library import importLibrary
+
+ATTRIBUTES = "SLSFGR."  # what the attributes of our results begin with
 
 
 def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=None):
@@ -15,6 +18,37 @@ def reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode=
     if initialTransformNode and not reason:
         reason = _reasonNotToStartFrom(initialTransformNode, movingVolumeNode)
     return reason
+
+
+def volumesNotListed():
+    """Return a sentence that names the volumes of the scene that cannot be selected; empty if there are none."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLVolumeNode")
+    names = [node.GetName() for node in volumes if not node.GetHideFromEditors() and not isListed(node)]
+    text = _(
+        "Only scalar volumes can be registered, not {names}. The module Volumes converts label maps, the module "
+        "Vector to Scalar Volume converts color images."
+    )
+    return text.format(names=", ".join(names)) if names else ""
+
+
+def isListed(volumeNode):
+    """Return whether the selectors of the inputs list a volume."""
+    return volumeNode.GetClassName() == "vtkMRMLScalarVolumeNode"
+
+
+def usableVolumes():
+    """Return the volumes of the scene that can be registered, without the results of this module."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    shown = [node for node in volumes if isListed(node) and not node.GetHideFromEditors()]
+    return [node for node in shown if not node.GetAttribute(f"{ATTRIBUTES}Version") and not reasonNotToUse(node)]
+
+
+def reasonNotToRegisterAll(fixedVolumeNode, otherVolumeNodes):
+    """Return why further volumes cannot be registered to the fixed volume."""
+    for node in otherVolumeNodes:
+        if node is fixedVolumeNode:
+            return _("{name} is the fixed volume. Uncheck it under Also register.").format(name=node.GetName())
+    return next(filter(None, map(reasonNotToUse, otherVolumeNodes)), "")
 
 
 def reasonNotToSegment(*volumeNodes):

@@ -15,8 +15,25 @@ from .comparison import canCompare, showComparison
 from .library import TorchInstaller, importLibrary, jobRunner
 from .logic import SLSFGRLogic
 from .output_nodes import RegistrationNodes, publish
-from .parameter_node import INPUTS, OUTPUTS, outputsToFill, selectedNodes, selectNodes
-from .validation import reasonNotToApply, reasonNotToOverwrite, reasonNotToRegister, reasonNotToSegment
+from .parameter_node import (
+    INPUTS,
+    OUTPUTS,
+    outputsToFill,
+    selectedNodes,
+    selectNodes,
+    selectPairOf,
+    swapInputs,
+)
+from .validation import (
+    ATTRIBUTES,
+    reasonNotToApply,
+    reasonNotToOverwrite,
+    reasonNotToRegister,
+    reasonNotToRegisterAll,
+    reasonNotToSegment,
+    usableVolumes,
+    volumesNotListed,
+)
 
 POLL_MS = 30
 SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
@@ -34,7 +51,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.installer = installer or TorchInstaller()
         self.logic = SLSFGRLogic()
         self._parameterNode = None
-        self._isInstalling = False
+        self._isInstalling = self._isRunning = False
+        self._pairs = []
         super().__init__(parent)
 
     def setup(self):
@@ -64,11 +82,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self._onSceneEndImport)
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+        self.addObserver(scene, scene.NodeAddedEvent, self._updateButtons)
 
     def _connectWidgets(self):
         self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
         self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
         self.ui.applyButton.connect("clicked(bool)", self._onApplyButton)
+        self.ui.swapButton.connect("clicked(bool)", self._onSwapButton)
+        self.ui.moreVolumesSelector.connect("checkedNodesChanged()", self._updateButtons)
         self.ui.applyNodesSelector.connect("checkedNodesChanged()", self._updateButtons)
         self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
         self.ui.checkerboardCheckBox.connect("toggled(bool)", self._showComparison)
@@ -83,11 +104,27 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the selection of this scene when the user opens the module; Slicer calls this also after setup."""
         if not self._parameterNode:
             self._setParameterNode(self.logic.getParameterNode())
+            self._selectDefaultInputs()
 
     def exit(self):
         """Disconnect from the scene's selection when the user opens another module; a run goes on."""
         self.ui.checkerboardCheckBox.checked = False  # its volume would stay in the views
         self._setParameterNode(None)
+
+    def nodeEditable(self, node):
+        """Tell Slicer's data tree how well a node can be edited here: transforms that were made here, well."""
+        isOurs = node and node.IsA("vtkMRMLTransformNode") and node.GetAttribute(f"{ATTRIBUTES}Version")
+        return 0.7 if isOurs else 0.0
+
+    def setEditedNode(self, node, role="", context=""):
+        """Select the pair of volumes of a transform that was made here; Slicer's data tree calls this.
+
+        :returns: whether the node can be edited here.
+        """
+        isEditable = self.nodeEditable(node) > 0.0
+        if isEditable:
+            selectPairOf(self._parameterNode or self.logic.getParameterNode(), node)
+        return isEditable
 
     def onReload(self):
         """Reload this module with all its parts."""
@@ -111,6 +148,15 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameterNodeModified)
             self._updateButtons()
 
+    def _selectDefaultInputs(self):
+        """Select the first two volumes, unless the user has selected some."""
+        chosen = self._parameterNode
+        if not chosen.fixedVolume and not chosen.movingVolume:
+            selectNodes(chosen, dict(zip(("fixedVolume", "movingVolume"), usableVolumes(), strict=False)))
+
+    def _onSwapButton(self):
+        swapInputs(self._parameterNode)
+
     def _onParameterNodeModified(self, caller, event):
         """Undo a selection that the user did not make: a selector whose node is hidden goes to the row above."""
         last, self._lastSelection = self._lastSelection, selectedNodes(self._parameterNode)
@@ -130,7 +176,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             selectNodes(self._parameterNode, {name: None for name in selected if selected[name] is node})
 
     def _onNodeRemoved(self, caller, event):
-        if self.runner.is_running and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
+        if self._isRunning and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
             self._discardRun()
             self._say(_("The run was cancelled: its volume was removed from the scene."))
         else:
@@ -155,7 +201,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # A run
 
     def _onRegisterButton(self):
-        if not self.runner.is_running:
+        if not self._isRunning:
             self._start(self._prepareRegistration)
             return
         self.ui.registerButton.enabled = False
@@ -187,13 +233,28 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             chosen = self._parameterNode
             if not chosen:  # the user left the module during the installation
                 return
-            self._volumes = chosen.fixedVolume, chosen.movingVolume
             outputs = outputsToFill(chosen)
             self._outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
-            job = prepare(chosen, *self._volumes)
+            self._prepare, self._number, self._results, self._problems = prepare, 0, [], []
+            self._pairs = [(chosen.fixedVolume, chosen.movingVolume)]
+            if prepare == self._prepareRegistration:
+                self._pairs += [(chosen.fixedVolume, node) for node in self._moreVolumes()]
             self.ui.logTextEdit.clear()
-            self.runner.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
+            self._startNext(chosen)
             self._showRunning(True)
+
+    def _moreVolumes(self):
+        """Return the volumes to register after the moving volume."""
+        moving = self._parameterNode.movingVolume
+        return [node for node in self.ui.moreVolumesSelector.checkedNodes() if node is not moving]
+
+    def _startNext(self, chosen):
+        """Start the job of the next pair of volumes."""
+        self._volumes = self._pairs[self._number]
+        self._number += 1
+        job = self._prepare(chosen, *self._volumes)
+        self.runner.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
+        self.runner.stand_by(self._number < len(self._pairs))
 
     def _offerTorch(self):
         """Install PyTorch if it is missing and the user agrees; meanwhile Slicer handles events."""
@@ -212,30 +273,64 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onProgress(self, fraction, message):
         self.ui.progressBar.value = round(100 * fraction)
+        if len(self._pairs) > 1:
+            text = _("{number} of {count}: {message}")
+            message = text.format(number=self._number, count=len(self._pairs), message=message)
         self.ui.progressBar.format = f"{message}  %p %"
 
     def _onEnd(self, result, problem):
+        """Publish the result of a job, and start the next one unless the user has cancelled."""
+        goesOn = False
         try:
             if result is not None:
                 self._publish(result)
+            elif problem:
+                self._problems.append(self._ofPair(_sentence(problem)))
+            isCancelled = result is None and not problem
+            goesOn = not isCancelled and self._startedAnother()
         finally:
-            self._showRunning(False)
-        if result is None:
-            self._say(_sentence(problem) or _("Cancelled."))
+            if not goesOn:
+                self._showRunning(False)
+        if not goesOn:
+            problems = [*self._problems, _("Cancelled.")] if isCancelled else self._problems
+            self._say("\n".join(problems), "\n".join(self._results))
+
+    def _startedAnother(self):
+        """Start the job of the next pair whose volumes are still there and can be used; return whether there is one."""
+        while self._number < len(self._pairs):
+            if not all(map(slicer.mrmlScene.IsNodePresent, self._pairs[self._number])):
+                self._number += 1
+                continue
+            try:
+                self._startNext(self._parameterNode or self.logic.getParameterNode())
+            except ValueError as reason:
+                self._problems.append(str(reason))
+            else:
+                return True
+        return False
 
     def _publish(self, result):
         chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
         with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
             nodes = publish(result, *self._volumes, self._outputs)
-            made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
-            selectNodes(chosen, {name: node for name, node in made.items() if node})
-            self._showComparison(fit=True)
-            self._say(result=importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report))
-            self.ui.resultLabel.toolTip = nodes.report["device"]
+            if self._number == 1:
+                made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
+                selectNodes(chosen, {name: node for name, node in made.items() if node})
+                self._showComparison(fit=True)
+                self.ui.resultLabel.toolTip = nodes.report["device"]
+            # The fixed volume keeps its one segmentation; each further volume gets new nodes for the rest.
+            self._outputs = RegistrationNodes(fixedSegmentationNode=nodes.fixedSegmentationNode)
+            self._results.append(self._ofPair(importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report)))
+            self._results += nodes.report.get("notes", [])
+
+    def _ofPair(self, text):
+        """Begin a text with the name of the moving volume if there are several."""
+        return f"{self._volumes[1].GetName()}: {text}" if len(self._pairs) > 1 else text
 
     def _discardRun(self):
         """End a run, if there is one, and clear the messages of the last."""
         self.runner.discard()
+        self._pairs = []
         self._showRunning(False)
         self._say()
 
@@ -244,15 +339,18 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _updateButtons(self, caller=None, event=None):
         """Enable each button, or say why it is disabled."""
         chosen = self._parameterNode
-        if not chosen or self.runner.is_running or self._isInstalling:
+        if not chosen or self._isRunning or self._isInstalling:
             return
         volumes = chosen.fixedVolume, chosen.movingVolume
         inputs, outputs = (selectedNodes(chosen, names).values() for names in (INPUTS, OUTPUTS))
         overwrites = reasonNotToOverwrite(inputs, outputs)
+        more = self._moreVolumes()
         reason = reasonNotToRegister(*volumes, chosen.initialTransform) or overwrites
-        self.ui.registerButton.text = _("Register")
+        reason = reason or reasonNotToRegisterAll(chosen.fixedVolume, more)
+        several = _("Register {count} volumes").format(count=1 + len(more))
+        self.ui.registerButton.text = several if more else _("Register")
         self._enable("register", reason)
-        self._say(reason, self.ui.resultLabel.text)
+        self._say(reason if all(volumes) else f"{reason} {volumesNotListed()}".rstrip(), self.ui.resultLabel.text)
         self._enable("segment", reasonNotToSegment(*volumes) or overwrites)
         checked = self.ui.applyNodesSelector.checkedNodes()
         self._enable("apply", reasonNotToApply(checked, *volumes, chosen.transform, chosen.inverseTransform))
@@ -260,6 +358,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runner.stand_by(not reason and self.installer.isInstalled())
 
     def _showRunning(self, running):
+        self._isRunning = running
         for section in SECTIONS:
             getattr(self.ui, f"{section}CollapsibleButton").enabled = not running
         self.ui.progressBar.visible = running

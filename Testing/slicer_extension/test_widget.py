@@ -25,6 +25,7 @@ from panel import (
     small_head,
     use_worker,
     wait_until,
+    worker_command,
 )
 from PySide6.QtCore import Qt
 from stand_ins import slicer_module
@@ -325,3 +326,114 @@ def test_opening_the_module_starts_one_process(scene, installer, tmp_path):
     slicer_module.enter(widget)
     assert list(tmp_path.glob("SLSFGR-*")) == [folder]
     widget.cleanup()
+
+
+def test_the_first_two_volumes_that_can_be_used_are_selected_when_the_module_is_opened(scene, installer):
+    photo = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "photo")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "nothing yet")
+    volumes = [add_volume(small_head(), name) for name in ("T1", "T2", "FLAIR")]
+    widget = open_panel(installer)
+    chosen = widget.logic.getParameterNode()
+    assert [chosen.fixedVolume, chosen.movingVolume] == volumes[:2]
+    assert photo not in widget.ui.fixedVolumeSelector._object.listed()
+    widget.ui.movingVolumeSelector.setCurrentNode(None)
+    reopen(widget)
+    assert widget.ui.movingVolumeSelector.currentNode() is None  # what the user selects stays
+    widget.cleanup()
+
+
+def test_a_result_is_never_selected_by_itself(widget):
+    volumes = choose_volumes(widget)
+    run_to_the_end(widget)
+    for name in ("fixedVolumeSelector", "movingVolumeSelector"):
+        getattr(widget.ui, name).setCurrentNode(None)
+    slicer.mrmlScene.RemoveNode(volumes[0])
+    reopen(widget)
+    assert widget.ui.fixedVolumeSelector.currentNode() is volumes[1]
+    assert widget.ui.movingVolumeSelector.currentNode() is None
+
+
+def test_volumes_that_cannot_be_selected_are_named_while_a_volume_is_missing(widget):
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "regions")
+    assert "not regions" in widget.ui.statusLabel.text
+    choose_volumes(widget)
+    assert not widget.ui.statusLabel.visible
+
+
+def test_swap_exchanges_the_volumes_and_what_belongs_to_them(widget):
+    fixed, moving = choose_volumes(widget)
+    run_to_the_end(widget)
+    chosen = widget.logic.getParameterNode()
+    there, back, warped = chosen.transform, chosen.inverseTransform, chosen.warpedVolume
+    segmentation = chosen.fixedSegmentation
+    press(widget.ui.swapButton)
+    chosen = widget.logic.getParameterNode()
+    assert [chosen.fixedVolume, chosen.movingVolume] == [moving, fixed]
+    assert [chosen.transform, chosen.inverseTransform, chosen.movingSegmentation] == [back, there, segmentation]
+    run_to_the_end(widget)
+    assert there.GetName() == "Transform T1 2026 to T1 2024"
+    assert warped.GetName() == "T1 2026 warped to T1 2024"
+    assert widget.logic.getParameterNode().warpedVolume.GetName() == "T1 2024 warped to T1 2026"
+
+
+def test_a_transform_opened_from_the_data_tree_selects_its_volumes(widget):
+    fixed, moving = choose_volumes(widget)
+    run_to_the_end(widget)
+    chosen = widget.logic.getParameterNode()
+    there, back = chosen.transform, chosen.inverseTransform
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "by hand")
+    assert widget.nodeEditable(other) == widget.nodeEditable(fixed) == 0.0
+    assert not widget.setEditedNode(other)
+    assert widget.nodeEditable(there) > 0.5
+    assert widget.setEditedNode(there)
+    assert widget.ui.warpedVolumeSelector.currentNode() is not None
+    assert widget.setEditedNode(back, "", "")
+    chosen = widget.logic.getParameterNode()
+    assert [chosen.fixedVolume, chosen.movingVolume, chosen.transform] == [moving, fixed, back]
+    assert [chosen.warpedVolume, chosen.inverseTransform] == [None, None]
+
+
+def check_more(widget, *nodes):
+    for node in nodes:
+        widget.ui.moreVolumesSelector.setCheckState(node, Qt.CheckState.Checked)
+
+
+def test_several_volumes_are_registered_one_after_the_other(widget):
+    fixed, _ = choose_volumes(widget)
+    check_more(widget, *[add_volume(small_head(shift), f"T1 {year}") for year, shift in ((2027, 3.0), (2028, 4.0))])
+    assert widget.ui.registerButton.text == "Register 3 volumes"
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.progressBar.format.startswith("2 of 3: Deforming"))
+    wait_until(lambda: widget.ui.registerButton.text != "Cancel")
+    lines = widget.ui.resultLabel.text.split("\n")
+    assert [line.partition(": Dice")[0] for line in lines] == ["T1 2026", "T1 2027", "T1 2028"]
+    assert {f"T1 {year} warped to T1 2024" for year in (2026, 2027, 2028)} <= nodes_of_scene()
+    assert "T1 2024 segmentation_1" not in nodes_of_scene()
+    assert widget.logic.getParameterNode().warpedVolume.GetName() == "T1 2026 warped to T1 2024"
+    check_more(widget, fixed)
+    assert "T1 2024 is the fixed volume" in widget.ui.statusLabel.text
+
+
+def test_cancel_ends_all_of_several_registrations_and_keeps_what_is_done(widget):
+    choose_volumes(widget)
+    check_more(widget, add_volume(small_head(3.0), "T1 2027"))
+    widget.runner.command = worker_command("endless")  # for the second; a process for the first stands by
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.progressBar.format.startswith("2 of 2: Deforming"))
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
+    assert widget.ui.statusLabel.text == "Cancelled."
+    assert widget.ui.resultLabel.text.startswith("T1 2026: Dice")
+    assert "T1 2026 warped to T1 2024" in nodes_of_scene()
+    assert "T1 2027 warped to T1 2024" not in nodes_of_scene()
+
+
+def test_a_volume_that_cannot_be_registered_does_not_stop_the_others(widget):
+    choose_volumes(widget)
+    use_worker(widget, "refuse")
+    check_more(widget, add_volume(small_head(3.0), "T1 2027"))
+    widget.runner.command = worker_command("finish")
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
+    assert widget.ui.statusLabel.text.startswith("T1 2026: The moving image: every voxel")
+    assert widget.ui.resultLabel.text.startswith("T1 2027: Dice")

@@ -38,6 +38,7 @@ PARENT_PROPERTIES = {
     "title",
     "categories",
     "dependencies",
+    "associatedNodeTypes",
     "contributors",
     "helpText",
     "acknowledgementText",
