@@ -2,22 +2,11 @@
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
 from golden.measures import block_means, brighter_on_the_left
 from golden.store import stored
 from SLSFGRLib.preprocessing import prepare
-
-ORDERS_AND_FLIPS = (
-    ((0, 1, 2), (True, False, False)),
-    ((0, 1, 2), (False, True, False)),
-    ((0, 1, 2), (False, False, True)),
-    ((1, 0, 2), (False, False, False)),
-    ((2, 0, 1), (True, True, False)),
-    ((1, 2, 0), (False, True, True)),
-    ((2, 1, 0), (True, True, True)),
-)
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +36,3 @@ def test_intensities_are_the_stored_ones(prepared):
 def test_the_stored_intensities_tell_an_axis_from_its_flip(axis):
     means = stored("prepared")
     assert np.abs(means - np.flip(means, axis)).max() > 0.02
-
-
-@pytest.mark.parametrize(("order", "flips"), ORDERS_AND_FLIPS)
-def test_how_the_axes_are_stored_makes_no_difference(brain, prepared, order, flips):
-    other = prepare(sitk.Flip(sitk.PermuteAxes(brain, order), flips))
-    assert torch.equal(other.tensor, prepared.tensor)
-    np.testing.assert_allclose(other.grid.matrix, prepared.grid.matrix, atol=1e-9)

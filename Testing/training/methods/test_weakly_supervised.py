@@ -14,7 +14,6 @@ from SLSFGRLib.cli import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.evaluation.metrics import dice_by_label
 from SLSFGRLib.io.label_table import channel_lookup
-from SLSFGRLib.io.transforms import read_transform
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import downsample
@@ -301,11 +300,6 @@ def test_training_on_one_pair_gives_a_model_that_registers_it(patients, tmp_path
     after = sitk.GetArrayFromImage(sitk.ReadImage(str(results / "fixed_labels.nii.gz")))
     dice = [np.mean(list(dice_by_label(wanted, labels).values())) for labels in (before, after)]
     assert dice[1] > dice[0] + 0.1
-    # What SimpleITK makes of the transform is what was written.
-    fixed, moving = sitk.ReadImage(files["fixed"]), sitk.ReadImage(files["moving"])
-    resampled = sitk.Resample(moving, fixed, read_transform(results / "transform.h5"), sitk.sitkLinear, 0.0)
-    warped = sitk.ReadImage(str(results / "warped.nii.gz"))
-    np.testing.assert_allclose(sitk.GetArrayFromImage(warped), sitk.GetArrayFromImage(resampled), atol=1e-3)
 
 
 # --- what counts ---------------------------------------------------------------------------------------------
