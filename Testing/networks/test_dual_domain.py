@@ -43,16 +43,6 @@ def test_bands_share_every_frequency_among_them(shape, count):
     torch.testing.assert_close(bands.sum(0), torch.ones_like(bands[0]))
 
 
-def test_bands_lie_between_no_frequency_and_the_corner():
-    bands = radial_bands((8, 8, 8), 3)
-    assert bands[:, 0, 0, 0].tolist() == [1.0, 0.0, 0.0]
-    assert bands[:, 4, 4, 4].tolist() == pytest.approx([0.0, 0.0, 1.0], abs=1e-6)
-    # A quarter of a cycle per voxel along one axis: of the corner's radius a part 0.25 / (0.5 sqrt(3)).
-    part = 0.5 / math.sqrt(3.0)
-    for place in ((2, 0, 0), (6, 0, 0), (0, 2, 0), (0, 0, 2)):
-        assert bands[(slice(None), *place)].tolist() == pytest.approx([1.0 - 2.0 * part, 2.0 * part, 0.0])
-
-
 # --- spectral gate ------------------------------------------------------------------------------------------
 
 
