@@ -24,15 +24,19 @@ def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard, f
     :param asCheckerboard: show alternating squares of both instead.
     :param fit: turn the views to the axes of the volumes, and show all of them.
     """
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetAttribute(CHECKERBOARD):
-            slicer.mrmlScene.RemoveNode(node)
     foreground = warpedVolumeNode
     if asCheckerboard:  # in front: it is not saved with the scene, whose views then still have a background
         foreground, opacity = makeCheckerboard(fixedVolumeNode, warpedVolumeNode), 1.0
     fit = fit and slicer.app.layoutManager() is not None  # there is none without a main window
     layers = {"background": fixedVolumeNode, "foreground": foreground, "foregroundOpacity": opacity}
     slicer.util.setSliceViewerLayers(**layers, fit=fit, rotateToVolumePlane=fit)
+
+
+def removeCheckerboard():
+    """Remove the checkerboard from the scene, if there is one."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(CHECKERBOARD):
+            slicer.mrmlScene.RemoveNode(node)
 
 
 def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):

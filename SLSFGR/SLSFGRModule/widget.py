@@ -11,7 +11,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from .apply_transform import applyTransform
-from .comparison import canCompare, showComparison
+from .comparison import canCompare, removeCheckerboard, showComparison
 from .library import TorchInstaller, importLibrary, jobRunner
 from .logic import SLSFGRLogic
 from .output_nodes import RegistrationNodes, publish
@@ -321,7 +321,6 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             # The fixed volume keeps its one segmentation; each further volume gets new nodes for the rest.
             self._outputs = RegistrationNodes(fixedSegmentationNode=nodes.fixedSegmentationNode)
             self._results.append(self._ofPair(importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report)))
-            self._results += nodes.report.get("notes", [])
 
     def _ofPair(self, text):
         """Begin a text with the name of the moving volume if there are several."""
@@ -388,6 +387,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _showComparison(self, value=None, fit=False):
         chosen = self._parameterNode or self.logic.getParameterNode()
         asCheckerboard = self.ui.checkerboardCheckBox.checked
+        removeCheckerboard()  # also where the volumes cannot be compared any more
         if canCompare(chosen.fixedVolume, chosen.warpedVolume):
             opacity = self.ui.fadeSlider.value / 100.0
             showComparison(chosen.fixedVolume, chosen.warpedVolume, opacity, asCheckerboard, fit)

@@ -154,6 +154,13 @@ def test_register_with_the_library_aligns_the_volumes(widget):
     assert moving.GetParentTransformNode() is None
 
 
+def test_what_the_report_notes_is_shown_once_under_the_figures(widget):
+    choose_volumes(widget)
+    use_worker(widget, "noted")
+    run_to_the_end(widget)
+    assert widget.ui.resultLabel.text.split("\n")[1:] == ["The heads hardly overlap."]
+
+
 @pytest.mark.slow
 def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(widget):
     fixed, moving = choose_volumes(widget)
@@ -288,6 +295,15 @@ def test_the_checkerboard_goes_when_the_module_is_left(widget):
     assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
     warped = widget.logic.getParameterNode().warpedVolume
     assert [view.GetForegroundVolumeID() for view in slicer_module.slice_views()] == 3 * [warped.GetID()]
+
+
+def test_the_checkerboard_goes_when_its_volume_has_gone(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    widget.ui.checkerboardCheckBox.checked = True
+    slicer.mrmlScene.RemoveNode(widget.logic.getParameterNode().warpedVolume)
+    slicer_module.leave(widget)
+    assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
 
 
 def test_after_register_the_views_show_the_fixed_volume_wherever_it_lies(widget):

@@ -26,8 +26,13 @@ def parameterNodeWrapper(cls):
     return cls
 
 
+def _node_kinds(kind):
+    """Return the classes of a parameter that holds a node, which may be of several."""
+    return typing.get_args(kind) if typing.get_origin(kind) is typing.Union else (kind,)
+
+
 def _is_node(kind):
-    return issubclass(kind, slicer.vtkMRMLNode)
+    return issubclass(_node_kinds(kind)[0], slicer.vtkMRMLNode)
 
 
 def _reader(name, kind, default):
@@ -46,8 +51,8 @@ def _reader(name, kind, default):
 
 def _writer(name, kind):
     def write(self, value):
-        if value is not None and not isinstance(value, kind):
-            raise TypeError(f"{name} is a {kind.__name__}, not {value!r}.")
+        if value is not None and not isinstance(value, _node_kinds(kind)):
+            raise TypeError(f"{name} is a {kind}, not {value!r}.")
         if _is_node(kind):
             self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
         else:
@@ -121,7 +126,7 @@ class _Connector:
         if not isinstance(widget._object, _widget_class(kind)):
             raise RuntimeError(f"Unable to create GUI connector from datatype {kind} to widget type {type(widget)}")
         if _is_node(kind):
-            widget.nodeTypes = [kind.__name__]
+            widget.nodeTypes = [node_class.__name__ for node_class in _node_kinds(kind)]
             self.signal = widget.currentNodeChanged
         elif issubclass(kind, enum.Enum):
             widget.clear()

@@ -253,6 +253,8 @@ class qMRMLNodeComboBox(_NodeList):
     def setCurrentNode(self, node):
         if node is not None and self._scene is not node.GetScene():
             raise RuntimeError(f"{self.objectName()} was not given the scene; connect it to mrmlSceneChanged.")
+        if node is not None and node.GetHideFromEditors():
+            node = None  # the real one selects none, silently, for all that it does not list
         if node is not None and not self.accepts(node):
             raise RuntimeError(f"{self.objectName()} does not list nodes of class {node.GetClassName()}.")
         changed, self._node = node is not self._node, node

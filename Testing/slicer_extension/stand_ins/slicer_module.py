@@ -151,11 +151,12 @@ class SubjectHierarchy:
 
     def __init__(self, scene):
         scene.AddObserver(scene.NodeAddedEvent, self._on_added)
-        scene.AddObserver(scene.NodeRemovedEvent, self._on_removed)
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, self._on_removed)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_added(self, caller, event, node):
-        if not node.GetHideFromEditors() and any(map(node.IsA, WITH_ITEM)):
+        isShown = not node.GetHideFromEditors() and not caller.IsImporting()
+        if isShown and any(map(node.IsA, WITH_ITEM)):
             hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(caller)
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 

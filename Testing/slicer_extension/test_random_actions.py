@@ -1,0 +1,173 @@
+"""Many random actions in the panel, in a scene with nodes of the user's: none of these changes, and nothing fails."""
+
+import random
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
+
+import slicer
+from nodes import add_volume
+from panel import FakeInstaller, SLSFGRWidget, small_head
+from panel_workers import result_of
+from phantoms import affine_matrix
+from PySide6.QtCore import Qt
+from stand_ins import slicer_module
+
+INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
+OUTPUTS = ("warpedVolume", "transform", "inverseTransform", "fixedSegmentation", "movingSegmentation")
+
+
+class InstantRunner:
+    """Does a job in this process; the second call of poll ends it."""
+
+    def __init__(self):
+        self.job, self.ends = None, 0
+
+    def stand_by(self, ready):
+        pass
+
+    def start(self, job, on_progress, on_log, on_end):
+        assert self.job is None
+        self.job, self.on_progress, self.on_end, self.polls = job, on_progress, on_end, 0
+
+    def poll(self):
+        if self.job is None:
+            return
+        self.polls += 1
+        self.on_progress(0.5, "Deforming")
+        if self.polls > 1:
+            job, self.job, self.ends = self.job, None, self.ends + 1
+            self.on_end(*((result_of(job), "") if job != "cancelled" else (None, "")))
+
+    def cancel(self):
+        self.job = "cancelled"
+
+    def discard(self):
+        self.job = None
+
+
+class User:
+    """Acts at random; selects no node of the scene's as an output but results of the module."""
+
+    def __init__(self, widget, seed):
+        self.widget, self.random = widget, random.Random(seed)
+        self.nodes = []
+        self.add_nodes()
+
+    def add_nodes(self):
+        for number in range(3):
+            self.nodes.append(add_volume(small_head(spacing=9.0 + number), f"T{number}"))
+            transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", f"planning {number}")
+            matrix = affine_matrix(shift=(number, 2.0, 3.0))
+            transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+            segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"tumour {number}")
+            segmentation.GetSegmentation().AddEmptySegment("tumour", "tumour")
+            self.nodes += [transform, segmentation]
+
+    def content(self):
+        return {node: content(node) for node in self.nodes}
+
+    def selector(self, names):
+        return getattr(self.widget.ui, f"{self.random.choice(names)}Selector")
+
+    def one_of(self, nodes):
+        return self.random.choice([None, *nodes])
+
+    def select_input(self):
+        selector = self.selector(INPUTS)
+        selector.setCurrentNode(self.one_of(selector._object.listed()))
+
+    def select_output(self):
+        selector = self.selector(OUTPUTS)
+        results = [node for node in selector._object.listed() if node.GetAttribute("SLSFGR.Version")]
+        selector.setCurrentNode(self.one_of(results))
+
+    def create_output(self):
+        self.selector(OUTPUTS)._object.addNode()
+
+    def delete_output(self):
+        node = self.selector(OUTPUTS).currentNode()
+        if node and node not in self.nodes:
+            slicer.mrmlScene.RemoveNode(node)
+
+    def delete_own_node(self):
+        if len(self.nodes) > 6:
+            slicer.mrmlScene.RemoveNode(self.nodes.pop(self.random.randrange(len(self.nodes))))
+
+    def hide_output(self):
+        node = self.selector(OUTPUTS).currentNode()
+        if node:
+            node.HideFromEditorsOn()
+
+    def check(self):
+        selector = self.widget.ui.moreVolumesSelector
+        node = self.one_of(selector._object.listed())
+        if node:
+            selector.setCheckState(node, self.random.choice([Qt.CheckState.Checked, Qt.CheckState.Unchecked]))
+
+    def press(self):
+        name = self.random.choice(["register", "register", "register", "segment", "swap", "apply"])
+        getattr(self.widget.ui, f"{name}Button")._object.click()
+
+    def wait(self):
+        for _ in range(6):
+            self.widget.runner.poll()
+
+    def switch_checkerboard(self):
+        box = self.widget.ui.checkerboardCheckBox
+        box.checked = not box.checked
+
+    def go_and_come(self):
+        slicer_module.leave(self.widget)
+        self.wait()
+        slicer_module.enter(self.widget)
+
+    def close_scene(self):
+        if self.random.random() < 0.2:
+            self.nodes = []
+            slicer.mrmlScene.Clear(0)
+            self.add_nodes()
+
+    ACTIONS = (
+        *3 * (select_input,), select_output, create_output, delete_output, delete_own_node, hide_output,
+        check, *3 * (press,), *3 * (wait,), switch_checkerboard, go_and_come, close_scene,
+    )  # fmt: skip
+
+    def act(self):
+        action = self.random.choice(self.ACTIONS)
+        action(self)
+        return action.__name__
+
+
+def content(node):
+    """What must not change of a node."""
+    if node.IsA("vtkMRMLVolumeNode"):
+        return node.GetName(), node.GetSpacing(), float(slicer.util.arrayFromVolume(node).astype(float).sum())
+    if node.IsA("vtkMRMLSegmentationNode"):
+        return node.GetName(), tuple(node.GetSegmentation().GetSegmentIDs())
+    moved = node.GetTransformToParent().TransformPoint((1.0, 2.0, 3.0))
+    return node.GetName(), tuple(np.round(moved, 6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_no_node_of_the_user_changes_in_500_random_actions(scene, monkeypatch, seed):
+    failures = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: failures.append(error))
+    slicer.app.dialogs.clear()
+    widget = slicer_module.open_widget(SLSFGRWidget(runner=InstantRunner(), installer=FakeInstaller()))
+    user = User(widget, seed)
+    for number in range(500):
+        before = user.content()
+        action = user.act()
+        after = user.content()
+        assert {node: before[node] for node in before.keys() & after.keys()} == {
+            node: after[node] for node in before.keys() & after.keys()
+        }, (number, action)
+        assert (failures, slicer.app.dialogs) == ([], []), (number, action)
+    assert widget.runner.ends >= 5
+    widget.cleanup()
+    assert slicer.mrmlScene.GetFirstNodeByName("SLSFGR checkerboard") is None
