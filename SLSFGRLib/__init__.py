@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .registration.deform import deform
     from .registration.pipeline import register
     from .registration.result import RegistrationResult, Solution, publish
+    from .segmentation.brain_mask import brain_alone, brain_mask
     from .segmentation.pipeline import load_subject, segment
     from .segmentation.subject import Subject
     from .segmentation.volumes import volumes
@@ -36,6 +37,8 @@ _LAZY = {
     "Solution": "registration.result",
     "Subject": "segmentation.subject",
     "align": "registration.align",
+    "brain_alone": "segmentation.brain_mask",
+    "brain_mask": "segmentation.brain_mask",
     "deform": "registration.deform",
     "evaluate": "evaluation.metrics",
     "load_model": "models.loading",
@@ -58,6 +61,8 @@ __all__ = [
     "Solution",
     "Subject",
     "align",
+    "brain_alone",
+    "brain_mask",
     "deform",
     "evaluate",
     "load_model",

@@ -1,7 +1,7 @@
 """Segment a brain image of any contrast, with or without the skull.
 
-Writes a label map on the grid of the image, with FreeSurfer's label numbers, and with --volumes a table of the volumes
-of the structures in mm3.
+Writes a label map on the grid of the image, with FreeSurfer's label numbers. On request it also writes a table of the
+volumes of the structures in mm3, a mask of the brain as a whole, and the image without all else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="the image to segment")
     parser.add_argument("labels", type=Path, metavar="LABELS", help="label map to write")
     parser.add_argument("--volumes", type=Path, metavar="TABLE.csv", help="also write the volumes in mm3")
+    parser.add_argument("--brain-mask", type=Path, metavar="MASK", help="also write a mask of the brain")
+    parser.add_argument("--brain", type=Path, metavar="IMAGE", help="also write the image with the brain alone")
     parser.add_argument("--model", metavar="M", help="model file of slsfgr train (default: the bundled one)")
 
 
@@ -44,9 +46,22 @@ def run(arguments: argparse.Namespace) -> None:
         write_image(smallest_label_type(labels), path)
         if arguments.volumes:
             _write_volumes(labels, arguments.volumes)
-    print(arguments.labels)
-    if arguments.volumes:
-        print(arguments.volumes)
+        _write_brain(image, labels, arguments)
+    outputs = arguments.labels, arguments.volumes, arguments.brain_mask, arguments.brain
+    print(*filter(None, outputs), sep="\n")
+
+
+def _write_brain(image: sitk.Image, labels: sitk.Image, arguments: argparse.Namespace) -> None:
+    """Write the mask and the image of the brain as far as they are wanted."""
+    from ..io.images import write_image
+    from ..segmentation.brain_mask import brain_alone, brain_mask
+
+    if arguments.brain_mask:
+        with staged_file(arguments.brain_mask) as path:
+            write_image(brain_mask(labels), path)
+    if arguments.brain:
+        with staged_file(arguments.brain) as path:
+            write_image(brain_alone(image, labels), path)
 
 
 def _write_volumes(labels: sitk.Image, table: Path) -> None:

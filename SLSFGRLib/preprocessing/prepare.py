@@ -31,14 +31,17 @@ class PreparedImage:
 
     :param tensor: (1, 1, D, H, W), scaled from 0 to 1, background near 0.
     :param grid: where the tensor's voxels lie in LPS mm.
+    :param near_brain: 1 in the brain and near it, 0 elsewhere, of the same shape; None if the image shows nothing else.
     """
 
     tensor: torch.Tensor
     grid: Grid
+    near_brain: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> PreparedImage:
         """Return the same on another device."""
-        return PreparedImage(self.tensor.to(device), self.grid)
+        near_brain = None if self.near_brain is None else self.near_brain.to(device)
+        return PreparedImage(self.tensor.to(device), self.grid, near_brain)
 
 
 def prepare(
@@ -64,8 +67,12 @@ def prepare(
     start, shape = _box_in_voxels(lower - margin, upper + margin, grid_of_image(image), multiple)
     array = _crop_or_pad(sitk.GetArrayViewFromImage(image), start, shape)
     grid = grid_of_image(image).cropped(start, shape)
-    array = scaled(array) if brain is None else _brain_alone(array, grid, brain)
-    return PreparedImage(tensor_from_array(array)[None, None], grid)
+    if brain is None:
+        return PreparedImage(tensor_from_array(scaled(array))[None, None], grid)
+    distance = _distance_on_grid(brain, grid)
+    array = scaled(array, distance < 0.0) * fading(distance)
+    near_brain = (distance < KEPT_MM).astype(np.float32)
+    return PreparedImage(tensor_from_array(array)[None, None], grid, tensor_from_array(near_brain)[None, None])
 
 
 def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> PreparedImage:
@@ -81,13 +88,12 @@ def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> Pre
     return PreparedImage(tensor_from_array(array)[None, None], grid_of_image(image))
 
 
-def _brain_alone(array: np.ndarray, grid: Grid, brain: BrainMask) -> np.ndarray:
-    """Scale the intensities within the brain, and let the image fade out around it."""
-    reference = image_from_array(array, grid)
+def _distance_on_grid(brain: BrainMask, grid: Grid) -> np.ndarray:
+    """Return the distance from the surface of the brain in mm at each voxel of a grid, negative inside, (D, H, W)."""
+    reference = image_from_array(np.empty(grid.shape, dtype=np.uint8), grid)
     identity, beyond = sitk.Transform(3, sitk.sitkIdentity), float(KEPT_MM + FADE_MM)
     distance = sitk.Resample(brain.distance(), reference, identity, sitk.sitkLinear, beyond, sitk.sitkFloat32, True)
-    millimetres = sitk.GetArrayViewFromImage(distance)
-    return scaled(array, millimetres < 0.0) * fading(millimetres)
+    return sitk.GetArrayFromImage(distance)
 
 
 def _box_in_voxels(lower: np.ndarray, upper: np.ndarray, grid: Grid, multiple: int) -> tuple[np.ndarray, np.ndarray]:

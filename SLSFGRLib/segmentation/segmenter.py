@@ -18,6 +18,8 @@ from .structures import StructureCentroids
 
 # From the prepared image to the network: it works at 2 mm.
 DOWNSAMPLING_FACTOR = 2
+# Subtracted from a logit to exclude a structure; others differ by less.
+IMPOSSIBLE = 50.0
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,26 @@ def run_network(image: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
     the mean of those of the image and of its mirror image, which is more accurate than either.
     """
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
-    logits = _logits(coarse, network)
+    penalty = _penalty_far_from_brain(image)
+    logits = _logits(coarse, network) - penalty
     posteriors = _softmax(logits)
     model = IntensityModel.fit(posteriors, coarse)
     if model.needs_t1_mapping:
-        logits = _logits(downsample(model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR), network)
+        logits = _logits(downsample(model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR), network) - penalty
         posteriors = _softmax(logits)
         model = IntensityModel.fit(posteriors, coarse)
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     return Segmentation(logits, posteriors, grid, model, StructureCentroids.from_posteriors(posteriors[0, 1:], grid))
+
+
+def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:
+    """Return what is subtracted from the logits of all structures, so that none is found far from the brain."""
+    if image.near_brain is None:
+        return 0.0
+    far = downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5
+    structures = len(mirrored_channels()) - 1
+    is_structure = torch.tensor([0.0] + [1.0] * structures, device=far.device).view(1, -1, 1, 1, 1)
+    return (IMPOSSIBLE * far) * is_structure
 
 
 def _logits(image: torch.Tensor, network: SLSFGRNetwork) -> torch.Tensor:

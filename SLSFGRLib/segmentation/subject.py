@@ -82,7 +82,8 @@ class Subject:
             return None
         deep = self.segmentation.posteriors[:, deep_channels()].sum(dim=1, keepdim=True)
         deep = resize_image(deep, self.grid.shape)
-        return tissue_maps(self.prepared.tensor, self.segmentation.intensity_model, deep, self.grid.mean_spacing)
+        maps = tissue_maps(self.prepared.tensor, self.segmentation.intensity_model, deep, self.grid.mean_spacing)
+        return maps if self.prepared.near_brain is None else maps * self.prepared.near_brain
 
 
 def are_segmented(*subjects: Subject) -> bool:
