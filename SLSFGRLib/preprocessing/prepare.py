@@ -82,8 +82,9 @@ def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> Pre
     :param name: what to call the image in an error.
     :raises InputError: the image is not a three-dimensional scalar one, or is empty.
     """
-    image = canonical_image(checked_intensities(checked_image(image, name), name))
-    image = resampled(block_averaged(image, spacing), spacing)
+    # Averaged first, since checks take time; after the axes are in order, so that the blocks do not depend on storage.
+    averaged = block_averaged(canonical_image(checked_image(image, name)), spacing)
+    image = resampled(checked_intensities(averaged, name), spacing)
     array = scaled(sitk.GetArrayViewFromImage(image))
     return PreparedImage(tensor_from_array(array)[None, None], grid_of_image(image))
 

@@ -43,4 +43,5 @@ def block_averaged(image: sitk.Image, spacing: float) -> sitk.Image:
     """Average blocks of whole voxels so that their spacing comes near to the wanted one; axes that are coarser stay."""
     factors = np.maximum(1, np.round(spacing / np.asarray(image.GetSpacing()))).astype(int)
     factors = np.minimum(factors, image.GetSize())
+    image = sitk.Cast(image, sitk.sitkFloat32)
     return sitk.BinShrink(image, factors.tolist()) if factors.max() > 1 else image

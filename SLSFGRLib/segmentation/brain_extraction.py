@@ -24,6 +24,9 @@ WINDOW, LARGEST_WINDOW = 128, 160
 MIN_VOLUME_ML = 50.0
 # CSF farther than this from the brain is that of the spinal canal, or a cyst.
 CSF_REACH_MM = 6.0
+# Intensity up to which a voxel is air; how many others, as a fraction, a plane of air may have; and how many planes of
+# air are kept around the head.
+AIR, FEW, ROOM = 0.05, 0.002, 4
 
 Window = tuple[slice, slice, slice]
 
@@ -34,6 +37,9 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
 
     :param image: from :func:`SLSFGRLib.preprocessing.prepare_whole` at :data:`SPACING`, on the network's device.
     """
+    content = _content(image.tensor[0, 0])
+    whole = image
+    image = PreparedImage(image.tensor[(..., *content)], whole.grid.cropped(*_start_and_shape(content)))
     windows = list(_windows(image.grid.shape))
     found = [(_classes(image, window, network), window) for window in windows]
     if len(windows) > 1:
@@ -42,10 +48,10 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
             window = _centred_window(classes, window, image.grid.shape)
             found = [(_classes(image, window, network), window)]
     classes, window = found[0]
-    inside = np.zeros(image.grid.shape, dtype=bool)
-    inside[window] = brain_and_csf(classes, image.grid)
-    volume = inside.sum() * float(np.prod(image.grid.spacing)) / 1000.0
-    return BrainMask(inside, image.grid) if volume >= MIN_VOLUME_ML else None
+    inside = np.zeros(whole.grid.shape, dtype=bool)
+    inside[content][window] = brain_and_csf(classes, image.grid)
+    volume = inside.sum() * float(np.prod(whole.grid.spacing)) / 1000.0
+    return BrainMask(inside, whole.grid) if volume >= MIN_VOLUME_ML else None
 
 
 def brain_and_csf(classes: np.ndarray, grid: Grid) -> np.ndarray:
@@ -75,6 +81,20 @@ def _classes(image: PreparedImage, window: Window, network: BrainExtractionNetwo
     starts = [part // 2 for part in missing]
     logits = logits[(..., *(slice(start, start + size) for start, size in zip(starts, shape, strict=True)))]
     return array_from_tensor((logits[0] + logits[1].flip(3)).argmax(0).to(torch.uint8))
+
+
+def _content(image: torch.Tensor) -> Window:
+    """Return the box of an image (D, H, W) outside which there is hardly anything but air, with some room."""
+    head, ranges = (image > AIR).float(), []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        filled = torch.nonzero(head.mean(dim=others) > FEW).flatten().tolist() or [0, image.shape[axis] - 1]
+        ranges.append(slice(max(0, filled[0] - ROOM), min(image.shape[axis], filled[-1] + 1 + ROOM)))
+    return tuple(ranges)
+
+
+def _start_and_shape(window: Window) -> tuple[list[int], list[int]]:
+    return [part.start for part in window], [part.stop - part.start for part in window]
 
 
 def _windows(shape: tuple[int, int, int]) -> Iterator[Window]:
