@@ -114,9 +114,8 @@ def _write(path: Path, rows: Iterator[dict]) -> None:
     print(path)
     for name in [name for name in written[0] if name not in ("head", "millilitres")]:
         values = np.array([row[name] for row in written])
-        print(
-            f"  {name}: mean {values.mean():.4f}, median {np.median(values):.4f}, {values.min():.4f} to {values.max():.4f}"
-        )
+        middle = f"mean {values.mean():.4f}, median {np.median(values):.4f}"
+        print(f"  {name}: {middle}, {values.min():.4f} to {values.max():.4f}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ def test_the_report_has_the_stored_figures(registered):
     report = registered.report
     assert report["mode"] == "standard"
     assert [(model["role"], model["name"]) for model in report["models"]] == [
+        ("brain extraction", "brain_extraction"),
         ("segmentation", "sl_sfgr"),
         ("template", "template"),
     ]
