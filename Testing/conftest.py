@@ -30,6 +30,7 @@ def without_bundled_weights(monkeypatch):
     Phantoms are no brains, and none is looked for in them.
     """
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: False)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.brain_extraction_model", lambda: None)
     monkeypatch.setattr("SLSFGRLib.segmentation.pipeline.brain_network", lambda device: None)
 
 
