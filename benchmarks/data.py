@@ -60,3 +60,45 @@ def pair_in_folder(folder: Path) -> Pair:
     names = ("fixed", "moving", "fixed_labels", "moving_labels")
     truth = folder / "truth.h5"
     return Pair(*(folder / f"{name}.nii.gz" for name in names), truth if truth.exists() else None)
+
+
+@dataclass(frozen=True)
+class RigidPair:
+    """Two scans of one head with a known rigid transform.
+
+    :param truth: fixed points to moving points.
+    :param mask: of the brain or head in the fixed image, where the error is measured.
+    :param kind: a text: like or unlike contrasts, and what makes the pair hard.
+    """
+
+    fixed: Path
+    moving: Path
+    truth: Path
+    mask: Path
+    kind: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> RigidPair:
+        """Return the pair that is in a folder, or will be."""
+        names = ("fixed.nii.gz", "moving.nii.gz", "truth.tfm", "mask.nii.gz", "kind.txt")
+        return cls(*(folder / name for name in names))
+
+    def words(self, output: Path) -> list[str]:
+        """Return the subcommand of ``slsfgr`` that registers the pair into a folder."""
+        return ["register", str(self.fixed), str(self.moving), "--output", str(output)]
+
+
+@dataclass(frozen=True)
+class PatientPair:
+    """Two scans of one patient, whose true transform is not known.
+
+    :param references: folder with a folder for each public program's result.
+    """
+
+    fixed: Path
+    moving: Path
+    references: Path
+
+    def words(self, output: Path) -> list[str]:
+        """Return the subcommand of ``slsfgr`` that registers the pair into a folder."""
+        return ["register", str(self.fixed), str(self.moving), "--output", str(output)]

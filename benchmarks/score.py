@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 import SLSFGRLib
+from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.grid import grid_of_image, mapped_points
 
-from .data import Brain, Pair
+from .data import Brain, Pair, PatientPair, RigidPair
 from .label_protocols import STRUCTURES, merged
 from .peers.conversion import read_result
-from .systems import System
+from .systems import SYSTEMS, System
 
 # Fraction of the highest intensity above which a voxel is brain, in images without a skull.
 BACKGROUND = 0.05
 # FreeSurfer's number of the CSF around the brain, and from where on a label lies far outside the brain.
 EXTRACEREBRAL_CSF, FAR_MM = 24, 4.0
+# A rigid registration with a larger mean error has failed.
+FAILURE_MM = 2.0
 
 
 def registration(pair: Pair, system: System, folder: Path) -> dict[str, float]:
@@ -44,6 +48,44 @@ def stages(_pair: Pair, _system: System, folder: Path) -> dict[str, float]:
     """Return the seconds of each stage, as our own report gives them."""
     seconds = json.loads((folder / "report.json").read_text(encoding="utf-8"))["seconds"]["stages"]
     return {f"seconds/{stage}": taken for stage, taken in seconds.items()}
+
+
+def rigid(pair: RigidPair, system: System, folder: Path) -> dict[str, float]:
+    """Return the mean error in mm in the head or brain, and whether it is a failure: more than 2 mm."""
+    transform = read_transform(system.reader, folder, pair.fixed)
+    error = mean_distance(transform, sitk.ReadTransform(str(pair.truth)), sitk.ReadImage(str(pair.mask)))
+    return {"error_mm": error, "failed": float(error > FAILURE_MM)}
+
+
+def one_patient(pair: PatientPair, system: System, folder: Path) -> dict[str, float]:
+    """Return the mean distance in mm in the brain from each public program's result, and of these from each other."""
+    transform = read_transform(system.reader, folder, pair.fixed)
+    ants = read_result("ants_rigid", pair.references / "ants", pair.fixed)
+    greedy = read_result("greedy_rigid", pair.references / "greedy", pair.fixed)
+    brain = sitk.ReadImage(str(folder / "fixed_labels.nii.gz"))
+    return {
+        "from_ants_mm": mean_distance(transform, ants, brain),
+        "from_greedy_mm": mean_distance(transform, greedy, brain),
+        "ants_greedy_mm": mean_distance(ants, greedy, brain),
+    }
+
+
+def write_reference(pair: PatientPair, system: str, folder: Path) -> None:
+    """Let a public program register a pair, unless its folder is there already."""
+    if folder.exists():
+        return
+    scratch = folder.with_name(f"incomplete-{folder.name}")
+    scratch.mkdir(parents=True, exist_ok=True)
+    subprocess.run(SYSTEMS[system].command(pair, scratch), check=True, stdout=subprocess.DEVNULL)
+    scratch.rename(folder)
+
+
+def mean_distance(first: sitk.Transform, second: sitk.Transform, mask: sitk.Image) -> float:
+    """Return the mean distance in mm between the points that two linear transforms map the voxels of a mask to."""
+    voxels = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)
+    points = Affine(grid_of_image(mask).matrix).apply(voxels)
+    one, other = (Affine.fit(transform, points.mean(0))[0].apply(points) for transform in (first, second))
+    return float(np.linalg.norm(one - other, axis=1).mean())
 
 
 def segmentation(brain: Brain, _system: System, folder: Path) -> dict[str, float]:

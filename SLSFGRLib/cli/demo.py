@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..io.staging import staged_folder
+from ..modes import DEFORMABLE
 from .console import ConsoleProgress
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     with staged_folder(arguments.output) as folder, ConsoleProgress(arguments.quiet) as progress:
         write_image(pair.fixed, folder / "fixed.nii.gz")
         write_image(pair.moving, folder / "moving.nii.gz")
-        result = register(pair.fixed, pair.moving, arguments.mode, arguments.device, progress)
+        result = register(pair.fixed, pair.moving, arguments.mode, arguments.device, progress, transform=DEFORMABLE)
         names = {"fixed_name": "MNI152 T1 template", "moving_name": "deformed copy with T2-like contrast"}
         write_results(result, pair.fixed, pair.moving, folder, **names)
         before, after = pair.error(sitk.Transform(3, sitk.sitkIdentity)), pair.error(result.transform)

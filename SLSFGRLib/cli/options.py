@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 
-from ..modes import DEFAULT_MODE, MODES
+from ..modes import AUTO, DEFAULT_MODE, MODES, TRANSFORMS
 
 
 def shared_options(*names: str) -> argparse.ArgumentParser:
     """Return a parent parser with ``--quiet`` and the named options.
 
-    :param names: ``mode``, ``device`` or both.
+    :param names: of ``mode``, ``transform`` and ``device``.
     """
     parser = argparse.ArgumentParser(add_help=False)
     if "mode" in names:
         parser.add_argument(
             "--mode", choices=MODES, default=DEFAULT_MODE, help=f"how long to optimise (default: {DEFAULT_MODE})"
+        )
+    if "transform" in names:
+        parser.add_argument(
+            "--transform",
+            choices=TRANSFORMS,
+            default=AUTO,
+            help="rigid or affine for two scans of one head, deformable for two people; auto decides by the images "
+            f"(default: {AUTO})",
         )
     if "device" in names:
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")

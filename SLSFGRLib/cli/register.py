@@ -2,7 +2,8 @@
 
 Writes into the folder given by --output:
   warped.nii.gz            the moving image on the fixed image's grid
-  transform.h5             maps points of the fixed image to points of the moving image (ITK, LPS, mm)
+  transform.h5             maps points of the fixed image to points of the moving image (ITK, LPS, mm); linear for
+                           --transform rigid or affine
   inverse_transform.h5     its inverse: maps points of the moving image to points of the fixed image
   fixed_labels.nii.gz      the structures of the fixed image; with --moving-labels that label map, warped
   moving_labels.nii.gz     the structures of the moving image; with --moving-labels that label map, unchanged
@@ -19,7 +20,7 @@ from ..io.staging import staged_folder
 from ..runtime.process import load_torch_without_compiler
 from .console import ConsoleProgress
 
-SHARED_OPTIONS = ("mode", "device")
+SHARED_OPTIONS = ("transform", "mode", "device")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments.mode,
             arguments.device,
             progress,
+            transform=arguments.transform,
             initial_transform=start,
             affine=not arguments.no_affine,
             moving_labels=labels,

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 
 
 def summary(report: Mapping) -> str:
-    """Return overlap or similarity before and after, folding, seconds and device in one line; the notes follow.
+    """Return overlap or similarity before and after, folding, seconds and device in one line.
+
+    Why the transform is rigid or deformable follows, and the notes.
 
     :param report: as in ``report.json``; for a segmentation without registration, ``volumes_ml`` gives the number of
         structures.
     """
-    return "\n".join([_measurements(report), *report.get("notes", [])])
+    reason = report.get("transform_reason")
+    choice = [f"{report['transform'].capitalize()}: {reason}"] if reason else []
+    return "\n".join([_measurements(report), *choice, *report.get("notes", [])])
 
 
 def _measurements(report: Mapping) -> str:

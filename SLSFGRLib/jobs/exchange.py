@@ -51,7 +51,8 @@ def _loaded(kind: str, content: object, folder: Path) -> object:
     if kind == "image":
         return sitk.ReadImage(str(folder / content))
     if kind == "transform":
-        return sitk.CompositeTransform([_transform(_loaded(*part, folder)) for part in content])
+        parts = [_transform(_loaded(*part, folder)) for part in content]
+        return parts[0] if len(parts) == 1 else sitk.CompositeTransform(parts)
     if kind == "matrix":
         return np.array(content)
     return content

@@ -21,6 +21,7 @@ from .exchange import load_values, save_values
 # The attributes of a result's provenance, and where its report has them.
 PROVENANCE = {
     "Version": ("versions", "slsfgr"),
+    "Transform": ("transform",),
     "Mode": ("mode",),
     "Device": ("device",),
     "DiceBefore": ("dice_before",),
@@ -83,6 +84,7 @@ class RegistrationJob:
 
     :param mode: ``fast``, ``standard`` or ``accurate``.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    :param transform: ``auto``, ``rigid``, ``affine`` or ``deformable``.
     :param initial_transform: fixed to moving points; linear.
     :param start_from_segmentation: begin at the structures of both images, where they can be segmented.
     :param model: as for :func:`SLSFGRLib.load_model`, by name; empty for none.
@@ -94,6 +96,7 @@ class RegistrationJob:
     moving: sitk.Image
     mode: str = "standard"
     device: str = "auto"
+    transform: str = "auto"
     initial_transform: sitk.Transform | None = None
     start_from_segmentation: bool = True
     model: str = ""
@@ -108,6 +111,7 @@ class RegistrationJob:
         register = (library or import_module("SLSFGRLib")).register
         options = {
             "mode": self.mode,
+            "transform": self.transform,
             "initial_transform": self.initial_transform,
             "start_from_segmentation": self.start_from_segmentation,
             "progress": progress,

@@ -14,7 +14,7 @@ from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
 from ..models.loading import brain_extraction_model, default_model
 from ..models.model import Model
-from ..modes import MODES
+from ..modes import AFFINE, AUTO, DEFORMABLE, MODES, RIGID, TRANSFORMS
 from ..runtime.devices import describe_device, with_cpu_fallback
 from ..runtime.memory import available_memory, is_out_of_memory
 from ..runtime.parallel import both, in_background
@@ -25,11 +25,13 @@ from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
 from ..version import VERSION
 from .align import align
+from .choice import Choice, choose
 from .deform import deform, uses_tissues
 from .field_optimisation import Level
 from .network import levels_after, network_field, require_usable
-from .quality import measure
-from .result import RegistrationResult, Solution, publish
+from .quality import measure, measure_linear
+from .result import RegistrationResult, Solution, publish, publish_linear
+from .rigid import align_heads
 from .schedules import affordable_levels, coarser_sentence, planned_levels
 from .template import TissueAtlas, bundled_template
 
@@ -41,12 +43,18 @@ MAX_NONLINEARITY_MM = 0.5
 class Settings:
     """What a user may choose; see :func:`register`."""
 
+    transform: str
     mode: str
     start: Affine | None
     affine: bool
     moving_labels: sitk.Image | None
     model: Model | None
     start_from_segmentation: bool
+
+    @property
+    def is_deformation_wanted(self) -> bool:
+        """Whether what else was chosen has a meaning only for a deformation."""
+        return self.model is not None or not self.affine
 
 
 def register(
@@ -56,6 +64,7 @@ def register(
     device: str = "auto",
     progress: ProgressCallback | None = None,
     *,
+    transform: str = AUTO,
     initial_transform: sitk.Transform | None = None,
     affine: bool = True,
     moving_labels: sitk.Image | None = None,
@@ -69,6 +78,8 @@ def register(
     :param mode: ``fast``, ``standard`` or ``accurate``.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` continues on the CPU if a card's memory is full.
     :param progress: called with the fraction done and a sentence; it may raise to stop the run.
+    :param transform: ``rigid``, ``affine`` or ``deformable``; ``auto`` is rigid for two scans of one head, deformable
+        for two people; the images decide.
     :param initial_transform: a linear transform of fixed points to moving points (LPS mm) to start from.
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
     :param moving_labels: a label map of the moving image to warp to the fixed one, instead of the network's.
@@ -80,10 +91,14 @@ def register(
     """
     if mode not in MODES:
         raise InputError(f"mode {mode!r}: there is no such mode; use {', '.join(MODES)}.")
+    if transform not in TRANSFORMS:
+        raise InputError(f"transform {transform!r}: there is no such transform; use {', '.join(TRANSFORMS)}.")
+    if transform in (RIGID, AFFINE) and not affine:
+        raise InputError(f"transform {transform!r}: nothing is left to find without the affine registration.")
     if model is not None:
         require_usable(model, mode)
     start = _affine_start(initial_transform, fixed)
-    settings = Settings(mode, start, affine, moving_labels, model, start_from_segmentation)
+    settings = Settings(transform, mode, start, affine, moving_labels, model, start_from_segmentation)
     return with_cpu_fallback(device, lambda where, notes: _register_on(where, notes, fixed, moving, settings, progress))
 
 
@@ -117,21 +132,18 @@ def _register_on(
         fixed, moving = fixed.segmented(network), moving.segmented(network)
     # The affine stage leaves much of a second core idle.
     label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels)
-    affine = settings.start or Affine.identity()
     if settings.affine:
         stages.begin("Aligning the heads")
-        affine = align(fixed, moving, settings.start, settings.start_from_segmentation)
-    stages.begin("Deforming")
-    field, template = _deform(fixed, moving, affine, settings, notes, stages.update)
-    stages.begin("Inverting the transform")
-    solution = Solution.from_field(fixed, affine, field)
-    stages.begin("Writing into the images' space")
-    result = publish(fixed, moving, solution)
+    choice = choose(fixed, moving, settings.transform, settings.start, settings.is_deformation_wanted)
+    notes += filter(None, [choice.warning])
+    find = _deformed if choice.transform == DEFORMABLE else _moved
+    result, template = find(fixed, moving, choice, settings, notes, stages)
     result.fixed_labels, result.moving_labels = label_maps.result()
     if settings.moving_labels is not None:
         result.fixed_labels = warp_labels(settings.moving_labels, result.transform, fixed.image)
     notes += filter(None, [initial_overlap_note(moving.image, result.warped)])
-    result.report = measure(fixed, moving, solution, result) | {
+    result.report = {"transform": choice.transform, "transform_reason": choice.reason} | result.report
+    result.report |= {
         "mode": settings.mode,
         "device": describe_device(device),
         "models": _descriptions(
@@ -142,6 +154,34 @@ def _register_on(
         "seconds": {"total": stages.finish(), "stages": stages.seconds},
     }
     return result
+
+
+def _moved(
+    fixed: Subject, moving: Subject, choice: Choice, settings: Settings, notes: list[str], stages: Progress
+) -> tuple[RegistrationResult, None]:
+    """Find a rigid or affine transform; return the result with its measurements."""
+    affine = align_heads(fixed, moving, choice.pose or settings.start, choice.transform == RIGID)
+    stages.begin("Writing into the images' space")
+    result = publish_linear(fixed, moving, affine)
+    result.report = measure_linear(fixed, moving, affine, result)
+    return result, None
+
+
+def _deformed(
+    fixed: Subject, moving: Subject, choice: Choice, settings: Settings, notes: list[str], stages: Progress
+) -> tuple[RegistrationResult, TissueAtlas | None]:
+    """Find a deformation; return the result with its measurements, and the template if it took part."""
+    affine = settings.start or Affine.identity()
+    if settings.affine:
+        affine = align(fixed, moving, settings.start, settings.start_from_segmentation)
+    stages.begin("Deforming")
+    field, template = _deform(fixed, moving, affine, settings, notes, stages.update)
+    stages.begin("Inverting the transform")
+    solution = Solution.from_field(fixed, affine, field)
+    stages.begin("Writing into the images' space")
+    result = publish(fixed, moving, solution)
+    result.report = measure(fixed, moving, solution, result)
+    return result, template
 
 
 def _deform(
@@ -238,9 +278,10 @@ def _stage_weights(settings: Settings, segmenting: bool) -> dict[str, float]:
         weights["Segmenting"] = 1.8
     if settings.affine:
         weights["Aligning the heads"] = 0.7
-    weights["Deforming"], weights["Inverting the transform"] = {
-        "fast": (0.8, 0.1),
-        "standard": (7.5, 1.2),
-        "accurate": (12.0, 1.2),
-    }[settings.mode]
+    if settings.transform in (AUTO, DEFORMABLE):
+        weights["Deforming"], weights["Inverting the transform"] = {
+            "fast": (0.8, 0.1),
+            "standard": (7.5, 1.2),
+            "accurate": (12.0, 1.2),
+        }[settings.mode]
     return weights | {"Writing into the images' space": 0.5}

@@ -30,14 +30,26 @@ def measure(fixed: Subject, moving: Subject, solution: Solution, result: Registr
     determinants = array_from_tensor(jacobian_determinant(solution.field)[0][inside] * solution.affine.determinant)
     spacing = solution.grid.mean_spacing
     distances = vector_norms(solution.field)[0][inside] * spacing
-    similarity = _similarity(fixed, moving, solution)
+    before, after = _similarities(fixed, moving, solution.affine, solution.field)
     return {
         "folding_percent": folding_percent(determinants),
         "sd_log_jacobian": sd_log_jacobian(determinants),
         "displacement_mm": {"mean": float(distances.mean()), "max": float(distances.max())},
         "inverse_residual_mm": float(solution.residual[0][inside].mean()) * spacing,
-        "similarity_before": similarity[0],
-        "similarity_after": similarity[1],
+        "similarity_before": before,
+        "similarity_after": after,
+        **_dice(fixed, moving, result),
+    }
+
+
+def measure_linear(fixed: Subject, moving: Subject, affine: Affine, result: RegistrationResult) -> dict:
+    """Return what a report says about a rigid or affine registration: nothing is deformed."""
+    before, after = (_similarities(fixed, moving, each)[0] for each in (Affine.identity(), affine))
+    return {
+        "folding_percent": 0.0,
+        "sd_log_jacobian": 0.0,
+        "similarity_before": before,
+        "similarity_after": after,
         **_dice(fixed, moving, result),
     }
 
@@ -54,14 +66,14 @@ def brain_mask(subject: Subject, shape: torch.Size) -> torch.Tensor:
     return functional.interpolate(subject.prepared.tensor, size=shape, mode="area")[0, 0] > HEAD_INTENSITY
 
 
-def _similarity(fixed: Subject, moving: Subject, solution: Solution) -> list[float]:
-    """Return the mean local correlation in the head with the affine transform alone and with the field."""
+def _similarities(fixed: Subject, moving: Subject, affine: Affine, field: torch.Tensor | None = None) -> list[float]:
+    """Return the mean local correlation in the head with the affine transform alone and, if given, with a field."""
     shape = [size // FACTOR for size in fixed.grid.shape]
     target = downsample(fixed.prepared.tensor, FACTOR)
-    matrix = solution.affine.in_voxels(fixed.grid, moving.grid)
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
     warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, FACTOR)
-    field = resize_field(solution.field, shape)
-    maps = [local_correlation(warper(displacement), target) for displacement in (torch.zeros_like(field), field)]
+    fields = [target.new_zeros(1, 3, *shape)] + ([] if field is None else [resize_field(field, shape)])
+    maps = [local_correlation(warper(displacement), target) for displacement in fields]
     return [float(values[target > HEAD_INTENSITY].mean()) for values in maps]
 
 

@@ -22,6 +22,7 @@ class RegistrationResult:
     :param warped: the moving image on the fixed image's grid, in the moving image's pixel type.
     :param transform: points of the fixed image to points of the moving image, LPS mm; resamples the moving image onto
         the fixed one.
+        It is linear if a rigid or affine transform was wanted.
     :param inverse_transform: points of the moving image to points of the fixed image.
     :param fixed_labels: label map on the fixed grid; None if there is no segmentation and no given label map.
     :param moving_labels: label map on the moving grid, or None.
@@ -29,8 +30,8 @@ class RegistrationResult:
     """
 
     warped: sitk.Image
-    transform: sitk.CompositeTransform
-    inverse_transform: sitk.CompositeTransform
+    transform: sitk.Transform
+    inverse_transform: sitk.Transform
     fixed_labels: sitk.Image | None = None
     moving_labels: sitk.Image | None = None
     report: dict = field(default_factory=dict)
@@ -67,3 +68,11 @@ def publish(fixed: Subject, moving: Subject, solution: Solution) -> Registration
     transform = affine_then_field(solution.affine, solution.field, solution.grid)
     inverse = inverse_of_affine_then_field(solution.affine, solution.inverse, solution.grid)
     return RegistrationResult(resample_image(moving.image, fixed.image, transform), transform, inverse)
+
+
+def publish_linear(fixed: Subject, moving: Subject, affine: Affine) -> RegistrationResult:
+    """Turn a rigid or affine transform of fixed points to moving points into SimpleITK objects."""
+    transform = affine.to_itk()
+    return RegistrationResult(
+        resample_image(moving.image, fixed.image, transform), transform, affine.inverse().to_itk()
+    )

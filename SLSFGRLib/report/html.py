@@ -66,7 +66,7 @@ def html_report(report: Mapping, pictures: Mapping[str, bytes]) -> str:
         ``seconds`` (``total``, ``stages`` by name), ``dice_before``, ``dice_after``, ``similarity_before``,
         ``similarity_after``, ``folding_percent``, ``displacement_mm`` (``mean``, ``max``), ``inverse_residual_mm``,
         ``models`` (a list of ``role``, ``name``, ``version``, ``sha256``), ``versions`` by name, ``notes``
-        (sentences).
+        (sentences), ``transform``, ``transform_reason``.
     :param pictures: PNG files by name, as :func:`SLSFGRLib.report.pictures.overview` gives them.
     :returns: a page that needs no other file and no network.
     """
@@ -163,6 +163,8 @@ def _models(report: Mapping) -> Markup:
 def _run_rows(report: Mapping) -> list[Markup]:
     seconds = report.get("seconds") or {}
     return [
+        _row("Transform", report.get("transform"), _text),
+        _row("Why", report.get("transform_reason"), _text),
         _row("Mode", report.get("mode"), _text),
         _row("Device", report.get("device"), _text),
         _row("Time", seconds.get("total"), _duration),

@@ -37,14 +37,14 @@ Row = list[Image.Image]
 
 
 def overview(
-    fixed: sitk.Image, moving_before: sitk.Image, warped: sitk.Image, transform: sitk.Transform
+    fixed: sitk.Image, moving_before: sitk.Image, warped: sitk.Image, transform: sitk.Transform | None
 ) -> dict[str, bytes]:
     """Draw the pictures of a report.
 
     :param fixed: the fixed image.
     :param moving_before: the moving image on the fixed grid, before registration.
     :param warped: the moving image on the fixed grid, after registration.
-    :param transform: maps points of the fixed image to points of the moving image.
+    :param transform: maps points of the fixed image to points of the moving image; None if nothing is deformed.
     :returns: PNG files by name, in the order in which to look at them: ``before_after``, ``outline``,
         ``checkerboard``, ``deformation``.
     """
@@ -63,8 +63,9 @@ def overview(
         "before_after": _before_after(layout, fixed_panels, before, after),
         "outline": _outline(layout, fixed_panels, before, after),
         "checkerboard": _checkerboard(layout, fixed_panels, before, after),
-        "deformation": _deformation(layout, fixed_panels, head, transform),
     }
+    if transform is not None:
+        pictures["deformation"] = _deformation(layout, fixed_panels, head, transform)
     return {name: _png(picture) for name, picture in pictures.items()}
 
 

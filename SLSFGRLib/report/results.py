@@ -69,4 +69,4 @@ def _pictures(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image)
             raise
         return {}
     before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
-    return overview(fixed, before, result.warped, result.transform)
+    return overview(fixed, before, result.warped, None if result.transform.IsLinear() else result.transform)

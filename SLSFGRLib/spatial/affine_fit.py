@@ -34,18 +34,29 @@ def fit_affine(points: np.ndarray, targets: np.ndarray) -> Affine:
     return affine
 
 
+def fit_rigid(points: np.ndarray, targets: np.ndarray) -> Affine:
+    """Fit rotation and translation as :func:`fit_affine` does, without regard to outliers."""
+    weights = np.ones(len(points))
+    for _ in range(REWEIGHTINGS):
+        rigid = _fit_similarity(points, targets, weights, is_rigid=True)
+        weights = _geman_mcclure_weights(points, targets, rigid)
+    return rigid
+
+
 def _geman_mcclure_weights(points: np.ndarray, targets: np.ndarray, affine: Affine) -> np.ndarray:
     """Return a weight for each pair of points by its distance under a transform, shape (N,)."""
     squares = ((affine.apply(points) - targets) ** 2).sum(1)
     return 1.0 / (1.0 + squares / OUTLIER_DISTANCE_MM**2) ** 2
 
 
-def _fit_similarity(points: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Affine:
-    """Fit rotation, scale and translation by weighted least squares."""
+def _fit_similarity(points: np.ndarray, targets: np.ndarray, weights: np.ndarray, is_rigid: bool = False) -> Affine:
+    """Fit rotation, translation and, unless rigid, scale by weighted least squares."""
     centre, target_centre, centred, centred_targets = _centred(points, targets, weights)
     left, stretch, right = np.linalg.svd((weights[:, None] * centred_targets).T @ centred)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     rotation = (left * sign) @ right
+    if is_rigid:
+        return Affine.about(rotation, centre, target_centre)
     scale = (stretch * sign).sum() / (weights[:, None] * centred**2).sum()
     return Affine.about(scale * rotation, centre, target_centre)
 

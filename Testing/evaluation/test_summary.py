@@ -18,6 +18,12 @@ def test_notes_follow():
     assert summary(report).splitlines()[1:] == ["Worked at 2 mm.", "Heads apart."]
 
 
+def test_why_a_transform_is_rigid_comes_before_the_notes():
+    report = REPORT | {"similarity_before": 0.2, "similarity_after": 0.7, "notes": ["Heads apart."]}
+    report |= {"transform": "rigid", "transform_reason": "the images show one head."}
+    assert summary(report).splitlines()[1:] == ["Rigid: the images show one head.", "Heads apart."]
+
+
 def test_a_segmentation_counts_each_structure_once():
     volumes = {
         "fixed": {"Brain stem": 20.0, "Left thalamus": 0.0},

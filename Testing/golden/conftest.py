@@ -19,5 +19,5 @@ def pair():
 
 @pytest.fixture(scope="session")
 def registered(pair):
-    """The pair, registered with all defaults."""
-    return register(pair.fixed, pair.moving)
+    """The pair, deformed, with all other defaults."""
+    return register(pair.fixed, pair.moving, transform="deformable")

@@ -22,7 +22,7 @@ def main():
     pair = make_pair()
     prepared = prepare(brighter_on_the_left(pair.fixed))
     np.save(STORED / "prepared.npy", block_means(prepared.tensor[0, 0].numpy()).astype(np.float32))
-    transform = register(pair.fixed, pair.moving).transform
+    transform = register(pair.fixed, pair.moving, transform="deformable").transform
     np.save(STORED / "registered.npy", mapped(transform, brain_points(pair.fixed_labels)).astype(np.float32))
 
 

@@ -122,7 +122,7 @@ def real_brain(shared_data) -> sitk.Image:
 def test_known_deformation_of_a_real_brain_is_recovered(real_brain):
     truth = known_deformation(real_brain, peak_mm=8.0)
     moving = disturbed(sitk.Resample(real_brain, real_brain, truth, sitk.sitkLinear))
-    result = SLSFGRLib.register(real_brain, moving)
+    result = SLSFGRLib.register(real_brain, moving, transform="deformable")
     # moving(x) = fixed(truth(x)), so truth(found(x)) must be x.
     assert compose_error(result.transform, truth, real_brain).mean() < 0.6
     assert compose_error(result.transform, result.inverse_transform, real_brain).mean() < 0.3
@@ -164,7 +164,7 @@ def test_deformation_of_a_textured_head_is_recovered(image):
     fixed = textured(image)
     truth = known_deformation(fixed, peak_mm=6.0)
     moving = sitk.Resample(fixed, fixed, truth, sitk.sitkLinear)
-    result = SLSFGRLib.register(fixed, moving, "fast")
+    result = SLSFGRLib.register(fixed, moving, "fast", transform="deformable")
     before = compose_error(IDENTITY, truth, fixed).mean()
     assert compose_error(result.transform, truth, fixed).mean() < 0.4 * before
     assert compose_error(result.transform, result.inverse_transform, fixed).mean() < 0.1
@@ -176,7 +176,7 @@ def test_labels_of_the_moving_image_are_warped(image, labels):
     truth = known_deformation(image, peak_mm=4.0)
     moving = sitk.Resample(image, image, truth, sitk.sitkLinear)
     moving_labels = sitk.Resample(labels, image, truth, sitk.sitkNearestNeighbor)
-    result = SLSFGRLib.register(image, moving, "fast", moving_labels=moving_labels)
+    result = SLSFGRLib.register(image, moving, "fast", transform="deformable", moving_labels=moving_labels)
     warped, expected = (sitk.GetArrayViewFromImage(image) for image in (result.fixed_labels, labels))
     before = SLSFGRLib.evaluate(labels, moving_labels, IDENTITY).mean_dice
     after = SLSFGRLib.evaluate(labels, moving_labels, result.transform).mean_dice
@@ -202,6 +202,8 @@ def test_initial_transform_is_kept_where_no_affine_alignment_is_wanted(image):
     [
         ({"mode": "best"}, "no such mode"),
         ({"device": "gpu"}, "no such device"),
+        ({"transform": "similarity"}, "no such transform"),
+        ({"transform": "rigid", "affine": False}, "nothing is left to find"),
         ({"mode": "fast", "model": Model.untrained()}, "is untrained"),
     ],
 )
@@ -217,7 +219,8 @@ def test_nonlinear_initial_transform_is_refused(image):
 
 def test_progress_rises_to_one_and_names_its_stages(image):
     calls = []
-    SLSFGRLib.register(image, image, "fast", progress=lambda fraction, message: calls.append((fraction, message)))
+    progress = lambda fraction, message: calls.append((fraction, message))  # noqa: E731
+    SLSFGRLib.register(image, image, "fast", progress=progress, transform="deformable")
     fractions = [fraction for fraction, _ in calls]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
@@ -230,7 +233,7 @@ def test_progress_may_cancel(image):
             raise SLSFGRLib.Cancelled
 
     with pytest.raises(SLSFGRLib.Cancelled):
-        SLSFGRLib.register(image, image, progress=cancel)
+        SLSFGRLib.register(image, image, progress=cancel, transform="deformable")
 
 
 @pytest.mark.parametrize("mode", ["standard", "accurate"])
@@ -279,10 +282,35 @@ def test_stages_of_segmented_brains_give_what_register_gives(balls, segmenting):
     fixed, moving = (load_subject(image, model=segmenting) for image in balls)
     levels = planned_levels("standard", balls[0])
     solution = solve(fixed, moving, align(fixed, moving), levels, template=bundled_template())
-    found, expected = publish(fixed, moving, solution), SLSFGRLib.register(*balls, "standard", "cpu")
+    found = publish(fixed, moving, solution)
+    expected = SLSFGRLib.register(*balls, "standard", "cpu", transform="deformable")
     assert_equal_results(found, expected, balls[0])
     measures = measure(fixed, moving, solution, found)
     assert measures == {name: expected.report[name] for name in measures}
+
+
+# --- kinds of transform -------------------------------------------------------------------------------------
+
+
+def test_two_scans_of_one_head_get_a_linear_transform_by_default(image):
+    pose = Affine.from_parts(rotation_about((1, 2, -1), 12.0), (6.0, -9.0, 4.0))
+    moving = disturbed(resample_image(image, image, pose.inverse().to_itk()))
+    result = SLSFGRLib.register(image, moving)
+    assert result.report["transform"] == "rigid"
+    assert "one head" in result.report["transform_reason"]
+    assert result.transform.IsLinear()
+    assert result.inverse_transform.IsLinear()
+    assert compose_error(result.transform, pose.inverse().to_itk(), image).mean() < 0.2
+    assert compose_error(result.transform, result.inverse_transform, image).max() < 1e-6
+    assert result.report["similarity_after"] > result.report["similarity_before"] + 0.1
+    assert result.report["folding_percent"] == result.report["sd_log_jacobian"] == 0.0
+
+
+def test_a_deformed_head_gets_a_deformation_by_default(image):
+    moving = resample_image(image, image, known_deformation(image, 14.0))
+    report = SLSFGRLib.register(image, moving, "fast").report
+    assert (report["transform"], report["notes"]) == ("deformable", [])
+    assert "two people" in report["transform_reason"]
 
 
 # --- segmentations ------------------------------------------------------------------------------------------
@@ -304,7 +332,7 @@ def segmenting(monkeypatch) -> Model:
 
 
 def test_both_images_are_segmented_and_the_report_says_how_well_they_agree(balls, segmenting):
-    result = SLSFGRLib.register(*balls, "fast")
+    result = SLSFGRLib.register(*balls, "fast", transform="deformable")
     for labels, image in zip((result.fixed_labels, result.moving_labels), balls, strict=True):
         expected = SLSFGRLib.segment(image, model=segmenting)
         assert (sitk.GetArrayFromImage(labels) == sitk.GetArrayFromImage(expected)).mean() > 0.999
@@ -319,7 +347,7 @@ def test_both_images_are_segmented_and_the_report_says_how_well_they_agree(balls
 def test_labels_of_the_user_come_before_those_of_the_network(segmenting):
     image = balls_image(spacing=2.0)
     own = sitk.Cast(image > 300, sitk.sitkUInt8) * 77
-    result = SLSFGRLib.register(image, image, "fast", moving_labels=own)
+    result = SLSFGRLib.register(image, image, "fast", transform="deformable", moving_labels=own)
     assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 77}
     assert result.moving_labels is own
     assert result.report["dice_after"] == pytest.approx(1.0, abs=0.02)
@@ -346,7 +374,7 @@ def test_report_names_a_given_model_beside_the_one_that_segments(balls, segmenti
     given = load_model(str(model_file))
     segmentation = segmenting.description("segmentation")
     for model, expected in ((None, []), (given, [entry("registration", "test", model_file)])):
-        found = SLSFGRLib.register(*balls, "fast", model=model).report["models"]
+        found = SLSFGRLib.register(*balls, "fast", model=model, transform="deformable").report["models"]
         assert found == [segmentation, *expected]
 
 
@@ -363,7 +391,7 @@ def test_report_says_that_an_untrained_model_has_no_file(small):
 
 def test_report_says_where_the_heads_hardly_overlap_as_stored(small):
     far = with_moved_header(small, shift(400.0, 0.0, 0.0))
-    notes = [SLSFGRLib.register(small, moving, "fast").report["notes"] for moving in (small, far)]
+    notes = [SLSFGRLib.register(small, moving, transform="rigid").report["notes"] for moving in (small, far)]
     assert [["hardly overlap" in note for note in found] for found in notes] == [[], [True]]
 
 
@@ -420,4 +448,4 @@ def test_memory_that_runs_out_in_the_coarsest_level_is_an_input_error(small, exh
 def test_memory_that_runs_out_before_the_deformation_is_an_input_error(small, monkeypatch):
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.align", lambda *_: torch.empty(2**58, dtype=torch.uint8))
     with pytest.raises(SLSFGRLib.InputError, match=r"^the memory of this computer is too small"):
-        SLSFGRLib.register(small, small, "fast", "cpu")
+        SLSFGRLib.register(small, small, "fast", "cpu", transform="deformable")

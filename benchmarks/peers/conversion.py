@@ -53,11 +53,23 @@ def read_convex_adam(folder: Path, fixed: Path) -> sitk.Transform:
     return field_then_affine(field, greedy_affine(folder / "affine.mat"))
 
 
+def read_ants_rigid(folder: Path, _fixed: Path) -> sitk.Transform:
+    """Return the linear transform of ANTs."""
+    return sitk.ReadTransform(str(folder / "0GenericAffine.mat"))
+
+
+def read_greedy_rigid(folder: Path, _fixed: Path) -> sitk.Transform:
+    """Return the matrix of greedy."""
+    return greedy_affine(folder / "affine.mat")
+
+
 READERS: dict[str, Callable[[Path, Path], sitk.Transform]] = {
     "itk": read_itk,
     "ants": read_ants,
     "fireants": read_fireants,
     "greedy": read_greedy,
+    "ants_rigid": read_ants_rigid,
+    "greedy_rigid": read_greedy_rigid,
     "convex_adam": read_convex_adam,
 }
 

@@ -1,0 +1,170 @@
+"""Find the rigid or affine transform between two whole images, more exactly than the start of a deformation needs.
+
+From coarse to fine, Gauss-Newton steps maximise first the mutual information of scattered voxels, then the local
+correlation of small blocks, which shading does not disturb and whose optimum is sharper. The image with the thicker
+slices gives the samples; the other one is averaged over the slices' thickness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor, tensor_from_array
+from .linear_image import Interpolator, LinearImage, slice_profile
+from .linear_similarity import BlocksAndHistogram, Linearisation, MutualInformation, Similarity
+
+# Converts radians and relative lengths to mm at the head's surface.
+HEAD_RADIUS_MM = 60.0
+# A step that moves no point of the head by more than this fraction of the level's spacing is the last.
+TOLERANCE = 0.005
+# Levenberg-Marquardt damping: relative to the curvature's diagonal, and its factors after a good and a bad step.
+# Blocks with less variance show only noise, and so many times the wanted number are tried. Chosen: 2 % of the range.
+MIN_BLOCK_VARIANCE, TRIED_BLOCKS = 4e-4, 4
+DAMPING, LESS, MORE = 1e-2, 0.3, 8.0
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution.
+
+    :param spacing: of the voxels in mm, where the image has finer ones.
+    :param samples: at most, of the reference image.
+    :param block_mm: edge of the blocks that are compared by local correlation; 0 for mutual information.
+    :param iterations: at most.
+    """
+
+    spacing: float
+    samples: int
+    block_mm: float = 0.0
+    iterations: int = 8
+
+
+COARSE = (Level(8.0, 8_000, iterations=12), Level(4.0, 30_000, iterations=10))
+FINE = (Level(2.0, 80_000, 10.0), Level(1.0, 120_000, 6.0))
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A pose and how similar the images are in it.
+
+    :param pose: reference points to points of the other image.
+    :param value: of the last level's similarity.
+    """
+
+    pose: Affine
+    value: float
+
+
+def solve(
+    reference: LinearImage, other: LinearImage, start: Affine, levels: tuple[Level, ...], is_rigid: bool = True
+) -> Aligned:
+    """Refine a pose.
+
+    :param start: reference points to points of the other image.
+    """
+    found = Aligned(start, 0.0)
+    for level in levels:
+        found = LevelProblem(reference, other, level, found.pose).maximise(found.pose, is_rigid)
+    return found
+
+
+class LevelProblem:
+    """The similarity of two images at one resolution, as a function of the pose."""
+
+    def __init__(self, reference: LinearImage, other: LinearImage, level: Level, pose: Affine) -> None:
+        self.level = level
+        coarse = reference.at(level.spacing)
+        voxels = _block_voxels(coarse, level) if level.block_mm else _scattered_voxels(coarse, level)
+        index = voxels.flatten(0, -2)
+        values = coarse.tensor[0, 0][tuple(index.T)]
+        self.points = coarse.positions(index)
+        self.similarity: Similarity = (
+            BlocksAndHistogram(values.view(voxels.shape[:2])) if level.block_mm else MutualInformation(values)
+        )
+        self.centre = self.points.mean(0)
+        profile = slice_profile(reference, other, pose, level.spacing)
+        self.interpolator = Interpolator(other.at(level.spacing), profile)
+
+    def maximise(self, pose: Affine, is_rigid: bool) -> Aligned:
+        """Take steps until they are small."""
+        damping, here = DAMPING, self.linearised(pose, is_rigid)
+        for _ in range(self.level.iterations):
+            step = _damped_step(here, damping)
+            moved = pose.then(_motion(step, pose.apply(array_from_tensor(self.centre))))
+            there = self.linearised(moved, is_rigid)
+            if there.value > here.value:
+                pose, here, damping = moved, there, damping * LESS
+            else:
+                damping *= MORE
+            if float(step.abs().max()) < TOLERANCE * self.level.spacing:
+                break
+        return Aligned(pose, here.value)
+
+    def linearised(self, pose: Affine, is_rigid: bool) -> Linearisation:
+        """Return the similarity around a pose; the parameters are those of :func:`_motion`."""
+        matrix = tensor_from_array(pose.matrix, device=self.points.device)
+        moved = self.points @ matrix[:3, :3].T + matrix[:3, 3]
+        values, slopes, inside = self.interpolator(moved)
+        centre = matrix[:3, :3] @ self.centre + matrix[:3, 3]
+        arms = (moved - centre).float() / HEAD_RADIUS_MM
+        parts = [slopes, torch.linalg.cross(arms, slopes)]
+        if not is_rigid:
+            parts += [arms * slopes, arms * slopes.roll(1, 1) + arms.roll(1, 1) * slopes]
+        return self.similarity(values, torch.cat(parts, dim=1), inside)
+
+
+def _damped_step(here: Linearisation, damping: float) -> torch.Tensor:
+    diagonal = here.curvature.diagonal()
+    damped = here.curvature + torch.diag(damping * diagonal + 1e-6 * diagonal.max() + 1e-12)
+    step = torch.linalg.solve(damped, here.gradient)
+    # A step of more than a voxel or so is beyond what the derivatives know.
+    return step / max(1.0, float(step.abs().max()) / 8.0)
+
+
+def _motion(step: torch.Tensor, centre: np.ndarray) -> Affine:
+    """Return translation, rotation and, for twelve parameters, stretch and shear around a point, all in mm."""
+    values = array_from_tensor(step)
+    x, y, z = values[3:6] / HEAD_RADIUS_MM
+    linear = _exponential(np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]]))
+    if len(values) > 6:
+        stretch, shear = values[6:9] / HEAD_RADIUS_MM, values[9:12] / HEAD_RADIUS_MM
+        shape = np.diag(stretch)
+        for axis in range(3):
+            shape[axis, axis - 1] = shape[axis - 1, axis] = shear[axis]
+        linear = linear @ _exponential(shape)
+    return Affine.about(linear, centre, centre + values[:3])
+
+
+def _exponential(matrix: np.ndarray) -> np.ndarray:
+    return array_from_tensor(torch.matrix_exp(tensor_from_array(matrix)))
+
+
+def _scattered_voxels(image: LinearImage, level: Level) -> torch.Tensor:
+    """Draw voxels in and near the head, (N, 3)."""
+    voxels = torch.nonzero(image.head())
+    return voxels[_drawn(len(voxels), level.samples, voxels.device)]
+
+
+def _block_voxels(image: LinearImage, level: Level) -> torch.Tensor:
+    """Draw blocks of voxels that show something, (blocks, samples, 3)."""
+    counts = np.clip(np.round(level.block_mm / image.grid.spacing), 2, 7).astype(int)
+    counts = np.minimum(counts, image.grid.shape)
+    device = image.tensor.device
+    block = torch.cartesian_prod(*[torch.arange(int(count), device=device) for count in counts])
+    places = np.subtract(image.grid.shape, counts) + 1
+    most = level.samples // len(block)
+    generator = torch.Generator().manual_seed(0)
+    tried = torch.rand(TRIED_BLOCKS * most, 3, generator=generator) * tensor_from_array(places)
+    voxels = tried.long().to(device)[:, None] + block
+    variances = image.tensor[0, 0][tuple(voxels.movedim(-1, 0))].var(dim=1)
+    return voxels[variances > MIN_BLOCK_VARIANCE][:most]
+
+
+def _drawn(count: int, most: int, device: torch.device) -> torch.Tensor:
+    """Return at most so many of the numbers below ``count``, always the same."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    return order[:most].to(device)

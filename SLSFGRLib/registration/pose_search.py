@@ -1,0 +1,105 @@
+"""Search the pose of a head without any start: all rotations at 8 mm, then the best ones from coarse to fine."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+
+from ..losses.mutual_information import normalised_mutual_information, soft_bins
+from ..spatial.affine import Affine
+from ..spatial.arrays import array_from_tensor, tensor_from_array
+from .linear_image import Interpolator, LinearImage
+from .linear_solver import COARSE, Aligned, Level, LevelProblem
+
+SPACING, SAMPLES, BINS = 8.0, 1500, 16
+# Around each of the 24 rotations of a cube, rotations about each axis by these angles: none is farther than 13 degrees
+# along any axis from what is tried.
+ANGLES = (-26.0, 0.0, 26.0)
+# A field of view shorter than this along an axis may show any part of the head; its centre is tried at these places.
+WHOLE_HEAD_MM, SLAB_OFFSETS_MM = 120.0, (-50.0, -25.0, 0.0, 25.0, 50.0)
+# Poses that are refined by a few steps, of these by more, and of these at 4 mm. Poses nearer to a better one than this
+# are left out.
+KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 64, 8, 3, 15.0, 15.0
+FIRST_STEPS = Level(SPACING, SAMPLES, iterations=5)
+BATCH = 64
+
+
+def search(reference: LinearImage, other: LinearImage) -> Aligned:
+    """Find the pose of one head in another image.
+
+    :returns: reference points to points of the other image, exact to a few millimetres.
+    """
+    coarse = reference.at(SPACING)
+    voxels = torch.nonzero(coarse.head())
+    order = torch.randperm(len(voxels), generator=torch.Generator().manual_seed(0))[:SAMPLES]
+    voxels = voxels[order.to(voxels.device)]
+    poses = _poses(reference, other)
+    scores = _scores(coarse, voxels, other.at(SPACING), poses)
+    found = [poses[place] for place in _distinct(poses, scores, reference.centre())]
+    for level, kept in ((FIRST_STEPS, KEPT_LONGER), (COARSE[0], KEPT_LAST), (COARSE[1], 1)):
+        problem = LevelProblem(reference, other, level, found[0])
+        refined = [problem.maximise(pose, is_rigid=True) for pose in found]
+        refined.sort(key=lambda aligned: aligned.value, reverse=True)
+        found = [aligned.pose for aligned in refined[:kept]]
+    return refined[0]
+
+
+def _poses(reference: LinearImage, other: LinearImage) -> list[Affine]:
+    """Return rotations about the centre of the head; more than one shift of each for a slab."""
+    centre, target = reference.centre(), other.centre()
+    extent = reference.grid.spacing * reference.grid.shape
+    axis = int(np.argmin(extent))
+    direction = reference.grid.matrix[:3, axis] / reference.grid.spacing[axis]
+    offsets = SLAB_OFFSETS_MM if extent[axis] < WHOLE_HEAD_MM else (0.0,)
+    return [
+        Affine.about(rotation, centre + offset * direction, target) for rotation in _rotations() for offset in offsets
+    ]
+
+
+def _rotations() -> list[np.ndarray]:
+    """Return the 24 rotations of a cube, each with 26 near it."""
+    cube = []
+    for order, signs in product(permutations(range(3)), product((1.0, -1.0), repeat=3)):
+        matrix = np.diag(signs)[list(order)]
+        if np.linalg.det(matrix) > 0:
+            cube.append(matrix)
+    near = [
+        np.reshape(sitk.Euler3DTransform((0, 0, 0), *np.deg2rad(angles)).GetMatrix(), (3, 3))
+        for angles in product(ANGLES, repeat=3)
+    ]
+    return [first @ second for first, second in product(cube, near)]
+
+
+def _scores(coarse: LinearImage, voxels: torch.Tensor, other: LinearImage, poses: list[Affine]) -> np.ndarray:
+    """Return the normalised mutual information of each pose; what is outside the other image counts as air."""
+    points = coarse.positions(voxels)
+    bins = soft_bins(coarse.tensor[0, 0][tuple(voxels.T)], BINS)[None]
+    interpolator = Interpolator(other, torch.zeros(1, 3, dtype=torch.float64, device=points.device))
+    matrices = tensor_from_array(np.stack([pose.matrix for pose in poses]), device=points.device)
+    scores = []
+    for some in matrices.split(BATCH):
+        moved = points @ some[:, :3, :3].mT + some[:, None, :3, 3]
+        values, _, inside = interpolator(moved.flatten(0, 1))
+        values = (values * inside).view(len(some), -1)
+        scores.append(normalised_mutual_information(bins.expand(len(some), -1, -1), values, BINS))
+    return array_from_tensor(torch.cat(scores))
+
+
+def _distinct(poses: list[Affine], scores: np.ndarray, centre: np.ndarray) -> list[int]:
+    """Return the places of the best poses that are apart from each other, best first."""
+    kept: list[int] = []
+    for place in np.argsort(-scores):
+        if len(kept) == KEPT:
+            break
+        if all(_are_apart(poses[place], poses[other], centre) for other in kept):
+            kept.append(int(place))
+    return kept
+
+
+def _are_apart(first: Affine, second: Affine, centre: np.ndarray) -> bool:
+    cosine = (np.trace(first.linear.T @ second.linear) - 1.0) / 2.0
+    angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    return angle > APART_DEGREES or float(np.linalg.norm(first.apply(centre) - second.apply(centre))) > APART_MM

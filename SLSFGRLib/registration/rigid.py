@@ -1,0 +1,69 @@
+"""Find the rigid or affine transform between two scans of one head; nothing is deformed."""
+
+from __future__ import annotations
+
+import torch
+
+from ..runtime.parallel import both
+from ..segmentation.subject import Subject, are_segmented
+from ..spatial.affine import Affine
+from .align import structure_dice
+from .centroids import align_centroids
+from .linear_image import LinearImage
+from .linear_solver import COARSE, FINE, Level, solve
+from .pose_search import search
+
+# With a larger mean Dice of the structures a start is right. Chosen: two scans of one head that lie on each other have
+# 0.7 to 0.9.
+TRUSTED_DICE = 0.5
+
+
+@torch.no_grad()
+def align_heads(fixed: Subject, moving: Subject, start: Affine | None = None, is_rigid: bool = True) -> Affine:
+    """Find the rigid or affine transform of fixed points to moving points of one head.
+
+    :param start: a transform to refine; by default that of :func:`rough_pose`.
+    :param is_rigid: rotation and translation only.
+    """
+    if start is None:
+        start = rough_pose(fixed, moving)
+    heads = both(_whole_head, (fixed,), (moving,))
+    found = _solved(heads, start, (*COARSE, *FINE), True)
+    return found if is_rigid else _solved(heads, found, FINE, False)
+
+
+@torch.no_grad()
+def rough_pose(fixed: Subject, moving: Subject, start: Affine | None = None) -> Affine:
+    """Find a rigid transform of fixed points to moving points, exact to about a millimetre for one head.
+
+    It starts at the structures' centroids. If these do not fit, or without segmentations, all rotations are tried.
+
+    :param start: a transform to refine instead.
+    """
+    heads = tuple(LinearImage(subject.prepared.tensor, subject.grid) for subject in (fixed, moving))
+    if start is None:
+        start = _start(fixed, moving, heads)
+    return _solved(heads, start, COARSE, True)
+
+
+def _whole_head(subject: Subject) -> LinearImage:
+    return LinearImage.from_image(subject.image, subject.prepared.tensor.device).cropped_to_head()
+
+
+def _start(fixed: Subject, moving: Subject, heads: tuple[LinearImage, LinearImage]) -> Affine:
+    """Return a pose with an error of a few millimetres."""
+    if are_segmented(fixed, moving):
+        start = align_centroids(fixed.segmentation.structures, moving.segmentation.structures, is_rigid=True)
+        if start is not None and structure_dice(fixed, moving, start) > TRUSTED_DICE:
+            return start
+    # All samples of the smaller field of view are inside the larger one.
+    if heads[1].volume < heads[0].volume:
+        return search(heads[1], heads[0]).pose.inverse()
+    return search(*heads).pose
+
+
+def _solved(heads: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...], is_rigid: bool) -> Affine:
+    """Refine a transform; the image with the thicker slices gives the samples, the other is averaged over them."""
+    if heads[0].slice_thickness >= heads[1].slice_thickness:
+        return solve(*heads, start, levels, is_rigid).pose
+    return solve(*heads[::-1], start.inverse(), levels, is_rigid).pose.inverse()
