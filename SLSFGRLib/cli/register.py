@@ -36,6 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-affine", action="store_true", help="skip the affine registration")
     parser.add_argument("--moving-labels", type=Path, metavar="L", help="label map of MOVING to warp onto FIXED")
+    for image in ("fixed", "moving"):
+        parser.add_argument(
+            f"--{image}-mask", type=Path, metavar="M", help=f"compare only these voxels of {image.upper()}; on any grid"
+        )
+        parser.add_argument(
+            f"--{image}-lesion",
+            type=Path,
+            metavar="L",
+            help=f"what {image.upper()} shows here has no counterpart, such as a tumour: it is not compared, and the "
+            "deformation continues smoothly through it",
+        )
     parser.add_argument(
         "--model",
         metavar="M",
@@ -50,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ..evaluation.summary import summary
     from ..io.images import read_image, read_labels
     from ..io.transforms import read_transform
+    from ..jobs.job import REGIONS
 
     # Loading torch takes a second of one core; meanwhile the other one reads.
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -64,6 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     labels = read_labels(arguments.moving_labels) if arguments.moving_labels else None
     start = read_transform(arguments.initial_transform) if arguments.initial_transform else None
     model = load_model(arguments.model) if arguments.model else None
+    paths = {name: getattr(arguments, name) for name in REGIONS}
+    regions = {name: read_image(path) for name, path in paths.items() if path}
     with staged_folder(arguments.output) as folder, ConsoleProgress(arguments.quiet) as progress:
         result = register(
             fixed,
@@ -76,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
             affine=not arguments.no_affine,
             moving_labels=labels,
             model=model,
+            **regions,
         )
         report = write_results(
             result, fixed, moving, folder, fixed_name=str(arguments.fixed), moving_name=str(arguments.moving)

@@ -18,6 +18,8 @@ from ..runtime.progress import ProgressCallback
 from ..version import VERSION
 from .exchange import load_values, save_values
 
+# The regions that a user may mark, each on any grid.
+REGIONS = ("fixed_mask", "moving_mask", "fixed_lesion", "moving_lesion")
 # The attributes of a result's provenance, and where its report has them.
 PROVENANCE = {
     "Version": ("versions", "slsfgr"),
@@ -84,11 +86,13 @@ class RegistrationJob:
 
     :param mode: ``fast``, ``standard`` or ``accurate``.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :param transform: ``auto``, ``rigid``, ``affine`` or ``deformable``.
     :param initial_transform: fixed to moving points; linear.
     :param start_from_segmentation: begin at the structures of both images, where they can be segmented.
     :param model: as for :func:`SLSFGRLib.load_model`, by name; empty for none.
     :param jacobian: also make an image of the Jacobian determinant.
+    :param transform: ``auto``, ``rigid``, ``affine`` or ``deformable``.
+    :param fixed_mask: where the fixed image may be compared; likewise ``moving_mask``.
+    :param fixed_lesion: what has no counterpart in the moving image; likewise ``moving_lesion``.
     """
 
     TASK: ClassVar[str] = "register"
@@ -96,11 +100,15 @@ class RegistrationJob:
     moving: sitk.Image
     mode: str = "standard"
     device: str = "auto"
-    transform: str = "auto"
     initial_transform: sitk.Transform | None = None
     start_from_segmentation: bool = True
     model: str = ""
     jacobian: bool = False
+    transform: str = "auto"
+    fixed_mask: sitk.Image | None = None
+    moving_mask: sitk.Image | None = None
+    fixed_lesion: sitk.Image | None = None
+    moving_lesion: sitk.Image | None = None
 
     def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
         """Register.
@@ -116,6 +124,7 @@ class RegistrationJob:
             "start_from_segmentation": self.start_from_segmentation,
             "progress": progress,
         }
+        options |= {name: getattr(self, name) for name in REGIONS if getattr(self, name) is not None}
         if self.model:
             options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
         result = register(self.fixed, self.moving, device=self.device, **options)

@@ -21,6 +21,8 @@ PAIRS = 4
 BEFORE, AFTER = 1, 2
 # Voxels in a block of one pair along every axis; each window stands for one block.
 PAIR_VOXELS = 8
+# Windows with less weight than this many voxels do not count. Chosen: a tenth of a window.
+MIN_WINDOW_WEIGHT = 51.0
 
 
 def box_sum(volume: torch.Tensor, radius: int) -> torch.Tensor:
@@ -128,6 +130,44 @@ class LocalCorrelationGradient:
     def _variance(self, square: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         """Return the variance plus noise, given the means of the squares and of the values."""
         return (square - mean * mean).clamp_(min=0).add_(self.noise)
+
+
+class WeightedCorrelationGradient:
+    """The analytic gradient of LNCC where each voxel has a weight: what has none counts in no window.
+
+    Windows and derivative are those of :class:`LocalCorrelationGradient`, with weighted moments; a window
+    weighs as much as its voxels.
+
+    :param fixed: (1, 1, D, H, W).
+    :param noise: as in :class:`LocalCorrelation`.
+    """
+
+    def __init__(self, fixed: torch.Tensor, noise: float = 1e-3) -> None:
+        self.fixed, self.noise = _paired(fixed), noise
+
+    def __call__(self, warped: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of ``voxels * (1 - LNCC)``, (1, 1, D, H, W).
+
+        :param weights: from 0 to 1, of the shape of ``warped``.
+        """
+        paired, weight, fixed = _paired(warped), _paired(weights), self.fixed
+        products = (weight, weight * paired, weight * fixed, weight * paired**2, weight * fixed**2)
+        sums = _sum_of_pairs(torch.cat([*products, weight * paired * fixed], dim=1))
+        moments = _cube_sum(sums, BEFORE, AFTER)
+        count = moments[:, :1].clamp(min=MIN_WINDOW_WEIGHT)
+        mean_w, mean_f, square_w, square_f, product = (moments[:, 1:] / count).split(1, dim=1)
+        variance_w = (square_w - mean_w**2).clamp(min=0) + self.noise
+        variance_f = (square_f - mean_f**2).clamp(min=0) + self.noise
+        covariance = product - mean_w * mean_f
+        covariance = covariance + covariance.sign() * self.noise
+        slope = covariance / (variance_f * variance_w)
+        decay = covariance * slope / variance_w
+        usable = moments[:, :1] > MIN_WINDOW_WEIGHT
+        factors = torch.cat([decay, slope, decay * mean_w - slope * mean_f], dim=1) * usable
+        whole = functional.interpolate(_cube_sum(factors, AFTER, BEFORE), scale_factor=2).unflatten(2, (-1, 2))
+        decay, slope, rest = whole.split(1, dim=1)
+        found = (weight * (decay * paired - slope * fixed - rest)).mul_(2.0 / PAIRS**3).flatten(2, 3)
+        return found[..., : warped.shape[2], : warped.shape[3], : warped.shape[4]]
 
 
 def _paired(volume: torch.Tensor) -> torch.Tensor:

@@ -19,10 +19,12 @@ class ChannelImage:
     """Channels of one brain on one grid.
 
     :param channels: by name, each (1, 1, D, H, W), from 0 to 1.
+    :param compared: weight of each voxel, (1, 1, D, H, W), from 0 to 1; None for 1 everywhere.
     """
 
     grid: Grid
     channels: Mapping[str, torch.Tensor]
+    compared: torch.Tensor | None = None
 
     @classmethod
     def from_subject(cls, subject: Subject, tissues: bool = False) -> ChannelImage:
@@ -33,7 +35,7 @@ class ChannelImage:
         channels = {INTENSITY: subject.prepared.tensor}
         if tissues:
             channels |= dict(zip(MAPS, subject.tissues.split(1, dim=1), strict=True))
-        return cls(subject.grid, channels)
+        return cls(subject.grid, channels, subject.compared)
 
     @property
     def device(self) -> torch.device:
@@ -47,4 +49,4 @@ class ChannelImage:
 
     def replace(self, name: str, channel: torch.Tensor) -> ChannelImage:
         """Return the same with another channel of this name."""
-        return ChannelImage(self.grid, {**self.channels, name: channel})
+        return ChannelImage(self.grid, {**self.channels, name: channel}, self.compared)

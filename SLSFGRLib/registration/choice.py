@@ -1,14 +1,16 @@
 """Choose the kind of transform: rigid for two scans of one head, a deformation for two people.
 
-After a rigid registration the two are told apart by where small blocks fit best. In two scans of one head, whatever
+After a rigid registration, where small blocks fit best distinguishes the two. In two scans of one head, whatever
 their contrasts, most blocks fit where they are; in two people most fit better a few millimetres away.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
 import torch
 
 from ..losses.lncc import local_correlation
@@ -99,5 +101,17 @@ def matched_fraction(fixed: Subject, moving: Subject, pose: Affine) -> float:
         if any(shift):
             shifted = torch.roll(warped, shift, dims=(2, 3, 4))
             elsewhere = torch.maximum(elsewhere, local_correlation(shifted, target, RADIUS))
+    for weights in _weights(fixed, moving, matrix, factor):
+        inside = inside & (weights[0, 0] > 0.5)
     telling = inside & (target[0, 0] > HEAD_INTENSITY) & (torch.maximum(here, elsewhere)[0, 0] > MIN_CORRELATION)
     return float((here > elsewhere)[0, 0][telling].float().mean()) if telling.any() else 0.0
+
+
+def _weights(fixed: Subject, moving: Subject, matrix: np.ndarray, factor: int) -> Iterator[torch.Tensor]:
+    """Yield the weights of both images' voxels that are not all 1, on the fixed grid."""
+    if fixed.compared is not None:
+        yield downsample(fixed.compared, factor)
+    if moving.compared is not None:
+        shape = [size // factor for size in fixed.grid.shape]
+        warper = AffineWarper(moving.compared, matrix, fixed.grid.shape, factor)
+        yield warper(moving.compared.new_zeros(1, 3, *shape))

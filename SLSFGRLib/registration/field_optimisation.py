@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-from ..losses.lncc import LocalCorrelationGradient
+from ..losses.lncc import LocalCorrelationGradient, WeightedCorrelationGradient
 from ..spatial.affine import Affine
 from ..spatial.blockwise import apply_blockwise
 from ..spatial.fields import (
@@ -101,8 +102,10 @@ class _LevelOptimiser:
         self.field_sigma = level.field_sigma
         self.shape = [size // factor for size in fixed.grid.shape]
         targets = downsample(fixed.stack(names), factor)
-        self.similarities = [LocalCorrelationGradient(target) for target in targets.split(1, 1)]
         matrix = affine.in_voxels(fixed.grid, moving.grid)
+        self.compared = _ComparedVoxels.between(fixed, moving, matrix, factor)
+        gradient = WeightedCorrelationGradient if self.compared else LocalCorrelationGradient
+        self.similarities = [gradient(target) for target in targets.split(1, 1)]
         self.warper = AffineWarper(moving.stack(names), matrix, fixed.grid.shape, factor)
         self.ramp = border_ramp(self.shape).to(fixed.device)
         self.first = targets.new_zeros(1, 3, *self.shape)
@@ -119,10 +122,11 @@ class _LevelOptimiser:
     def _force(self, displacement: torch.Tensor) -> torch.Tensor:
         """Return the derivative of the dissimilarity with respect to each voxel's position, (1, 3, d, h, w)."""
         channels = self.warper(displacement).split(1, 1)
+        compared = (self.compared(displacement),) if self.compared else ()
         first, *others = zip(channels, self.similarities, self.weights, strict=True)
-        force = _channel_force(*first)
+        force = _channel_force(*first, *compared)
         for channel in others:
-            force.add_(_channel_force(*channel))
+            force.add_(_channel_force(*channel, *compared))
         return force
 
     def _adam_step(
@@ -141,9 +145,40 @@ class _LevelOptimiser:
         return step.div_(vector_norms(step)[:, None].div_(MAX_STEP).clamp_(min=1.0)).neg_()
 
 
-def _channel_force(warped: torch.Tensor, similarity: LocalCorrelationGradient, weight: float) -> torch.Tensor:
+class _ComparedVoxels:
+    """The weight of each voxel of a level: that of the fixed image times that of the warped moving image."""
+
+    def __init__(self, fixed: torch.Tensor | None, moving: AffineWarper | None) -> None:
+        self.fixed, self.moving = fixed, moving
+
+    @classmethod
+    def between(
+        cls, fixed: ChannelImage, moving: ChannelImage, matrix: np.ndarray, factor: int
+    ) -> _ComparedVoxels | None:
+        """Return the weights for two images; None if all voxels of both are compared."""
+        if fixed.compared is None and moving.compared is None:
+            return None
+        return cls(
+            None if fixed.compared is None else downsample(fixed.compared, factor),
+            None if moving.compared is None else AffineWarper(moving.compared, matrix, fixed.grid.shape, factor),
+        )
+
+    def __call__(self, displacement: torch.Tensor) -> torch.Tensor:
+        """Return the weights, (1, 1, d, h, w), for the field as far as it is known."""
+        if self.moving is None:
+            return self.fixed
+        moving = self.moving(displacement)
+        return moving if self.fixed is None else self.fixed * moving
+
+
+def _channel_force(
+    warped: torch.Tensor,
+    similarity: LocalCorrelationGradient | WeightedCorrelationGradient,
+    weight: float,
+    *compared: torch.Tensor,
+) -> torch.Tensor:
     """Return the weighted contribution of one channel, (1, 1, d, h, w), to the force: (1, 3, d, h, w)."""
-    return central_differences(warped)[:, 0].mul_(similarity(warped).mul_(weight))
+    return central_differences(warped)[:, 0].mul_(similarity(warped, *compared).mul_(weight))
 
 
 def _zero_boundary(displacement: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ grid, and nothing is interpolated twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from ..io.images import checked_image, checked_intensities
+from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import smooth
@@ -33,10 +34,24 @@ class LinearImage:
     """A whole image in canonical order, scaled from 0 to 1.
 
     :param tensor: (1, 1, D, H, W).
+    :param compared: an image that is 0 where this one must not be compared; None for everywhere.
     """
 
     tensor: torch.Tensor
     grid: Grid
+    compared: LinearImage | None = None
+
+    @classmethod
+    def from_subject(cls, subject: Subject) -> LinearImage:
+        """Return the prepared image of a subject."""
+        compared = None if subject.compared is None else cls(subject.compared, subject.grid)
+        return cls(subject.prepared.tensor, subject.grid, compared)
+
+    @classmethod
+    def whole(cls, subject: Subject) -> LinearImage:
+        """Return the head in a subject's image as it was given: nothing is resampled."""
+        image = cls.from_image(subject.image, subject.prepared.tensor.device).cropped_to_head()
+        return replace(image, compared=cls.from_subject(subject).compared)
 
     @classmethod
     def from_image(cls, image: sitk.Image, device: torch.device, name: str = "the image") -> LinearImage:
@@ -69,7 +84,8 @@ class LinearImage:
             tensor = functional.avg_pool3d(tensor, tuple(int(factor) for factor in factors))
         to_old = np.diag([*factors.astype(float), 1.0])
         to_old[:3, 3] = (factors - 1) / 2.0
-        return LinearImage(smooth(tensor, SIGMA), Grid(tuple(tensor.shape[2:]), self.grid.matrix @ to_old))
+        grid = Grid(tuple(tensor.shape[2:]), self.grid.matrix @ to_old)
+        return LinearImage(smooth(tensor, SIGMA), grid, self.compared)
 
     def cropped_to_head(self) -> LinearImage:
         """Return the bounding box of the head and its margin."""
@@ -94,6 +110,14 @@ class LinearImage:
             window[axis], padding[axis] = 2 * radius + 1, radius
             inside = functional.max_pool3d(inside, window, 1, padding)
         return inside[0, 0] > 0
+
+    def is_compared(self, points: torch.Tensor) -> torch.Tensor:
+        """Return whether the image may be compared at each of (N, 3) points in mm, (N,)."""
+        if self.compared is None:
+            return torch.ones(len(points), dtype=torch.bool, device=points.device)
+        at_points = torch.zeros(1, 3, dtype=points.dtype, device=points.device)
+        weights, _, inside = Interpolator(self.compared, at_points)(points)
+        return inside & (weights > 0.5)
 
     def centre(self) -> np.ndarray:
         """Return the centre of the head in LPS mm; bright and dark voxels have the same weight."""
@@ -123,6 +147,7 @@ class Interpolator:
         self.values = image.tensor.flatten()
         self.to_voxels = tensor_from_array(np.linalg.inv(image.grid.matrix), device=self.values.device)
         self.offsets = (profile @ self.to_voxels[:3, :3].T).float()
+        self.image = image
         self.last = torch.tensor(image.grid.shape, device=self.values.device) - 1.0
         self.strides = [image.grid.shape[1] * image.grid.shape[2], image.grid.shape[2], 1]
 
@@ -130,6 +155,8 @@ class Interpolator:
         """Return intensity, (N,), derivative per mm, (N, 3), and whether it is inside, (N,), at (N, 3) points in mm."""
         voxels = (points @ self.to_voxels[:3, :3].T + self.to_voxels[:3, 3]).float()
         inside = ((voxels > -0.5) & (voxels < self.last + 0.5)).all(dim=1)
+        if self.image.compared is not None:
+            inside = inside & self.image.is_compared(points)
         found = torch.stack([self._at(voxels + offset) for offset in self.offsets]).mean(dim=0)
         return found[0], found[1:].T @ self.to_voxels[:3, :3].float(), inside
 

@@ -146,6 +146,8 @@ def _exponential(matrix: np.ndarray) -> np.ndarray:
 def _scattered_voxels(image: LinearImage, level: Level) -> torch.Tensor:
     """Draw voxels in and near the head, (N, 3)."""
     voxels = torch.nonzero(image.head())
+    if image.compared is not None:
+        voxels = voxels[image.is_compared(image.positions(voxels))]
     return voxels[_drawn(len(voxels), level.samples, voxels.device)]
 
 
@@ -161,7 +163,10 @@ def _block_voxels(image: LinearImage, level: Level) -> torch.Tensor:
     tried = torch.rand(TRIED_BLOCKS * most, 3, generator=generator) * tensor_from_array(places)
     voxels = tried.long().to(device)[:, None] + block
     variances = image.tensor[0, 0][tuple(voxels.movedim(-1, 0))].var(dim=1)
-    return voxels[variances > MIN_BLOCK_VARIANCE][:most]
+    usable = variances > MIN_BLOCK_VARIANCE
+    if image.compared is not None:
+        usable &= image.is_compared(image.positions(voxels.float().mean(dim=1)))
+    return voxels[usable][:most]
 
 
 def _drawn(count: int, most: int, device: torch.device) -> torch.Tensor:

@@ -30,6 +30,7 @@ from .deform import deform, uses_tissues
 from .field_optimisation import Level
 from .network import levels_after, network_field, require_usable
 from .quality import measure, measure_linear
+from .regions import Regions, with_regions
 from .result import RegistrationResult, Solution, publish, publish_linear
 from .rigid import align_heads
 from .schedules import affordable_levels, coarser_sentence, planned_levels
@@ -50,6 +51,7 @@ class Settings:
     moving_labels: sitk.Image | None
     model: Model | None
     start_from_segmentation: bool
+    regions: tuple[Regions, Regions]
 
     @property
     def is_deformation_wanted(self) -> bool:
@@ -70,6 +72,10 @@ def register(
     moving_labels: sitk.Image | None = None,
     model: Model | None = None,
     start_from_segmentation: bool = True,
+    fixed_mask: sitk.Image | None = None,
+    moving_mask: sitk.Image | None = None,
+    fixed_lesion: sitk.Image | None = None,
+    moving_lesion: sitk.Image | None = None,
 ) -> RegistrationResult:
     """Register a moving brain image to a fixed one.
 
@@ -87,6 +93,10 @@ def register(
         levels, or by instance optimisation. By default the field is optimised directly.
     :param start_from_segmentation: start the affine alignment at the structures' centroids, if both images are
         segmented and there is no initial transform.
+    :param fixed_mask: not 0 in the voxels of the fixed image that may be compared; on any grid, likewise
+        ``moving_mask``.
+    :param fixed_lesion: not 0 where the fixed image shows what has no counterpart in the moving one, such as a tumour:
+        it is not compared, and the field continues smoothly through it; likewise ``moving_lesion``.
     :raises InputError: an argument cannot be used, or memory is too small; the message says what to do.
     """
     if mode not in MODES:
@@ -98,7 +108,8 @@ def register(
     if model is not None:
         require_usable(model, mode)
     start = _affine_start(initial_transform, fixed)
-    settings = Settings(transform, mode, start, affine, moving_labels, model, start_from_segmentation)
+    regions = Regions(fixed_mask, fixed_lesion), Regions(moving_mask, moving_lesion)
+    settings = Settings(transform, mode, start, affine, moving_labels, model, start_from_segmentation, regions)
     return with_cpu_fallback(device, lambda where, notes: _register_on(where, notes, fixed, moving, settings, progress))
 
 
@@ -122,6 +133,8 @@ def _register_on(
     finder = finder_model.copy_of_network(device) if finder_model else None
     images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
     fixed, moving = both(Subject.from_image, *images)
+    fixed = with_regions(fixed, settings.regions[0], "the fixed image")
+    moving = with_regions(moving, settings.regions[1], "the moving image")
     without_brain = [name for name, subject in (("fixed", fixed), ("moving", moving)) if subject.brain is None]
     if finder is not None and without_brain:
         notes.append(f"No brain was found in the {' and the '.join(without_brain)} image; nothing was segmented.")

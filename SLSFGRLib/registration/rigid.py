@@ -27,7 +27,7 @@ def align_heads(fixed: Subject, moving: Subject, start: Affine | None = None, is
     """
     if start is None:
         start = rough_pose(fixed, moving)
-    heads = both(_whole_head, (fixed,), (moving,))
+    heads = both(LinearImage.whole, (fixed,), (moving,))
     found = _solved(heads, start, (*COARSE, *FINE), True)
     return found if is_rigid else _solved(heads, found, FINE, False)
 
@@ -40,14 +40,10 @@ def rough_pose(fixed: Subject, moving: Subject, start: Affine | None = None) -> 
 
     :param start: a transform to refine instead.
     """
-    heads = tuple(LinearImage(subject.prepared.tensor, subject.grid) for subject in (fixed, moving))
+    heads = tuple(LinearImage.from_subject(subject) for subject in (fixed, moving))
     if start is None:
         start = _start(fixed, moving, heads)
     return _solved(heads, start, COARSE, True)
-
-
-def _whole_head(subject: Subject) -> LinearImage:
-    return LinearImage.from_image(subject.image, subject.prepared.tensor.device).cropped_to_head()
 
 
 def _start(fixed: Subject, moving: Subject, heads: tuple[LinearImage, LinearImage]) -> Affine:

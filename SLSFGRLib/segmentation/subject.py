@@ -26,6 +26,7 @@ class Subject:
     :param image: as it was given.
     :param prepared: cropped to the head, at about 1 mm, scaled from 0 to 1, on the device to work on.
     :param segmentation: by the bundled or a given network; None if there is no network.
+    :param compared: (1, 1, D, H, W), 0 in voxels that a registration must not compare, 1 in others; None for all 1.
     :param brain: where the brain lies; None if it was not looked for, or not found.
     """
 
@@ -33,6 +34,7 @@ class Subject:
     prepared: PreparedImage
     segmentation: Segmentation | None = None
     brain: BrainMask | None = None
+    compared: torch.Tensor | None = None
 
     @classmethod
     def from_image(

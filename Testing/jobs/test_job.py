@@ -64,11 +64,14 @@ def test_a_transform_of_another_kind_is_refused(tmp_path):
 def test_a_job_is_the_same_after_it_was_saved(tmp_path, pair):
     start = sitk.TranslationTransform(3, (1.0, 2.0, 3.0))
     save_job(
-        RegistrationJob(*pair, "fast", "cpu", start, start_from_segmentation=False, model="a.pt", jacobian=True),
+        RegistrationJob(*pair, "fast", "cpu", start, False, "a.pt", True, "rigid", fixed_lesion=pair[0] > 50),
         tmp_path / "register",
     )
     job = load_job(tmp_path / "register")
     assert isinstance(job, RegistrationJob)
+    assert (job.transform, job.fixed_mask) == ("rigid", None)
+    assert same_place(job.fixed_lesion, pair[0])
+    assert job.initial_transform.IsLinear()
     assert (job.mode, job.device, job.start_from_segmentation, job.jacobian) == ("fast", "cpu", False, True)
     assert job.model == "a.pt"
     assert job.initial_transform.TransformPoint((0.0, 0.0, 0.0)) == (1.0, 2.0, 3.0)
@@ -168,7 +171,7 @@ def start(folder):
 def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, pair):
     process = start(tmp_path)
     assert json.loads(process.stdout.readline()) == {"pid": process.pid}
-    save_job(RegistrationJob(*pair, "fast", "cpu"), tmp_path / "unfinished")
+    save_job(RegistrationJob(*pair, "fast", "cpu", transform="deformable"), tmp_path / "unfinished")
     (tmp_path / "unfinished").rename(tmp_path / "job")
     messages = [json.loads(line) for line in process.stdout]
     assert process.wait(10) == 0
