@@ -61,8 +61,8 @@ def test_a_lesion_is_replaced_by_what_is_around_it(image, subject):
     np.testing.assert_array_equal(
         repaired.prepared.tensor[0, 0].numpy()[around], diseased.prepared.tensor[0, 0].numpy()[around]
     )
-    assert repaired.compared[0, 0].numpy()[deep].max() == 0.0
-    assert repaired.compared[0, 0].numpy()[around].min() == 1.0
+    assert repaired.compared[0, 0].numpy()[deep].max() < 0.05
+    assert repaired.compared[0, 0].numpy()[around].min() > 0.95
 
 
 @pytest.mark.parametrize(
