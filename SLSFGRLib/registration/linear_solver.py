@@ -148,7 +148,7 @@ def _scattered_voxels(image: LinearImage, level: Level) -> torch.Tensor:
     voxels = torch.nonzero(image.head())
     if image.compared is not None:
         voxels = voxels[image.is_compared(image.positions(voxels))]
-    return voxels[_drawn(len(voxels), level.samples, voxels.device)]
+    return voxels[drawn(len(voxels), level.samples, voxels.device)]
 
 
 def _block_voxels(image: LinearImage, level: Level) -> torch.Tensor:
@@ -159,9 +159,8 @@ def _block_voxels(image: LinearImage, level: Level) -> torch.Tensor:
     block = torch.cartesian_prod(*[torch.arange(int(count), device=device) for count in counts])
     places = np.subtract(image.grid.shape, counts) + 1
     most = level.samples // len(block)
-    generator = torch.Generator().manual_seed(0)
-    tried = torch.rand(TRIED_BLOCKS * most, 3, generator=generator) * tensor_from_array(places)
-    voxels = tried.long().to(device)[:, None] + block
+    tried = np.random.default_rng(0).integers(0, places, (TRIED_BLOCKS * most, 3))
+    voxels = tensor_from_array(tried, device=device)[:, None] + block
     variances = image.tensor[0, 0][tuple(voxels.movedim(-1, 0))].var(dim=1)
     usable = variances > MIN_BLOCK_VARIANCE
     if image.compared is not None:
@@ -169,7 +168,7 @@ def _block_voxels(image: LinearImage, level: Level) -> torch.Tensor:
     return voxels[usable][:most]
 
 
-def _drawn(count: int, most: int, device: torch.device) -> torch.Tensor:
+def drawn(count: int, most: int, device: torch.device) -> torch.Tensor:
     """Return at most so many of the numbers below ``count``, always the same."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    return order[:most].to(device)
+    # The command does without the parts of PyTorch that its own generator of random numbers needs.
+    return tensor_from_array(np.random.default_rng(0).permutation(count)[:most], device=device)

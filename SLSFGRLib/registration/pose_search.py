@@ -12,7 +12,7 @@ from ..losses.mutual_information import normalised_mutual_information, soft_bins
 from ..spatial.affine import Affine
 from ..spatial.arrays import array_from_tensor, tensor_from_array
 from .linear_image import Interpolator, LinearImage
-from .linear_solver import COARSE, Aligned, Level, LevelProblem
+from .linear_solver import COARSE, Aligned, Level, LevelProblem, drawn
 
 SPACING, SAMPLES, BINS = 8.0, 1500, 16
 # Around each of the 24 rotations of a cube, rotations about each axis by these angles: none is farther than 13 degrees
@@ -34,8 +34,7 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     """
     coarse = reference.at(SPACING)
     voxels = torch.nonzero(coarse.head())
-    order = torch.randperm(len(voxels), generator=torch.Generator().manual_seed(0))[:SAMPLES]
-    voxels = voxels[order.to(voxels.device)]
+    voxels = voxels[drawn(len(voxels), SAMPLES, voxels.device)]
     poses = _poses(reference, other)
     scores = _scores(coarse, voxels, other.at(SPACING), poses)
     found = [poses[place] for place in _distinct(poses, scores, reference.centre())]

