@@ -11,10 +11,20 @@ RAS_FROM_LPS = (-1.0, -1.0, 1.0, 1.0)  # the diagonal of a matrix that is its ow
 
 def imageFromVolumeNode(volumeNode):
     """Copy a volume into an image that lies where Slicer shows it, with its linear parent transforms applied."""
-    coordinates, array = importLibrary("SLSFGRLib.spatial.grid"), slicer.util.arrayFromVolume(volumeNode)
     ijkToLocal = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(ijkToLocal)
-    ijkToRAS = toWorld(volumeNode.GetParentTransformNode()) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
+    return imageFromArray(slicer.util.arrayFromVolume(volumeNode), ijkToLocal, volumeNode.GetParentTransformNode())
+
+
+def imageFromArray(array, ijkToLocal, parentTransformNode):
+    """Copy an array into an image.
+
+    :param array: KJI.
+    :param ijkToLocal: vtkMatrix4x4, from voxels to RAS in mm under the parent transform.
+    :param parentTransformNode: linear, or None.
+    """
+    coordinates = importLibrary("SLSFGRLib.spatial.grid")
+    ijkToRAS = toWorld(parentTransformNode) @ slicer.util.arrayFromVTKMatrix(ijkToLocal)
     kjiToLPS = (np.diag(RAS_FROM_LPS) @ ijkToRAS)[:, [2, 1, 0, 3]]
     return coordinates.image_from_array(array, coordinates.Grid(array.shape, kjiToLPS))
 

@@ -8,7 +8,16 @@ from .itk_conversion import imageFromVolumeNode, initialTransformFromNode
 from .library import TorchInstaller, importLibrary
 from .output_nodes import publish
 from .parameter_node import SLSFGRParameterNode
-from .validation import reasonNotToRegister, reasonNotToSegment, reasonNotToUse
+from .regions import regionImage
+from .validation import reasonNotToRegister, reasonNotToSegment, reasonNotToUse, reasonNotToUseRegions
+
+# The fields of a job by the names of the parameters.
+REGION_OPTIONS = {
+    "fixedMask": "fixed_mask",
+    "movingMask": "moving_mask",
+    "fixedLesion": "fixed_lesion",
+    "movingLesion": "moving_lesion",
+}
 
 
 class SLSFGRLogic(ScriptedLoadableModuleLogic):
@@ -61,15 +70,25 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         folders, image = importLibrary("SLSFGRLib.jobs.batch"), imageFromVolumeNode(fixedVolumeNode)
         return folders.register_folder(image, Path(inputFolder), Path(outputFolder), progress, **options)
 
-    def prepareRegistration(self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, **options):
+    def prepareRegistration(
+        self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, regionNodes=None, **options
+    ):
         """Copy two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
 
         :param initialTransformNode: linear; moves the moving volume near the fixed one when it is applied to it.
-        :param options: ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``, as in
-            :class:`SLSFGRLib.jobs.job.RegistrationJob`.
+        :param regionNodes: label maps, or segmentations of which the segments that are shown count, by the names
+            ``fixedMask`` and ``movingMask`` (compare only these voxels), ``fixedLesion`` and ``movingLesion`` (these
+            have no counterpart in the other volume).
+        :param options: ``transform``, ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``,
+            as in :class:`SLSFGRLib.jobs.job.RegistrationJob`.
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
         _refuseFor(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
+        regions = {name: node for name, node in (regionNodes or {}).items() if node}
+        _refuseFor(reasonNotToUseRegions(regions.values()))
+        for name, option in REGION_OPTIONS.items():
+            if name in regions:
+                options[option] = regionImage(regions[name])
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
         images = imageFromVolumeNode(fixedVolumeNode), imageFromVolumeNode(movingVolumeNode)
         return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(*images, initial_transform=start, **options)

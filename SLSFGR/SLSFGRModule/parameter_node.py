@@ -1,13 +1,21 @@
 """The parameter node: what the user selects in the panel, saved with the scene."""
 
 from enum import Enum
+from typing import Union
 
 import slicer
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, vtkMRMLTableNode, vtkMRMLTransformNode
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+    vtkMRMLTransformNode,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
-INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
+REGIONS = ("fixedMask", "movingMask", "fixedLesion", "movingLesion")
+INPUTS = ("fixedVolume", "movingVolume", "initialTransform", *REGIONS)
 OUTPUTS = (
     "warpedVolume",
     "transform",
@@ -22,9 +30,25 @@ OUTPUTS = (
 # Inputs and outputs that belong to the fixed volume, and those that belong to the moving one.
 COUNTERPARTS = (
     ("fixedVolume", "movingVolume"),
+    ("fixedMask", "movingMask"),
+    ("fixedLesion", "movingLesion"),
     ("fixedSegmentation", "movingSegmentation"),
     ("transform", "inverseTransform"),
 )
+
+
+class TransformType(Enum):
+    """Which kind of transform to find. Scenes contain the names: never rename them."""
+
+    AUTO = "auto"
+    RIGID = "rigid"
+    AFFINE = "affine"
+    DEFORMABLE = "deformable"
+
+    def label(self):
+        """Return the text for the panel."""
+        texts = _("Automatic"), _("Rigid"), _("Affine"), _("Deformable")
+        return dict(zip(("auto", "rigid", "affine", "deformable"), texts, strict=True))[self.value]
 
 
 class Mode(Enum):
@@ -51,12 +75,20 @@ class Device(Enum):
         return {"auto": _("Automatic"), "cuda": _("Graphics card (CUDA)"), "cpu": _("Processor (CPU)")}[self.value]
 
 
+# Slicer's wrapper knows typing's own unions only.
+Region = Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode]  # noqa: UP007
+
+
 @parameterNodeWrapper
 class SLSFGRParameterNode:
     """Inputs, outputs and settings; the names are those in the widgets' property SlicerParameterName."""
 
     fixedVolume: vtkMRMLScalarVolumeNode
     movingVolume: vtkMRMLScalarVolumeNode
+    fixedMask: Region
+    movingMask: Region
+    fixedLesion: Region
+    movingLesion: Region
     warpedVolume: vtkMRMLScalarVolumeNode
     transform: vtkMRMLTransformNode
     inverseTransform: vtkMRMLTransformNode
@@ -65,6 +97,7 @@ class SLSFGRParameterNode:
     volumesTable: vtkMRMLTableNode
     jacobianVolume: vtkMRMLScalarVolumeNode
     makeJacobian: bool = False
+    transformType: TransformType = TransformType.AUTO
     mode: Mode = Mode.STANDARD
     device: Device = Device.AUTO
     initialTransform: vtkMRMLTransformNode
@@ -102,8 +135,8 @@ def selectPairOf(parameters, transformNode):
         "movingVolume": transformNode.GetNodeReference(transformNode.GetMovingNodeReferenceRole()),
     }
     isOther = pair != selectedNodes(parameters, tuple(pair))
-    outputs = dict.fromkeys(OUTPUTS) | {"transform": transformNode} if isOther else {}
-    selectNodes(parameters, pair | outputs)
+    others = dict.fromkeys(REGIONS + OUTPUTS) | {"transform": transformNode} if isOther else {}
+    selectNodes(parameters, pair | others)
 
 
 def outputsToFill(parameters):

@@ -4,6 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .library import importLibrary
+from .regions import shownSegments
 
 ATTRIBUTES = "SLSFGR."  # what the attributes of our results begin with
 
@@ -49,6 +50,20 @@ def reasonNotToRegisterAll(fixedVolumeNode, otherVolumeNodes):
         if node is fixedVolumeNode:
             return _("{name} is the fixed volume. Uncheck it under Also register.").format(name=node.GetName())
     return next(filter(None, map(reasonNotToUse, otherVolumeNodes)), "")
+
+
+def reasonNotToUseRegions(regionNodes):
+    """Return why masks or lesions, any of which may be None, cannot be used."""
+    for node in filter(None, regionNodes):
+        name, parent = node.GetName(), node.GetParentTransformNode()
+        if node.IsA("vtkMRMLVolumeNode") and isEmpty(node):
+            return _("{name} has no voxels. Select another mask or lesion, or none.").format(name=name)
+        if node.IsA("vtkMRMLSegmentationNode") and not shownSegments(node):
+            return _("{name} shows no segment. Show the segments that count, or select none.").format(name=name)
+        if parent and not parent.IsTransformToWorldLinear():
+            text = _("{name} is under the nonlinear transform {transform}. Harden it, or move {name} out of it.")
+            return text.format(name=name, transform=parent.GetName())
+    return ""
 
 
 def reasonNotToSegment(*volumeNodes):

@@ -18,6 +18,7 @@ from .output_nodes import RegistrationNodes, publish
 from .parameter_node import (
     INPUTS,
     OUTPUTS,
+    REGIONS,
     outputsToFill,
     selectedNodes,
     selectNodes,
@@ -31,12 +32,13 @@ from .validation import (
     reasonNotToRegister,
     reasonNotToRegisterAll,
     reasonNotToSegment,
+    reasonNotToUseRegions,
     usableVolumes,
     volumesNotListed,
 )
 
 POLL_MS = 30
-SECTIONS = ("inputs", "outputs", "advanced", "compare", "apply")
+SECTIONS = ("inputs", "regions", "outputs", "advanced", "compare", "apply")
 
 
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -215,13 +217,21 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelPathLineEdit.addCurrentPathToHistory()
         return self.logic.prepareRegistration(
             *volumes,
-            chosen.initialTransform,
+            *self._belongingTo(chosen, volumes[1]),
+            transform=chosen.transformType.value,
             mode=chosen.mode.value,
             device=chosen.device.value,
             model=chosen.model,
             jacobian=chosen.makeJacobian,
             start_from_segmentation=chosen.startFromSegmentation,
         )
+
+    def _belongingTo(self, chosen, movingVolume):
+        """Return the initial transform, and the masks and lesions; those of the moving volume are not for others."""
+        regions = selectedNodes(chosen, REGIONS)
+        if movingVolume is chosen.movingVolume:
+            return chosen.initialTransform, regions
+        return None, {name: node for name, node in regions.items() if name.startswith("fixed")}
 
     def _start(self, prepare):
         with slicer.util.tryWithErrorDisplay(_("The run could not be started."), waitCursor=True):
@@ -240,8 +250,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if prepare == self._prepareRegistration:
                 self._pairs += [(chosen.fixedVolume, node) for node in self._moreVolumes()]
             self.ui.logTextEdit.clear()
-            self._startNext(chosen)
-            self._showRunning(True)
+            try:
+                self._startNext(chosen)
+            except ValueError as reason:
+                self._say(str(reason))
+            else:
+                self._showRunning(True)
 
     def _moreVolumes(self):
         """Return the volumes to register after the moving volume."""
@@ -346,6 +360,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         more = self._moreVolumes()
         reason = reasonNotToRegister(*volumes, chosen.initialTransform) or overwrites
         reason = reason or reasonNotToRegisterAll(chosen.fixedVolume, more)
+        reason = reason or reasonNotToUseRegions(selectedNodes(chosen, REGIONS).values())
         several = _("Register {count} volumes").format(count=1 + len(more))
         self.ui.registerButton.text = several if more else _("Register")
         self._enable("register", reason)
@@ -360,6 +375,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._isRunning = running
         for section in SECTIONS:
             getattr(self.ui, f"{section}CollapsibleButton").enabled = not running
+        self.ui.transformTypeComboBox.enabled = not running
         self.ui.progressBar.visible = running
         self._onProgress(0.0, _("Starting"))
         if running:

@@ -107,6 +107,8 @@ def main(how, folder):
         os.abort()
     elif how == "noted":
         REPORT["notes"] = ["The heads hardly overlap."]
+    elif how == "rigid":
+        REPORT.update(transform="rigid", transform_reason="both images show one head.")
     result_of(load_job(folder / "job")).save(folder / "result")
     send(done=True)
 

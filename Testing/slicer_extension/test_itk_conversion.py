@@ -181,6 +181,7 @@ def test_library_gets_both_images_as_they_are_and_the_options(fixed):
         "mode": "fast",
         "device": "cpu",
         "progress": None,
+        "transform": "auto",
         "initial_transform": None,
         "start_from_segmentation": True,
     }

@@ -16,7 +16,7 @@ from phantoms import affine_matrix
 from PySide6.QtCore import Qt
 from stand_ins import slicer_module
 
-INPUTS = ("fixedVolume", "movingVolume", "initialTransform")
+INPUTS = ("fixedVolume", "movingVolume", "initialTransform", "fixedLesion", "movingMask")
 OUTPUTS = ("warpedVolume", "transform", "inverseTransform", "fixedSegmentation", "movingSegmentation")
 
 

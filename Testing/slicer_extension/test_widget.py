@@ -2,6 +2,7 @@
 
 import re
 import time
+import typing
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -60,7 +61,8 @@ def test_every_selector_lists_the_class_of_its_parameter():
         if element.get("class") == "qMRMLNodeComboBox":
             values = {found.get("name"): found for found in element.findall("property")}
             kind = kinds[values["SlicerParameterName"].findtext("string")]
-            assert [item.text for item in values["nodeTypes"][0]] == [kind.__name__]
+            classes = typing.get_args(kind) or (kind,)
+            assert [item.text for item in values["nodeTypes"][0]] == [listed.__name__ for listed in classes]
 
 
 def test_every_label_belongs_to_the_control_beside_it():
@@ -453,3 +455,25 @@ def test_a_volume_that_cannot_be_registered_does_not_stop_the_others(widget):
     wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
     assert widget.ui.statusLabel.text.startswith("T1 2026: The moving image: every voxel")
     assert widget.ui.resultLabel.text.startswith("T1 2027: Dice")
+
+
+@pytest.mark.parametrize(("index", "kind"), list(enumerate(("auto", "rigid", "affine", "deformable"))))
+def test_the_kind_of_transform_is_passed_on_and_kept_in_the_scene(widget, index, kind):
+    choose_volumes(widget)
+    labels = [widget.ui.transformTypeComboBox.itemText(number) for number in range(4)]
+    assert labels == ["Automatic", "Rigid", "Affine", "Deformable"]
+    widget.ui.transformTypeComboBox.currentIndex = index
+    reopen(widget)
+    assert widget.ui.transformTypeComboBox.currentText == labels[index]
+    run_to_the_end(widget)
+    assert widget.runner.jobs[0].transform == kind
+
+
+def test_the_choice_that_the_library_made_is_shown_with_its_reason(widget):
+    choose_volumes(widget)
+    use_worker(widget, "rigid")
+    run_to_the_end(widget)
+    assert widget.ui.resultLabel.text.split("\n")[1:] == ["Rigid: both images show one head."]
+    transform = widget.logic.getParameterNode().transform
+    assert transform.IsLinear()
+    assert transform.GetAttribute("SLSFGR.Transform") == "rigid"
