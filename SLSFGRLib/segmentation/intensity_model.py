@@ -43,7 +43,9 @@ VENTRICLE_NEIGHBOURS = ("cerebral white matter", "cerebral cortex", "thalamus", 
 # Mean intensities of CSF, GM and WM in prepared T1 images: the mean of four brains of OASIS-1.
 T1_INTENSITIES = (0.26, 0.52, 0.86)
 # Tissues whose mean intensities differ by less than this cannot be told apart.
-MIN_CONTRAST = 0.05
+MIN_CONTRAST = 0.01
+# Contrast of WM to GM from which an image is taken for T1: in FLAIR images that were taken for T1 it was up to 0.1.
+MIN_T1_CONTRAST = 0.15
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,17 @@ class IntensityModel:
         return self.log_likelihood(channel_names().index(name), values)
 
     @property
-    def needs_t1_mapping(self) -> bool:
-        """Whether CSF, GM and WM are present and differ, but not in the order of a T1 image."""
-        mean, _ = self.tissues()
+    def is_t1_like(self) -> bool:
+        """Whether CSF, GM and WM are as different, and in the order, as in a T1 image."""
+        csf, grey, white = self.tissues()[0].tolist()
+        return csf < grey and white - grey > MIN_T1_CONTRAST
+
+    @property
+    def can_map_to_t1(self) -> bool:
+        """Whether CSF, GM and WM are present and differ."""
         # An absent tissue has mean 0, as the background has.
-        differ = torch.cat([mean.new_zeros(1), mean.sort().values]).diff() > MIN_CONTRAST
-        return bool(differ.all()) and not bool((mean.diff() > 0).all())
+        mean, _ = self.tissues()
+        return bool((torch.cat([mean.new_zeros(1), mean.sort().values]).diff() > MIN_CONTRAST).all())
 
     def map_to_t1(self, image: torch.Tensor) -> torch.Tensor:
         """Map an image of any shape, from 0 to 1, to the intensities of a T1 image, piecewise linearly."""

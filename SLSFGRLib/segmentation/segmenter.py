@@ -18,6 +18,9 @@ from .structures import StructureCentroids
 
 # From the prepared image to the network: it works at 2 mm.
 DOWNSAMPLING_FACTOR = 2
+# Segmentations after mapping to T1 intensities; and by how much the mean probability must rise for one to be preferred
+# to the segmentation of the image as it is. Chosen on rendered heads (docs/develop/experiments.md).
+MAPPED_PASSES, MIN_GAIN = 2, 0.02
 # Subtracted from a logit to exclude a structure; others differ by less.
 IMPOSSIBLE = 50.0
 
@@ -44,20 +47,48 @@ def run_network(image: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
     """Segment a prepared image.
 
     The network handles any contrast, but T1 best: it was trained on real T1 images beside synthetic ones. An image in
-    another contrast is therefore segmented in two passes, the second after mapping it to T1 intensities. The logits are
-    the mean of those of the image and of its mirror image, which is more accurate than either.
+    another contrast is therefore segmented again after mapping it to T1 intensities, and once more after a mapping that
+    follows from that segmentation. Of the three, that counts which the network is surest of. The logits are the mean of
+    those of the image and of its mirror image, which is more accurate than either.
     """
+    grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     penalty = _penalty_far_from_brain(image)
-    logits = _logits(coarse, network) - penalty
-    posteriors = _softmax(logits)
-    model = IntensityModel.fit(posteriors, coarse)
-    if model.needs_t1_mapping:
-        logits = _logits(downsample(model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR), network) - penalty
+    first = best = last = _Pass.of(coarse, coarse, network, penalty)
+    if not last.model.is_t1_like:
+        for _ in range(MAPPED_PASSES):
+            if not last.model.can_map_to_t1:
+                break
+            mapped = downsample(last.model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR)
+            last = _Pass.of(mapped, coarse, network, penalty)
+            if last.confidence > best.confidence + (MIN_GAIN if best is first else 0.0):
+                best = last
+    structures = StructureCentroids.from_posteriors(best.posteriors[0, 1:], grid)
+    return Segmentation(best.logits, best.posteriors, grid, best.model, structures)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One segmentation of an image: logits, their softmax, and the intensity model that fits."""
+
+    logits: torch.Tensor
+    posteriors: torch.Tensor
+    model: IntensityModel
+
+    @classmethod
+    def of(
+        cls, shown: torch.Tensor, image: torch.Tensor, network: SLSFGRNetwork, penalty: torch.Tensor | float
+    ) -> _Pass:
+        """Segment what is shown to the network, and fit the intensities of the image itself."""
+        logits = _logits(shown, network) - penalty
         posteriors = _softmax(logits)
-        model = IntensityModel.fit(posteriors, coarse)
-    grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
-    return Segmentation(logits, posteriors, grid, model, StructureCentroids.from_posteriors(posteriors[0, 1:], grid))
+        return cls(logits, posteriors, IntensityModel.fit(posteriors, image))
+
+    @property
+    def confidence(self) -> float:
+        """The mean probability, in the brain, of the most probable structure."""
+        inside = self.posteriors[0, 0] < 0.5
+        return float(self.posteriors[0].amax(dim=0)[inside].mean()) if inside.any() else 0.0
 
 
 def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:

@@ -146,18 +146,20 @@ def with_means(csf, gm, wm):
 
 
 @pytest.mark.parametrize(
-    ("typical", "expected"),
+    ("typical", "is_t1_like", "can_map"),
     [
-        ((0.2, 0.5, 0.8), False),
-        ((0.9, 0.6, 0.3), True),
-        ((0.1, 0.7, 0.5), True),
-        ((0.9, 0.52, 0.5), False),
-        ((0.01, 0.6, 0.4), False),
+        ((0.2, 0.5, 0.8), True, True),
+        ((0.9, 0.6, 0.3), False, True),
+        ((0.1, 0.7, 0.5), False, True),
+        ((0.15, 0.6, 0.7), False, True),
+        ((0.9, 0.505, 0.5), False, False),
+        ((0.005, 0.6, 0.4), False, False),
     ],
-    ids=["T1", "T2", "FLAIR", "GM and WM equal", "no CSF"],
+    ids=["T1", "T2", "FLAIR", "FLAIR taken for T1", "GM and WM equal", "no CSF"],
 )
-def test_t1_mapping_is_needed_where_tissues_differ_in_another_order(typical, expected):
-    assert with_means(*typical).needs_t1_mapping is expected
+def test_contrast_is_recognised_by_the_means_of_the_tissues(typical, is_t1_like, can_map):
+    model = with_means(*typical)
+    assert (model.is_t1_like, model.can_map_to_t1) == (is_t1_like, can_map)
 
 
 def test_mapping_to_t1_is_linear_between_the_means_of_the_tissues():

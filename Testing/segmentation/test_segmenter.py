@@ -69,25 +69,58 @@ def test_grid_posteriors_structures_and_intensities_belong_to_the_logits():
     assert torch.equal(found.intensity_model.mean, IntensityModel.fit(found.posteriors, downsample(tensor, 2)).mean)
 
 
-@pytest.mark.parametrize(("levels", "passes"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 2)], ids=["T1", "T2"])
-def test_contrast_other_than_t1_is_segmented_in_two_passes_the_second_with_t1_intensities(levels, passes):
+@pytest.mark.parametrize(("levels", "passes"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 3)], ids=["T1", "T2"])
+def test_contrast_other_than_t1_is_segmented_again_with_t1_intensities(levels, passes):
+    tensor, network = tissues_of(levels)
+    found = run_network(prepared(tensor), network)
+    assert len(network.images) == passes
+    # In each pass, the image and its mirror image, in the middle of 16 voxels.
+    for image in network.images[1] if passes > 1 else network.images[0]:
+        expected = torch.tensor(T1_INTENSITIES if passes > 1 else levels)
+        torch.testing.assert_close(image[0, [5, 8, 11], 4, 4], expected, atol=0.02, rtol=0)
+    assert found.logits.shape[2:] == (12, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "chosen"), [((0.7, 0.71, 0.6), 0), ((0.6, 0.7, 0.65), 1), ((0.6, 0.7, 0.71), 2)]
+)
+def test_the_surest_segmentation_counts_if_it_is_clearly_surer(confidences, chosen, monkeypatch):
+    tensor, network = tissues_of((0.9, 0.5, 0.2))
+    first = run_network(prepared(tensor), network).logits
+    remaining = list(confidences)
+
+    def logits(image, network):
+        """The same structures each time, with a brain stem of the remaining probability beside them."""
+        probability = remaining.pop(0)
+        found = torch.where(first == first.amax(dim=1, keepdim=True), 20.0, -20.0)
+        found[:, NAMES.index("Brain stem")] = 20.0 + float(np.log((1 - probability) / probability))
+        found[:, NAMES.index("Brain stem")][found[:, 0] > 0] = -20.0
+        return found
+
+    monkeypatch.setattr("SLSFGRLib.segmentation.segmenter._logits", logits)
+    found = run_network(prepared(tensor), network)
+    inside = found.posteriors[0, 0] < 0.5
+    # A structure and that of the other side share the probability.
+    share = confidences[chosen] / (2 * confidences[chosen] + 1 - confidences[chosen])
+    assert float(found.posteriors[0].amax(0)[inside].mean()) == pytest.approx(share, abs=0.01)
+
+
+def tissues_of(levels):
+    """Three blocks of CSF, GM and WM with these intensities, and a network that finds them in its first pass."""
     channels = [
         NAMES.index(f"Left {name}") for name in ("lateral ventricle", "cerebral cortex", "cerebral white matter")
     ]
     tensor = torch.zeros(1, 1, 24, 16, 16)
     for number, level in enumerate(levels):
         tensor[:, :, 4 + 6 * number : 10 + 6 * number, 4:12, 4:12] = level
-    images = []
 
     class Recording(IntensityNetwork):
+        def __init__(self, intensities):
+            super().__init__(intensities)
+            self.images = []
+
         def segment(self, image):
-            images.append(image)
+            self.images.append(image)
             return super().segment(image)
 
-    found = run_network(prepared(tensor), Recording({0: 0.0} | dict(zip(channels, levels, strict=True))))
-    assert len(images) == passes
-    expected = torch.tensor(T1_INTENSITIES if passes == 2 else levels)
-    # In each pass, the image and its mirror image, in the middle of 16 voxels.
-    for image in images[-1]:
-        torch.testing.assert_close(image[0, [5, 8, 11], 4, 4], expected, atol=0.02, rtol=0)
-    assert found.logits.shape[2:] == (12, 8, 8)
+    return tensor, Recording({0: 0.0} | dict(zip(channels, levels, strict=True)))
