@@ -19,7 +19,7 @@ from .structures import StructureCentroids
 # From the prepared image to the network: it works at 2 mm.
 DOWNSAMPLING_FACTOR = 2
 # Segmentations after mapping to T1 intensities; and by how much the mean probability must rise for one to be preferred
-# to the segmentation of the image as it is. Chosen on rendered heads (docs/develop/experiments.md).
+# to that of the image as it is. Chosen on rendered heads (docs/develop/experiments.md#segmentation).
 MAPPED_PASSES, MIN_GAIN = 2, 0.02
 # Subtracted from a logit to exclude a structure; others differ by less.
 IMPOSSIBLE = 50.0
@@ -55,14 +55,13 @@ def run_network(image: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     penalty = _penalty_far_from_brain(image)
     first = best = last = _Pass.of(coarse, coarse, network, penalty)
-    if not last.model.is_t1_like:
-        for _ in range(MAPPED_PASSES):
-            if not last.model.can_map_to_t1:
-                break
-            mapped = downsample(last.model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR)
-            last = _Pass.of(mapped, coarse, network, penalty)
-            if last.confidence > best.confidence + (MIN_GAIN if best is first else 0.0):
-                best = last
+    for _ in range(0 if first.model.is_t1_like else MAPPED_PASSES):
+        if not last.model.can_map_to_t1:
+            break
+        mapped = downsample(last.model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR)
+        last = _Pass.of(mapped, coarse, network, penalty)
+        if last.confidence > best.confidence + (MIN_GAIN if best is first else 0.0):
+            best = last
     structures = StructureCentroids.from_posteriors(best.posteriors[0, 1:], grid)
     return Segmentation(best.logits, best.posteriors, grid, best.model, structures)
 
