@@ -20,9 +20,9 @@ import torch
 
 import SLSFGRLib
 from SLSFGRLib.models.loading import brain_network
-from SLSFGRLib.preprocessing import PreparedImage
+from SLSFGRLib.preprocessing import BrainMask, PreparedImage
 from SLSFGRLib.segmentation.brain_extraction import SPACING, find_brain
-from SLSFGRLib.spatial.grid import Grid, image_from_array
+from SLSFGRLib.spatial.grid import Grid, grid_of_image
 from SLSFGRLib.synthesis import LabelMap, Synthesiser, align_label_maps, load_label_maps
 from SLSFGRLib.synthesis.rng import whole_number
 from SLSFGRLib.training import read_recipe
@@ -74,7 +74,7 @@ def against_mask(path: Path) -> dict[str, float | str]:
     labels = SLSFGRLib.segment(sitk.ReadImage(str(source)))
     mask = sitk.GetArrayFromImage(sitk.ReadImage(str(path))) > 0
     tissue = sitk.GetArrayFromImage(labels) > 0
-    distance = _distance(mask, labels)
+    distance = sitk.GetArrayFromImage(BrainMask(mask, grid_of_image(labels)).distance)
     ours = sitk.GetArrayFromImage(SLSFGRLib.brain_mask(labels)) > 0
     return {
         "head": path.name.removesuffix(".nii.gz"),
@@ -84,20 +84,12 @@ def against_mask(path: Path) -> dict[str, float | str]:
 
 
 def _compared(found: np.ndarray, brain: np.ndarray, grid: Grid) -> dict[str, float]:
-    distance = _distance(brain, image_from_array(brain.astype(np.uint8), grid))
+    distance = sitk.GetArrayFromImage(BrainMask(brain, grid).distance)
     return {
         "dice": 2.0 * (found & brain).sum() / max(1, found.sum() + brain.sum()),
         "missed_percent": 100.0 * (brain & ~found).sum() / max(1, brain.sum()),
         "far_outside_percent": 100.0 * (found & (distance > FAR_MM)).sum() / max(1, found.sum()),
     }
-
-
-def _distance(mask: np.ndarray, reference: sitk.Image) -> np.ndarray:
-    """Return the distance of each voxel from a mask in mm, negative inside."""
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
-    image.CopyInformation(reference)
-    distance = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    return sitk.GetArrayFromImage(distance)
 
 
 def _write(path: Path, rows: Iterator[dict]) -> None:

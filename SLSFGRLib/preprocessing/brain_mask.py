@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import SimpleITK as sitk
@@ -33,15 +34,16 @@ class BrainMask:
         where = np.argwhere(self.inside)
         return where.min(0) * self.grid.spacing, (where.max(0) + 1) * self.grid.spacing
 
+    @cached_property
     def distance(self) -> sitk.Image:
-        """Return the distance of each voxel from the surface of the brain in mm, negative inside."""
+        """The distance of each voxel from the surface of the brain in mm, negative inside."""
         mask = image_from_array(self.inside.astype(np.uint8), self.grid)
         return sitk.SignedMaurerDistanceMap(mask, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
 
     def covers(self, array: np.ndarray) -> bool:
         """Return whether an image on the mask's grid shows hardly anything but the brain: its skull is removed."""
         head = head_by_intensity(array)
-        beyond = sitk.GetArrayFromImage(self.distance()) > BEYOND_MM
+        beyond = sitk.GetArrayFromImage(self.distance) > BEYOND_MM
         return bool((head & beyond).sum() <= STRIPPED_FRACTION * head.sum())
 
 

@@ -97,7 +97,7 @@ def _distance_on_grid(brain: BrainMask, grid: Grid) -> np.ndarray:
     """Return the distance from the surface of the brain in mm at each voxel of a grid, negative inside, (D, H, W)."""
     reference = image_from_array(np.empty(grid.shape, dtype=np.uint8), grid)
     identity, beyond = sitk.Transform(3, sitk.sitkIdentity), float(KEPT_MM + FADE_MM)
-    distance = sitk.Resample(brain.distance(), reference, identity, sitk.sitkLinear, beyond, sitk.sitkFloat32, True)
+    distance = sitk.Resample(brain.distance, reference, identity, sitk.sitkLinear, beyond, sitk.sitkFloat32, True)
     return sitk.GetArrayFromImage(distance)
 
 

@@ -129,8 +129,8 @@ def _register_on(
     segmentation_model = default_model() if can_segment() else None
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
-    finder_model = brain_extraction_model() if segmentation_model else None
-    finder = finder_model.copy_of_network(device) if finder_model else None
+    finding_model = brain_extraction_model() if segmentation_model else None
+    finder = finding_model.copy_of_network(device) if finding_model else None
     images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
     fixed, moving = both(Subject.from_image, *images)
     fixed = with_regions(fixed, settings.regions[0], "the fixed image")
@@ -159,9 +159,7 @@ def _register_on(
     result.report |= {
         "mode": settings.mode,
         "device": describe_device(device),
-        "models": _descriptions(
-            brain_extraction_model() if finder else None, segmentation_model, settings.model, template
-        ),
+        "models": _descriptions(finding_model, segmentation_model, settings.model, template),
         "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
         "seconds": {"total": stages.finish(), "stages": stages.seconds},

@@ -60,12 +60,10 @@ def brain_and_csf(classes: np.ndarray, grid: Grid) -> np.ndarray:
     :param classes: (D, H, W), indices of :data:`CLASSES`.
     :param grid: for the spacing.
     """
-    brain = sitk.GetImageFromArray((classes == CLASSES.index("brain")).astype(np.uint8))
-    brain.SetSpacing(grid.spacing[::-1].tolist())
-    brain = sitk.RelabelComponent(sitk.ConnectedComponent(brain)) == 1
-    distance = sitk.SignedMaurerDistanceMap(brain, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
-    near = sitk.GetArrayFromImage(distance) < CSF_REACH_MM
-    whole = sitk.GetArrayFromImage(brain).astype(bool) | (near & (classes == CLASSES.index("csf")))
+    parts = sitk.ConnectedComponent(sitk.GetImageFromArray((classes == CLASSES.index("brain")).astype(np.uint8)))
+    brain = sitk.GetArrayFromImage(sitk.RelabelComponent(parts)) == 1
+    near = sitk.GetArrayFromImage(BrainMask(brain, grid).distance) < CSF_REACH_MM
+    whole = brain | (near & (classes == CLASSES.index("csf")))
     filled = sitk.BinaryFillhole(sitk.GetImageFromArray(whole.astype(np.uint8)))
     return sitk.GetArrayFromImage(filled).astype(bool)
 

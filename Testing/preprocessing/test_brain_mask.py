@@ -29,7 +29,7 @@ def test_box_and_distance_are_those_of_a_ball(mask):
     np.testing.assert_allclose(lower, middle - RADIUS, atol=2.0)
     np.testing.assert_allclose(upper, middle + RADIUS, atol=2.0)
     # The surface runs through the outermost voxels of the mask.
-    np.testing.assert_allclose(sitk.GetArrayFromImage(mask.distance()), DISTANCE - RADIUS, atol=3.5)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(mask.distance), DISTANCE - RADIUS, atol=3.5)
 
 
 def test_image_fades_out_beyond_the_margin():
