@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..io.staging import staged_file
 
 SHARED_OPTIONS = ()
+INTERPOLATIONS = ("linear", "nearest", "bspline", "sinc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT", help="image, label map or point list")
     parser.add_argument("output", type=Path, metavar="OUTPUT", help="file to write")
     parser.add_argument("--reference", type=Path, metavar="IMAGE", help="image that defines the grid of the output")
-    parser.add_argument("--labels", action="store_true", help="INPUT is a label map: keep its exact values")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--labels", action="store_true", help="INPUT is a label map: keep its exact values")
+    how.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default="linear",
+        help="of an image: bspline (cubic) and sinc (windowed) blur less than linear, and may go beyond the image's "
+        "values at sharp edges (default: linear)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -62,6 +71,6 @@ def _apply_to_image(arguments: argparse.Namespace, transform: object) -> None:
     if arguments.labels:
         result = smallest_label_type(warp_labels(read_labels(arguments.input), transform, reference))
     else:
-        result = resample_image(read_image(arguments.input), reference, transform)
+        result = resample_image(read_image(arguments.input), reference, transform, arguments.interpolation)
     with staged_file(arguments.output) as path:
         write_image(result, path)

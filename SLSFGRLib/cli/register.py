@@ -7,6 +7,8 @@ Writes into the folder given by --output:
   inverse_transform.h5     its inverse: maps points of the moving image to points of the fixed image
   fixed_labels.nii.gz      the structures of the fixed image; with --moving-labels that label map, warped
   moving_labels.nii.gz     the structures of the moving image; with --moving-labels that label map, unchanged
+  jacobian.nii.gz          with --jacobian: the Jacobian determinant of the transform at each voxel of the fixed image,
+                           above 1 where the moving image shows a larger volume
   report.json report.html  measurements, and a page with pictures
 """
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="linear ITK transform of fixed to moving points to start from",
     )
     parser.add_argument("--no-affine", action="store_true", help="skip the affine registration")
+    parser.add_argument("--jacobian", action="store_true", help="also write an image of the local change of volume")
     parser.add_argument("--moving-labels", type=Path, metavar="L", help="label map of MOVING to warp onto FIXED")
     for image in ("fixed", "moving"):
         parser.add_argument(
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr register``."""
     from ..evaluation.summary import summary
-    from ..io.images import read_image, read_labels
+    from ..io.images import read_image, read_labels, write_image
     from ..io.transforms import read_transform
     from ..jobs.job import REGIONS
 
@@ -69,6 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
         # A model may be trained further on the pair.
         if not arguments.model:
             load_torch_without_compiler()
+        from ..evaluation.metrics import jacobian_image
         from ..models.loading import load_model
         from ..registration.pipeline import register
         from ..report.results import write_results
@@ -95,6 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
         report = write_results(
             result, fixed, moving, folder, fixed_name=str(arguments.fixed), moving_name=str(arguments.moving)
         )
+        if arguments.jacobian:
+            write_image(jacobian_image(result.transform, fixed), folder / "jacobian.nii.gz")
         names = sorted(path.name for path in folder.iterdir())
     progress.say(summary(report))
     for name in names:

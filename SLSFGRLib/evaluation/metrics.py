@@ -1,4 +1,4 @@
-"""Evaluate a registration by label maps and by its transform: Dice, surface distances, Jacobians, folding.
+"""Evaluate a registration: Dice, surface distances, target registration error, Jacobians, folding.
 
 Distances are in mm and Jacobians are those of the transform in space: no figure depends on the position, spacing or
 direction of the voxel grid.
@@ -154,6 +154,28 @@ def jacobian_determinants(transform: sitk.Transform, grid: Grid) -> np.ndarray:
     points = tensor_from_array(mapped_points(transform, grid)).movedim(-1, 0)[None]
     columns = torch.gradient(points, dim=(2, 3, 4))
     return array_from_tensor(determinant(*columns)[0]) / np.linalg.det(grid.matrix[:3, :3])
+
+
+def jacobian_image(transform: sitk.Transform, reference: sitk.Image) -> sitk.Image:
+    """Return the Jacobian determinant of a transform at every voxel of an image: 1 where volumes stay as they are.
+
+    :param transform: of points of ``reference``; above 1 where the other image shows a larger volume.
+    """
+    grid = grid_of_image(reference)
+    return image_from_array(jacobian_determinants(transform, grid).astype(np.float32), grid)
+
+
+def target_registration_errors(
+    fixed_points: np.ndarray, moving_points: np.ndarray, transform: sitk.Transform
+) -> np.ndarray:
+    """Return the distance in mm of each mapped fixed point from its moving counterpart, (N,).
+
+    :param fixed_points: (N, 3), LPS mm.
+    :param moving_points: (N, 3), the same places in the moving image.
+    :param transform: points of the fixed image to points of the moving image.
+    """
+    mapped = np.array([transform.TransformPoint(point) for point in fixed_points.tolist()])
+    return np.linalg.norm(mapped - moving_points, axis=1)
 
 
 def initial_overlap_note(moving: sitk.Image, warped: sitk.Image) -> str:

@@ -97,6 +97,30 @@ def read_points(path: str | Path) -> PointList:
     return PointList(positions, document.labels(), document)
 
 
+def paired_points(first: str | Path, second: str | Path) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Read the same landmarks from two files.
+
+    They belong together by their names if both files have the same ones, each once, else by their order.
+
+    :returns: the names, those of the first file, made different by their numbers if they are not, and the positions in
+        both files, (N, 3) LPS mm each.
+    :raises InputError: a file cannot be read, or they hold different numbers of points.
+    """
+    one, other = read_points(first), read_points(second)
+    if len(one.labels) != len(other.labels):
+        raise InputError(
+            f"{second}: holds {len(other.labels)} points and {first} {len(one.labels)}; "
+            "give the same landmarks in both."
+        )
+    names, order = list(one.labels), list(range(len(one.labels)))
+    are_different = len(set(names)) == len(names)
+    if are_different and set(names) == set(other.labels):
+        order = [other.labels.index(name) for name in names]
+    if not are_different:
+        names = [f"{number} {name}".strip() for number, name in enumerate(names, 1)]
+    return names, one.positions, other.positions[order]
+
+
 def _format_of(path: str | Path) -> str:
     for ending in FORMATS:
         if str(path).lower().endswith(ending):

@@ -128,22 +128,18 @@ class RegistrationJob:
         if self.model:
             options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
         result = register(self.fixed, self.moving, device=self.device, **options)
+        jacobian = None
+        if self.jacobian:
+            jacobian = import_module("SLSFGRLib.evaluation.metrics").jacobian_image(result.transform, self.fixed)
         return JobResult(
             result.warped,
             result.transform,
             result.inverse_transform,
             result.fixed_labels,
             result.moving_labels,
-            self._jacobian_image(result.transform) if self.jacobian else None,
+            jacobian,
             result.report | {"volumes_ml": _volumes_ml(fixed=result.fixed_labels, moving=result.moving_labels)},
         )
-
-    def _jacobian_image(self, transform: sitk.Transform) -> sitk.Image:
-        from ..evaluation.metrics import jacobian_determinants
-        from ..spatial.grid import grid_of_image, image_from_array
-
-        grid = grid_of_image(self.fixed)
-        return image_from_array(jacobian_determinants(transform, grid).astype("float32"), grid)
 
 
 @dataclass(frozen=True)

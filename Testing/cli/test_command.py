@@ -86,7 +86,11 @@ def test_report_holds_the_agreed_figures(registered):
 
 def test_apply_repeats_the_warped_image_and_keeps_label_values(registered, files, tmp_path):
     output, _ = registered
-    for source, options, same in (("moving_image", [], "warped"), ("moving_labels", ["--labels"], "fixed_labels")):
+    for source, options, same in (
+        ("moving_image", [], "warped"),
+        ("moving_image", ["--interpolation", "linear"], "warped"),
+        ("moving_labels", ["--labels"], "fixed_labels"),
+    ):
         target = tmp_path / f"{source}.nii.gz"
         run = slsfgr(
             "apply", output / "transform.h5", files / f"{source}.nii.gz", target,
@@ -124,6 +128,35 @@ def test_evaluate_prints_a_table_and_the_same_as_json(registered, files):
     assert len(figures["labels"]) == 6
 
 
+def test_evaluate_measures_the_distance_of_landmarks(tmp_path):
+    (tmp_path / "fixed.csv").write_text("x,y,z,label\n0,0,0,AC\n0,25,0,PC\n")
+    (tmp_path / "moving.csv").write_text("x,y,z,label\n10,25,0,PC\n10,3,4,AC\n")
+    sitk.WriteTransform(sitk.TranslationTransform(3, (10.0, 0.0, 0.0)), str(tmp_path / "shift.tfm"))
+    arguments = (
+        "evaluate", "--fixed-points", tmp_path / "fixed.csv", "--moving-points", tmp_path / "moving.csv",
+        "--transform", tmp_path / "shift.tfm",
+    )  # fmt: skip
+    figures = json.loads(slsfgr(*arguments, "--json").stdout)
+    assert figures == {"target_registration_error_mm": {"mean": 2.5, "max": 5.0, "landmarks": {"AC": 5.0, "PC": 0.0}}}
+    assert "mean" in (table := slsfgr(*arguments).stdout)
+    assert "largest target registration error: 5.00 mm" in table
+
+
+def test_register_writes_the_jacobian_determinant_on_request(files, tmp_path):
+    fixed = files / "fixed_image.nii.gz"
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(np.diag([1.1, 1.0, 1.0]).flatten().tolist())
+    sitk.WriteTransform(transform, str(tmp_path / "wider.tfm"))
+    run = slsfgr(
+        "register", fixed, fixed, "--output", tmp_path, "--mode", "fast", "--jacobian",
+        "--initial-transform", tmp_path / "wider.tfm", "--transform", "affine", "--quiet",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    found = sitk.ReadImage(str(tmp_path / "jacobian.nii.gz"))
+    np.testing.assert_allclose(sitk.GetArrayFromImage(found), 1.0, atol=0.02)
+    assert found.GetSize() == sitk.ReadImage(str(fixed)).GetSize()
+
+
 def test_info_shows_the_versions():
     run = slsfgr("info")
     assert run.returncode == 0
@@ -146,7 +179,9 @@ def bad_calls(folder: Path) -> list[tuple[list[object], str]]:
             ["apply", folder / "absent.h5", fixed, "out.nii.gz", "--reference", fixed],
             "absent.h5: there is no such file",
         ),
+        (["apply", fixed, fixed, "out.nii.gz", "--reference", fixed, "--interpolation", "cubic"], "cubic"),
         (["evaluate", fixed, labels, "--transform", fixed], "not whole numbers"),
+        (["evaluate", fixed, "--transform", fixed], "two label maps, or --fixed-points"),
         (["train", folder / "absent.toml"], "absent.toml: there is no such recipe"),
         ([], "COMMAND"),
         (["register", folder / "no dicom", fixed, "--output", "out"], "no dicom: the folder holds no DICOM series"),
@@ -155,7 +190,7 @@ def bad_calls(folder: Path) -> list[tuple[list[object], str]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("number", range(17))
 def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
     arguments, words = bad_calls(files)[number]
     run = slsfgr(*arguments, folder=tmp_path)

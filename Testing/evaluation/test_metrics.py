@@ -14,6 +14,7 @@ from SLSFGRLib.evaluation.metrics import (
     jacobian_determinants,
     sd_log_jacobian,
     surface_distances_95,
+    target_registration_errors,
 )
 from SLSFGRLib.spatial.grid import grid_of_image
 
@@ -97,6 +98,14 @@ def test_jacobian_determinant_of_an_affine_transform_is_that_of_its_matrix(direc
     transform = sitk.AffineTransform(matrix.flatten().tolist(), (5.0, 6.0, 7.0))
     determinants = jacobian_determinants(transform, grid_of_image(header(direction)))
     np.testing.assert_allclose(determinants, np.linalg.det(matrix), rtol=1e-9)
+
+
+def test_target_registration_error_is_measured_in_the_moving_image():
+    transform = sitk.AffineTransform(np.diag([2.0, 1.0, 1.0]).flatten().tolist(), (1.0, 0.0, 0.0))
+    errors = target_registration_errors(
+        np.array([[1.0, 0, 0], [0, 0, 0]]), np.array([[3.0, 0, 0], [1, 3, -4]]), transform
+    )
+    np.testing.assert_allclose(errors, [0.0, 5.0])
 
 
 @pytest.mark.parametrize("direction", ["LAS", "permuted", "oblique", "oblique left-handed"])

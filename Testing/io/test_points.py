@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.io.points import is_point_list, read_points
+from SLSFGRLib.io.points import is_point_list, paired_points, read_points
 
 FCSV_COLUMNS = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID\n"
 
@@ -137,6 +137,33 @@ def test_number_of_points_cannot_change(tmp_path):
     points = read_points(file_with(tmp_path, "in.csv", "1,2,3\n"))
     with pytest.raises(ValueError, match=r"\(1, 3\)"):
         points.with_positions(np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "expected", "first"),
+    [
+        ("AC PC", "PC AC", ["AC", "PC"], 1.0),
+        ("F-1 F-2", "M-1 M-2", ["F-1", "F-2"], 0.0),
+        ("p p", "p p", ["1 p", "2 p"], 0.0),
+    ],
+)
+def test_landmarks_belong_together_by_their_names_or_their_order(tmp_path, names, others, expected, first):
+    paths = [
+        file_with(
+            tmp_path, name, "x,y,z,label\n" + "".join(f"{x},0,0,{label}\n" for x, label in enumerate(labels.split()))
+        )
+        for name, labels in (("a.csv", names), ("b.csv", others))
+    ]
+    found, one, other = paired_points(*paths)
+    assert found == expected
+    np.testing.assert_array_equal(one[:, 0], [0.0, 1.0])
+    assert other[0, 0] == first
+
+
+def test_lists_of_different_length_are_refused(tmp_path):
+    one, other = (file_with(tmp_path, f"{n}.csv", "x,y,z\n" + "1,2,3\n" * n) for n in (2, 3))
+    with pytest.raises(InputError, match=r"holds 3 points and .* 2; give the same landmarks"):
+        paired_points(one, other)
 
 
 def test_is_point_list():
