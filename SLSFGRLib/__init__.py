@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .models.loading import load_model
     from .registration.align import align
     from .registration.deform import deform
+    from .registration.fixed_brain import FixedBrain
     from .registration.pipeline import register
     from .registration.result import RegistrationResult, Solution, publish
     from .segmentation.brain_mask import brain_alone, brain_mask
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "Affine": "spatial.affine",
+    "FixedBrain": "registration.fixed_brain",
     "RegistrationResult": "registration.result",
     "Solution": "registration.result",
     "Subject": "segmentation.subject",
@@ -56,6 +58,7 @@ __version__ = VERSION
 __all__ = [
     "Affine",
     "Cancelled",
+    "FixedBrain",
     "InputError",
     "RegistrationResult",
     "Solution",

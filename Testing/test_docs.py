@@ -76,6 +76,13 @@ def test_files_of_the_repository_that_a_page_names_exist(page):
     assert missing == []
 
 
+def test_every_test_that_the_audit_of_the_slicer_module_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs/develop/slicer-audit.md").read_text(encoding="utf-8")))
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "Testing").rglob("test_*.py"))
+    assert len(named) > 40
+    assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+
+
 def test_page_on_the_architecture_names_every_package():
     text = (REPOSITORY / "docs/develop/architecture.md").read_text(encoding="utf-8")
     table = text.partition("| package | what it holds |")[2].partition("\n\n")[0]

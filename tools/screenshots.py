@@ -29,7 +29,8 @@ SLSFGRWidget = slicer_module.load("SLSFGR").SLSFGRWidget
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "Resources" / "Screenshots"
 WORKERS = [sys.executable, str(REPOSITORY / "Testing" / "slicer_extension" / "panel_workers.py")]
-PANEL = (400, 690)
+PANEL = (400, 800)
+DEFORMABLE = 3  # in the list of transforms
 SLICE = 222
 FIELD_OF_VIEW = 205.0  # mm
 GAP = 10
@@ -58,7 +59,6 @@ def main() -> None:
     states["Finished"] = picture_of(widget)
     save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
     save(comparison(widget, before), "compare.png")
-    widget.ui.checkerboardCheckBox.checked = False
     widget.ui.fadeSlider.value = 100
     show_segmentations(widget, True)
     save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), "SLSFGR.png")
@@ -76,6 +76,7 @@ def add_volumes(widget: SLSFGRWidget) -> None:
     fixed, moving = add_volume(pair.fixed, "T1"), add_volume(pair.moving, "T2")
     widget.ui.fixedVolumeSelector.setCurrentNode(fixed)
     widget.ui.movingVolumeSelector.setCurrentNode(moving)
+    widget.ui.transformTypeComboBox.currentIndex = DEFORMABLE  # by its images the pair is one head
     slicer.util.setSliceViewerLayers(background=fixed, foreground=moving, foregroundOpacity=0.5)
 
 
@@ -135,6 +136,10 @@ def comparison(widget: SLSFGRWidget, before: list[QImage]) -> QImage:
         columns[title] = slices(view)
     widget.ui.checkerboardCheckBox.checked = True
     columns["Checkerboard"] = slices(view)
+    widget.ui.checkerboardCheckBox.checked = False
+    widget.ui.gridCheckBox.checked = True
+    columns["Deformation grid"] = slices(view)
+    widget.ui.gridCheckBox.checked = False
     return titled({title: in_a_column(column) for title, column in columns.items()})
 
 

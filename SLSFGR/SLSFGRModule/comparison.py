@@ -1,13 +1,15 @@
-"""Compare volumes in the slice views: the warped volume faded over the fixed one, or both as a checkerboard."""
+"""Compare volumes in the slice views: one faded over the fixed one, both as a checkerboard, and the grid."""
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from .itk_conversion import fillLike
 from .library import LazyImport
 
-np = LazyImport("numpy")
+np, numpy_support = map(LazyImport, ("numpy", "vtk.util.numpy_support"))
 SQUARE_MM = 20.0
+GRID_MM = 10.0
 CHECKERBOARD = "SLSFGR.Checkerboard"  # attribute of the volume that is made here
 
 
@@ -17,16 +19,16 @@ def canCompare(fixedVolumeNode, warpedVolumeNode):
     return all(images) and images[0].GetDimensions() == images[1].GetDimensions()
 
 
-def showComparison(fixedVolumeNode, warpedVolumeNode, opacity, asCheckerboard, fit=False):
-    """Show the warped volume over the fixed volume in the slice views.
+def showComparison(fixedVolumeNode, otherVolumeNode, opacity, asCheckerboard, fit=False):
+    """Show the warped or the moving volume over the fixed volume in the slice views.
 
-    :param opacity: of the warped volume, 0 to 1.
-    :param asCheckerboard: show alternating squares of both instead.
+    :param opacity: of the other volume, 0 to 1.
+    :param asCheckerboard: show alternating squares of both instead; they must lie on one grid.
     :param fit: turn the views to the axes of the volumes, and show all of them.
     """
-    foreground = warpedVolumeNode
+    foreground = otherVolumeNode
     if asCheckerboard:  # in front: it is not saved with the scene, whose views then still have a background
-        foreground, opacity = makeCheckerboard(fixedVolumeNode, warpedVolumeNode), 1.0
+        foreground, opacity = makeCheckerboard(fixedVolumeNode, otherVolumeNode), 1.0
     fit = fit and slicer.app.layoutManager() is not None  # there is none without a main window
     layers = {"background": fixedVolumeNode, "foreground": foreground, "foregroundOpacity": opacity}
     slicer.util.setSliceViewerLayers(**layers, fit=fit, rotateToVolumePlane=fit)
@@ -39,11 +41,33 @@ def removeCheckerboard():
             slicer.mrmlScene.RemoveNode(node)
 
 
+def canShowGrid(transformNode):
+    """Return whether there is a deformation of which a grid can be shown."""
+    return transformNode is not None and not transformNode.IsLinear()
+
+
+def showGrid(transformNode, isShown):
+    """Show or hide a grid on the moving volume, deformed as the volume is, in the slice views."""
+    display = transformNode.GetDisplayNode()
+    if not display and not isShown:
+        return
+    if not display:
+        transformNode.CreateDefaultDisplayNodes()
+        display = transformNode.GetDisplayNode()
+        display.SetGridSpacingMm(GRID_MM)
+        display.SetGridShowNonWarped(False)
+        display.SetVisibility3D(False)
+    display.SetVisualizationMode(slicer.vtkMRMLTransformDisplayNode.VIS_MODE_GRID)
+    display.SetVisibility(True)  # of the node as a whole
+    display.SetVisibility2D(isShown)
+
+
 def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):
     """Make a volume of alternating squares of two volumes on one grid, each with its own window and level."""
     fixed, warped = _displayedIntensities(fixedVolumeNode), _displayedIntensities(warpedVolumeNode)
     steps = np.maximum(1, np.round(SQUARE_MM / np.array(fixedVolumeNode.GetSpacing()[::-1]))).astype(int)
-    squares = sum(axis // step for axis, step in zip(np.ogrid[tuple(map(slice, fixed.shape))], steps, strict=True)) % 2
+    odd = [(np.arange(size) // step % 2).astype(bool) for size, step in zip(fixed.shape, steps, strict=True)]
+    squares = odd[0][:, None, None] ^ odd[1][:, None] ^ odd[2]
     node = slicer.vtkMRMLScalarVolumeNode()
     node.SetName(_("SLSFGR checkerboard"))
     node.SetAttribute(CHECKERBOARD, "true")
@@ -56,8 +80,14 @@ def makeCheckerboard(fixedVolumeNode, warpedVolumeNode):
 
 
 def _displayedIntensities(volumeNode):
-    """Map a volume's voxels through its window and level to 0 to 255."""
-    display = volumeNode.GetDisplayNode()
+    """Map a volume's voxels through its window and level to 0 to 255, KJI."""
+    display, mapped = volumeNode.GetDisplayNode(), vtk.vtkImageShiftScale()
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
-    fraction = (slicer.util.arrayFromVolume(volumeNode).astype(np.float32) - low) / max(high - low, 1e-6)
-    return (255 * fraction.clip(0, 1)).astype(np.uint8)
+    mapped.SetInputData(volumeNode.GetImageData())
+    mapped.SetShift(-low)
+    mapped.SetScale(255.0 / max(high - low, 1e-6))
+    mapped.ClampOverflowOn()
+    mapped.SetOutputScalarTypeToUnsignedChar()
+    mapped.Update()
+    image = mapped.GetOutput()
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])

@@ -46,17 +46,18 @@ def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
 
     :param array: KJI, of the size of the other volume.
     :param shownRange: the values that are shown darkest and brightest.
-    :param colorNodeID: the colors between them.
+    :param colorNodeID: the colors between them; None for those that the node has.
     """
+    volumeNode.CreateDefaultDisplayNodes()
+    display = volumeNode.GetDisplayNode()
+    display.AutoWindowLevelOff()  # first: Slicer would look for a window of the new voxels
     # Slicer refuses 64-bit integers on Windows.
     isLong = array.dtype.kind in "iu" and array.dtype.itemsize == 8
     slicer.util.updateVolumeFromArray(volumeNode, array.astype(np.float64) if isLong else array)
     volumeNode.CopyOrientation(referenceVolumeNode)
     volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
-    volumeNode.CreateDefaultDisplayNodes()
-    display = volumeNode.GetDisplayNode()
-    display.SetAndObserveColorNodeID(colorNodeID)
-    display.AutoWindowLevelOff()
+    if colorNodeID:
+        display.SetAndObserveColorNodeID(colorNodeID)
     display.SetWindowLevelMinMax(*shownRange)
 
 
@@ -75,9 +76,11 @@ def vtkTransformFromITK(transform):
     ITK's transform maps points of the fixed image to points of the moving image: Slicer calls it the transform
     from the parent.
 
+    :param transform: also the list of its parts, as :func:`SLSFGRLib.io.transforms.transform_parts` gives it.
     :raises TypeError: the transform is neither linear nor a displacement field nor composed of such.
     """
-    parts = importLibrary("SLSFGRLib.io.transforms").transform_parts(transform)
+    isInParts = isinstance(transform, list)
+    parts = transform if isInParts else importLibrary("SLSFGRLib.io.transforms").transform_parts(transform)
     converted = [_grid(part) if isinstance(part, sitk.Image) else _linear(part) for part in parts]
     if len(converted) == 1:
         return converted[0]
@@ -100,12 +103,18 @@ def _inOtherAxes(matrix):
 
 def _grid(field):
     """Convert a displacement field to Slicer's oriented grid, with the interpolation that Slicer uses for files."""
-    displacements_RAS = sitk.GetArrayViewFromImage(field).reshape(-1, 3) * np.float32([-1, -1, 1])
+    displacements_LPS = sitk.GetArrayViewFromImage(field).reshape(-1)
+    scalars = vtk.vtkFloatArray()
+    scalars.SetNumberOfComponents(3)
+    scalars.SetNumberOfTuples(displacements_LPS.size // 3)
+    displacements_RAS = numpy_support.vtk_to_numpy(scalars).reshape(-1)
+    np.negative(displacements_LPS, out=displacements_RAS)  # much faster than a product with each row
+    displacements_RAS[2::3] = displacements_LPS[2::3]
     image = vtk.vtkImageData()
     image.SetDimensions(field.GetSize())
     image.SetSpacing(field.GetSpacing())
     image.SetOrigin(np.diag(RAS_FROM_LPS[:3]) @ field.GetOrigin())
-    image.GetPointData().SetScalars(numpy_support.numpy_to_vtk(displacements_RAS, deep=True))
+    image.GetPointData().SetScalars(scalars)
     direction_RAS = np.eye(4)
     direction_RAS[:3, :3] = np.diag(RAS_FROM_LPS[:3]) @ np.reshape(field.GetDirection(), (3, 3))
     grid = slicer.vtkOrientedGridTransform()

@@ -9,6 +9,8 @@ from .library import TorchInstaller, importLibrary
 from .output_nodes import publish
 from .parameter_node import SLSFGRParameterNode
 from .regions import regionImage
+from .sequences import frameImage
+from .standard_brain import standardBrain
 from .validation import reasonNotToRegister, reasonNotToSegment, reasonNotToUse, reasonNotToUseRegions
 
 # The fields of a job by the names of the parameters.
@@ -58,6 +60,13 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         _requireTorch()
         return publish(job.run(progress), volumeNode, None, into)
 
+    def standardBrain(self):
+        """Return the volume node of the standard brain MNI152, which is added to the scene if it is not there.
+
+        >>> nodes = SLSFGRLogic().register(SLSFGRLogic().standardBrain(), volumeNode)
+        """
+        return standardBrain()
+
     def registerFolder(self, fixedVolumeNode, inputFolder, outputFolder, progress=None, **options):
         """Register every image file of a folder to one volume, and write the results to files.
 
@@ -71,7 +80,14 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         return folders.register_folder(image, Path(inputFolder), Path(outputFolder), progress, **options)
 
     def prepareRegistration(
-        self, fixedVolumeNode, movingVolumeNode, initialTransformNode=None, regionNodes=None, **options
+        self,
+        fixedVolumeNode,
+        movingVolumeNode,
+        initialTransformNode=None,
+        regionNodes=None,
+        before=None,
+        frame=None,
+        **options,
     ):
         """Copy two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
 
@@ -79,6 +95,9 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :param regionNodes: label maps, or segmentations of which the segments that are shown count, by the names
             ``fixedMask`` and ``movingMask`` (compare only these voxels), ``fixedLesion`` and ``movingLesion`` (these
             have no counterpart in the other volume).
+        :param before: the job before, of the same fixed volume with the same mask and lesion, whose images are used
+            again: the library prepares and segments an image once.
+        :param frame: of the sequence that the moving volume plays, from 0; None for the volume as it is.
         :param options: ``transform``, ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``,
             as in :class:`SLSFGRLib.jobs.job.RegistrationJob`.
         :raises ValueError: the volumes cannot be registered; the message says why.
@@ -88,10 +107,12 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         _refuseFor(reasonNotToUseRegions(regions.values()))
         for name, option in REGION_OPTIONS.items():
             if name in regions:
-                options[option] = regionImage(regions[name])
+                isKnown = before and name.startswith("fixed")
+                options[option] = getattr(before, option) if isKnown else regionImage(regions[name])
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
-        images = imageFromVolumeNode(fixedVolumeNode), imageFromVolumeNode(movingVolumeNode)
-        return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(*images, initial_transform=start, **options)
+        fixed = before.fixed if before else imageFromVolumeNode(fixedVolumeNode)
+        moving = imageFromVolumeNode(movingVolumeNode) if frame is None else frameImage(movingVolumeNode, frame)
+        return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(fixed, moving, initial_transform=start, **options)
 
     def prepareSegmentation(self, fixedVolumeNode, movingVolumeNode, device="auto"):
         """Copy one or two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.

@@ -9,7 +9,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from .itk_conversion import arrayOf, fillLike, vtkTransformFromITK
-from .segmentations import segmentationFromLabels
+from .segmentations import emptyLabelMaps, segmentationFromLabels
 from .subject_hierarchy import placeBeside
 from .validation import ATTRIBUTES
 
@@ -30,6 +30,7 @@ class RegistrationNodes:
     :param fixedSegmentationNode, movingSegmentationNode: structures of the two volumes.
     :param volumesTableNode: volumes of the structures in mL.
     :param jacobianVolumeNode: local volume change from the fixed to the moving volume, on the fixed grid.
+    :param reportNode: the page of the report, with pictures, in HTML.
     :param report: figures of the run, as in ``report.json``.
     """
 
@@ -40,6 +41,7 @@ class RegistrationNodes:
     movingSegmentationNode: slicer.vtkMRMLSegmentationNode | None = None
     volumesTableNode: slicer.vtkMRMLTableNode | None = None
     jacobianVolumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
+    reportNode: slicer.vtkMRMLTextNode | None = None
     report: dict = field(default_factory=dict)
 
 
@@ -70,19 +72,36 @@ def publish(result, fixedVolumeNode, movingVolumeNode, into=None):
         node is made. No other node is changed.
     :returns: :class:`RegistrationNodes`.
     """
-    before = set(slicer.mrmlScene.GetNodes())
+    *_steps, nodes = publishInSteps(result, fixedVolumeNode, movingVolumeNode, into)
+    return nodes
+
+
+def publishInSteps(result, fixedVolumeNode, movingVolumeNode, into=None):
+    """As :func:`publish`, but stop after each node, so that Slicer stays responsive.
+
+    When it fails, or is closed before its end, it removes the nodes that it has added.
+
+    :returns: a generator; the last step gives the :class:`RegistrationNodes`, the others None.
+    """
     outputs = [output for output in _outputs(result, fixedVolumeNode, movingVolumeNode) if output.content is not None]
+    nodes, added = {}, set()
     try:
-        nodes = {output.field: _fillNode(output, into, result.provenance()) for output in outputs}
-        _name({node: _nodeName(name, fixedVolumeNode, movingVolumeNode) for name, node in nodes.items()})
-    except Exception:
-        for node in set(slicer.mrmlScene.GetNodes()) - before:
+        for output in outputs:
+            before = set(slicer.mrmlScene.GetNodes())
+            try:
+                nodes[output.field] = _fillNode(output, into, result.provenance())
+            finally:
+                added |= set(slicer.mrmlScene.GetNodes()) - before
+            yield None
+        _name({node: nodeName(name, fixedVolumeNode, movingVolumeNode) for name, node in nodes.items()})
+    except (Exception, GeneratorExit):
+        for node in filter(slicer.mrmlScene.IsNodePresent, added):
             slicer.mrmlScene.RemoveNode(node)
         raise
     if {"warpedVolumeNode", "movingSegmentationNode"} <= nodes.keys():
         # They lie where the moving volume was, and would clutter the views of the fixed and the warped volume.
         nodes["movingSegmentationNode"].GetDisplayNode().SetVisibility(False)
-    return RegistrationNodes(**nodes, report=result.report)
+    yield RegistrationNodes(**nodes, report=result.report)
 
 
 def _outputs(result, fixedVolumeNode, movingVolumeNode):
@@ -98,6 +117,7 @@ def _outputs(result, fixedVolumeNode, movingVolumeNode):
         _Output("inverseTransformNode", result.inverse_transform, _fillTransform, *ofFixed),
         _Output("jacobianVolumeNode", result.jacobian, _fillJacobian, *ofFixed),
         _Output("warpedVolumeNode", result.warped, _fillWarped, *ofMoving),
+        _Output("reportNode", result.page, _fillReport, *ofMoving),
     ]
 
 
@@ -109,7 +129,7 @@ def _columnTitles(fixedVolumeNode, movingVolumeNode):
     return {"fixed": fixed, "moving": moving}
 
 
-def _nodeName(fieldName, fixedVolumeNode, movingVolumeNode):
+def nodeName(fieldName, fixedVolumeNode, movingVolumeNode):
     """Return the name for the node in a field of :class:`RegistrationNodes`."""
     fixed, moving = (node.GetName() if node else "" for node in (fixedVolumeNode, movingVolumeNode))
     template = {
@@ -120,6 +140,7 @@ def _nodeName(fieldName, fixedVolumeNode, movingVolumeNode):
         "inverseTransformNode": _("Transform {fixed} to {moving}"),
         "jacobianVolumeNode": _("Jacobian determinant {fixed} to {moving}"),
         "warpedVolumeNode": _("{moving} warped to {fixed}"),
+        "reportNode": _("Report {moving} to {fixed}"),
     }[fieldName]
     return template.format(fixed=fixed, moving=moving, first=fixed or moving)
 
@@ -130,9 +151,14 @@ def _fillNode(output, into, provenance):
     node = selected if slicer.mrmlScene.IsNodePresent(selected) else _newNode(output.field)
     output.fill(node, output.content, output.volumeNode, output.otherVolumeNode)
     placeBeside(output.volumeNode, node)
+    setProvenance(node, provenance)
+    return node
+
+
+def setProvenance(node, provenance):
+    """Note in a node's attributes how it was made."""
     for name, value in provenance.items():
         node.SetAttribute(f"{ATTRIBUTES}{name}", value)
-    return node
 
 
 def _newNode(fieldName):
@@ -145,6 +171,7 @@ def _newNode(fieldName):
 
 def _fillSegmentation(node, labels, volumeNode, _otherVolumeNode):
     segmentation = segmentationFromLabels(arrayOf(labels), volumeNode)
+    emptyLabelMaps(node.GetSegmentation())
     node.SetAndObserveSegmentation(segmentation)
     node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -188,6 +215,10 @@ def _fillWarped(node, warped, movingVolumeNode, fixedVolumeNode):
 
 def _fillJacobian(node, jacobian, fixedVolumeNode, _movingVolumeNode):
     fillLike(node, arrayOf(jacobian), fixedVolumeNode, JACOBIAN_RANGE, JACOBIAN_COLORS)
+
+
+def _fillReport(node, page, *_volumeNodes):
+    node.SetText(page, vtk.VTK_ENCODING_UTF_8)
 
 
 def _name(names):

@@ -9,10 +9,13 @@ from slicer import (
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLTableNode,
+    vtkMRMLTextNode,
     vtkMRMLTransformNode,
 )
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+from .sequences import isProxy
 
 REGIONS = ("fixedMask", "movingMask", "fixedLesion", "movingLesion")
 INPUTS = ("fixedVolume", "movingVolume", "initialTransform", *REGIONS)
@@ -24,6 +27,7 @@ OUTPUTS = (
     "movingSegmentation",
     "volumesTable",
     "jacobianVolume",
+    "report",
 )
 
 
@@ -96,7 +100,9 @@ class SLSFGRParameterNode:
     movingSegmentation: vtkMRMLSegmentationNode
     volumesTable: vtkMRMLTableNode
     jacobianVolume: vtkMRMLScalarVolumeNode
+    report: vtkMRMLTextNode
     makeJacobian: bool = False
+    wholeSequence: bool = True
     transformType: TransformType = TransformType.AUTO
     mode: Mode = Mode.STANDARD
     device: Device = Device.AUTO
@@ -125,7 +131,7 @@ def swapInputs(parameters):
     swapped = {}
     for first, second in COUNTERPARTS:
         swapped |= {first: getattr(parameters, second), second: getattr(parameters, first)}
-    selectNodes(parameters, swapped | {"warpedVolume": None, "jacobianVolume": None})
+    selectNodes(parameters, swapped | dict.fromkeys(("warpedVolume", "jacobianVolume", "report")))
 
 
 def selectPairOf(parameters, transformNode):
@@ -142,12 +148,13 @@ def selectPairOf(parameters, transformNode):
 def outputsToFill(parameters):
     """Return the outputs to overwrite by the names of their parameters; None where a node is to be created.
 
-    The table and the Jacobian have no selector. A new table is created with new segmentations, a new Jacobian with a
-    new transform: who sets those to be created wants to keep the earlier results.
+    The table, the Jacobian and the report have no selector. A new table is created with new segmentations, a new
+    Jacobian and a new report with a new transform: who sets those to be created wants to keep the earlier results. A
+    node that plays a sequence is never filled: it would lose that with the next frame.
     """
-    outputs = selectedNodes(parameters, OUTPUTS)
+    outputs = {name: None if isProxy(node) else node for name, node in selectedNodes(parameters, OUTPUTS).items()}
     if not outputs["fixedSegmentation"] and not outputs["movingSegmentation"]:
         outputs["volumesTable"] = None
     if not outputs["transform"]:
-        outputs["jacobianVolume"] = None
+        outputs["jacobianVolume"] = outputs["report"] = None
     return outputs

@@ -1,7 +1,9 @@
 """The panel: inputs, outputs, settings, one button, progress, and the means to judge the result."""
 
 import importlib
+import os
 import sys
+from pathlib import Path
 
 import qt
 import slicer
@@ -11,10 +13,11 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 from .apply_transform import applyTransform
-from .comparison import canCompare, removeCheckerboard, showComparison
+from .comparison import canCompare, canShowGrid, removeCheckerboard, showComparison, showGrid
+from .estimate import estimateText, learnFrom
 from .library import TorchInstaller, importLibrary, jobRunner
 from .logic import SLSFGRLogic
-from .output_nodes import RegistrationNodes, publish
+from .output_nodes import RegistrationNodes
 from .parameter_node import (
     INPUTS,
     OUTPUTS,
@@ -25,6 +28,10 @@ from .parameter_node import (
     selectPairOf,
     swapInputs,
 )
+from .run import Pair, Run
+from .sequences import frameCount
+from .side_by_side import SideBySide
+from .standard_brain import standardBrain
 from .validation import (
     ATTRIBUTES,
     reasonNotToApply,
@@ -38,7 +45,9 @@ from .validation import (
 )
 
 POLL_MS = 30
+MOST_RESULTS = 6  # that are shown; of a sequence there may be hundreds
 SECTIONS = ("inputs", "regions", "outputs", "advanced", "compare", "apply")
+SWITCHES = ("before", "checkerboard", "sideBySide", "grid")
 
 
 class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -53,8 +62,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.installer = installer or TorchInstaller()
         self.logic = SLSFGRLogic()
         self._parameterNode = None
-        self._isInstalling = self._isRunning = False
-        self._pairs = []
+        self._isInstalling = False
+        self._run = None
+        self._results, self._problems = [], []
+        self._sideBySide, self._gridNode = SideBySide(), None
         super().__init__(parent)
 
     def setup(self):
@@ -71,7 +82,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelLineEdit.placeholderText = _("None (default)")
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
-        self._timer.connect("timeout()", self.runner.poll)
+        self._timer.connect("timeout()", self.poll)
         self._observeScene()
         self._connectWidgets()
         self.enter()
@@ -90,16 +101,20 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.registerButton.connect("clicked(bool)", self._onRegisterButton)
         self.ui.segmentButton.connect("clicked(bool)", self._onSegmentButton)
         self.ui.applyButton.connect("clicked(bool)", self._onApplyButton)
+        self.ui.standardBrainButton.connect("clicked(bool)", self._onStandardBrainButton)
         self.ui.swapButton.connect("clicked(bool)", self._onSwapButton)
         self.ui.moreVolumesSelector.connect("checkedNodesChanged()", self._updateButtons)
         self.ui.applyNodesSelector.connect("checkedNodesChanged()", self._updateButtons)
         self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
-        self.ui.checkerboardCheckBox.connect("toggled(bool)", self._showComparison)
+        for name in SWITCHES:
+            getattr(self.ui, f"{name}CheckBox").connect("toggled(bool)", self._showComparison)
+        self.ui.reportButton.connect("clicked(bool)", self._onReportButton)
 
     def cleanup(self):
         """Stop a run and all observers when the module is reloaded or Slicer ends."""
         self.exit()
         self._discardRun()
+        reportFile().unlink(missing_ok=True)
         self.removeObservers()
 
     def enter(self):
@@ -110,7 +125,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         """Disconnect from the scene's selection when the user opens another module; a run goes on."""
-        self.ui.checkerboardCheckBox.checked = False  # its volume would stay in the views
+        for name in SWITCHES:  # what they show would stay in the views
+            getattr(self.ui, f"{name}CheckBox").checked = False
         self._setParameterNode(None)
 
     def nodeEditable(self, node):
@@ -156,6 +172,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if not chosen.fixedVolume and not chosen.movingVolume:
             selectNodes(chosen, dict(zip(("fixedVolume", "movingVolume"), usableVolumes(), strict=False)))
 
+    def _onStandardBrainButton(self):
+        with slicer.util.tryWithErrorDisplay(_("The standard brain could not be loaded."), waitCursor=True):
+            selectNodes(self._parameterNode, {"fixedVolume": standardBrain()})
+
     def _onSwapButton(self):
         swapInputs(self._parameterNode)
 
@@ -178,7 +198,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             selectNodes(self._parameterNode, {name: None for name in selected if selected[name] is node})
 
     def _onNodeRemoved(self, caller, event):
-        if self._isRunning and not all(map(slicer.mrmlScene.IsNodePresent, filter(None, self._volumes))):
+        if self._run and not all(map(slicer.mrmlScene.IsNodePresent, self._run.nodes)):
             self._discardRun()
             self._say(_("The run was cancelled: its volume was removed from the scene."))
         else:
@@ -203,26 +223,35 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # A run
 
     def _onRegisterButton(self):
-        if not self._isRunning:
+        if not self._run:
             self._start(self._prepareRegistration)
             return
         self.ui.registerButton.enabled = False
         self.ui.registerButton.text = _("Cancelling...")
-        self.runner.cancel()
+        self._run.cancel()
 
     def _onSegmentButton(self):
-        self._start(lambda chosen, *volumes: self.logic.prepareSegmentation(*volumes, chosen.device.value))
+        self._start(self._prepareSegmentation)
 
-    def _prepareRegistration(self, chosen, *volumes):
+    def _prepareSegmentation(self, pair, before):
+        device = self._parameterNode.device.value
+        return self.logic.prepareSegmentation(pair.fixedVolumeNode, pair.movingVolumeNode, device)
+
+    def _prepareRegistration(self, pair, before):
+        chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
         self.ui.modelPathLineEdit.addCurrentPathToHistory()
         return self.logic.prepareRegistration(
-            *volumes,
-            *self._belongingTo(chosen, volumes[1]),
+            pair.fixedVolumeNode,
+            pair.movingVolumeNode,
+            *self._belongingTo(chosen, pair.movingVolumeNode),
+            before=before,
+            frame=pair.frame,
             transform=chosen.transformType.value,
             mode=chosen.mode.value,
             device=chosen.device.value,
             model=chosen.model,
             jacobian=chosen.makeJacobian,
+            names=tuple(node.GetName() for node in pair.nodes) if pair.frame is None else None,
             start_from_segmentation=chosen.startFromSegmentation,
         )
 
@@ -244,31 +273,31 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if not chosen:  # the user left the module during the installation
                 return
             outputs = outputsToFill(chosen)
-            self._outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
-            self._prepare, self._number, self._results, self._problems = prepare, 0, [], []
-            self._pairs = [(chosen.fixedVolume, chosen.movingVolume)]
-            if prepare == self._prepareRegistration:
-                self._pairs += [(chosen.fixedVolume, node) for node in self._moreVolumes()]
+            isRegistration = prepare == self._prepareRegistration
+            pairs = self._pairs() if isRegistration else [Pair(chosen.fixedVolume, chosen.movingVolume)]
+            outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
+            self._results, self._problems = [], []
             self.ui.logTextEdit.clear()
+            run = Run(self.runner, prepare, pairs, outputs, self)
             try:
-                self._startNext(chosen)
+                run.start()
             except ValueError as reason:
                 self._say(str(reason))
             else:
+                self._run = run
                 self._showRunning(True)
+
+    def _pairs(self):
+        """Return the pairs to register: the moving volume or its frames, then the others."""
+        chosen = self._parameterNode
+        count = frameCount(chosen.movingVolume) if chosen.wholeSequence else 0
+        pairs = [Pair(chosen.fixedVolume, chosen.movingVolume, frame) for frame in (range(count) if count else [None])]
+        return pairs + [Pair(chosen.fixedVolume, node) for node in self._moreVolumes()]
 
     def _moreVolumes(self):
         """Return the volumes to register after the moving volume."""
         moving = self._parameterNode.movingVolume
         return [node for node in self.ui.moreVolumesSelector.checkedNodes() if node is not moving]
-
-    def _startNext(self, chosen):
-        """Start the job of the next pair of volumes."""
-        self._volumes = self._pairs[self._number]
-        self._number += 1
-        job = self._prepare(chosen, *self._volumes)
-        self.runner.start(job, self._onProgress, self.ui.logTextEdit.appendPlainText, self._onEnd)
-        self.runner.stand_by(self._number < len(self._pairs))
 
     def _offerTorch(self):
         """Install PyTorch if it is missing and the user agrees; meanwhile Slicer handles events."""
@@ -285,65 +314,70 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._isInstalling = False
             self._updateButtons()
 
-    def _onProgress(self, fraction, message):
+    def poll(self):
+        """See what the run has done; a timer calls this."""
+        run = self._run
+        if not run:
+            return
+        with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene.")):
+            try:
+                run.poll()
+            finally:
+                if run is self._run and run.isOver:
+                    self._endRun()
+
+    def _endRun(self):
+        """Show the outcome."""
+        problems = [*self._problems, _("Cancelled.")] if self._run.isCancelled else self._problems
+        self._run = None
+        self._showRunning(False)
+        results = self._results
+        if len(results) > MOST_RESULTS:
+            more = _("... and {count} more: see the log.").format(count=len(results) - MOST_RESULTS)
+            results = [*results[:MOST_RESULTS], more]
+        self._say("\n".join(problems), "\n".join(results))
+
+    def onProgress(self, fraction, message):
+        """Show how far the job is; the run calls this."""
         self.ui.progressBar.value = round(100 * fraction)
-        if len(self._pairs) > 1:
+        if self._run and len(self._run.pairs) > 1:
             text = _("{number} of {count}: {message}")
-            message = text.format(number=self._number, count=len(self._pairs), message=message)
+            message = text.format(number=self._run.number, count=len(self._run.pairs), message=message)
         self.ui.progressBar.format = f"{message}  %p %"
 
-    def _onEnd(self, result, problem):
-        """Publish the result of a job, and start the next one unless the user has cancelled."""
-        goesOn = False
-        try:
-            if result is not None:
-                self._publish(result)
-            elif problem:
-                self._problems.append(self._ofPair(_sentence(problem)))
-            isCancelled = result is None and not problem
-            goesOn = not isCancelled and self._startedAnother()
-        finally:
-            if not goesOn:
-                self._showRunning(False)
-        if not goesOn:
-            problems = [*self._problems, _("Cancelled.")] if isCancelled else self._problems
-            self._say("\n".join(problems), "\n".join(self._results))
+    def onLog(self, text):
+        """Show new text of the log; the run calls this."""
+        self.ui.logTextEdit.appendPlainText(text)
 
-    def _startedAnother(self):
-        """Start the job of the next pair whose volumes are still there and can be used; return whether there is one."""
-        while self._number < len(self._pairs):
-            if not all(map(slicer.mrmlScene.IsNodePresent, self._pairs[self._number])):
-                self._number += 1
-                continue
-            try:
-                self._startNext(self._parameterNode or self.logic.getParameterNode())
-            except ValueError as reason:
-                self._problems.append(str(reason))
-            else:
-                return True
-        return False
+    def onProblem(self, sentence, pair):
+        """Note why a pair has no result; the run calls this."""
+        self._problems.append(self._ofPair(_sentence(sentence), pair))
 
-    def _publish(self, result):
-        chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
-        with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene."), waitCursor=True):
-            nodes = publish(result, *self._volumes, self._outputs)
-            if self._number == 1:
-                made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
-                selectNodes(chosen, {name: node for name, node in made.items() if node})
-                self._showComparison(fit=True)
-                self.ui.resultLabel.toolTip = nodes.report["device"]
-            # The fixed volume keeps its one segmentation; each further volume gets new nodes for the rest.
-            self._outputs = RegistrationNodes(fixedSegmentationNode=nodes.fixedSegmentationNode)
-            self._results.append(self._ofPair(importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report)))
+    def onPublished(self, nodes, pair):
+        """Select the results of the first pair, and show them; the run calls this."""
+        if pair == self._run.pairs[0] and not self._results:
+            chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
+            made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
+            selectNodes(chosen, {name: node for name, node in made.items() if node})
+            self._showComparison(fit=True)
+            self.ui.resultLabel.toolTip = nodes.report["device"]
+        learnFrom(nodes.report, pair)
+        summary = importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report)
+        self._results.append(self._ofPair(summary, pair))
+        self.onLog(self._results[-1])
 
-    def _ofPair(self, text):
+    def _ofPair(self, text, pair):
         """Begin a text with the name of the moving volume if there are several."""
-        return f"{self._volumes[1].GetName()}: {text}" if len(self._pairs) > 1 else text
+        name = "" if pair.movingVolumeNode is None else pair.movingVolumeNode.GetName()
+        if pair.frame is not None:
+            name = _("{name}, frame {number}").format(name=name, number=pair.frame + 1)
+        return f"{name}: {text}" if len(self._run.pairs) > 1 else text
 
     def _discardRun(self):
         """End a run, if there is one, and clear the messages of the last."""
-        self.runner.discard()
-        self._pairs = []
+        if self._run:
+            self._run.discard()
+            self._run = None
         self._showRunning(False)
         self._say()
 
@@ -352,7 +386,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _updateButtons(self, caller=None, event=None):
         """Enable each button, or say why it is disabled."""
         chosen = self._parameterNode
-        if not chosen or self._isRunning or self._isInstalling:
+        if not chosen or self._run or self._isInstalling:
             return
         volumes = chosen.fixedVolume, chosen.movingVolume
         inputs, outputs = (selectedNodes(chosen, names).values() for names in (INPUTS, OUTPUTS))
@@ -361,23 +395,31 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         reason = reasonNotToRegister(*volumes, chosen.initialTransform) or overwrites
         reason = reason or reasonNotToRegisterAll(chosen.fixedVolume, more)
         reason = reason or reasonNotToUseRegions(selectedNodes(chosen, REGIONS).values())
-        several = _("Register {count} volumes").format(count=1 + len(more))
-        self.ui.registerButton.text = several if more else _("Register")
+        count = len(self._pairs())
+        self.ui.registerButton.text = _("Register {count} volumes").format(count=count) if count > 1 else _("Register")
+        settings = chosen.transformType.value, chosen.mode.value
+        self.ui.estimateLabel.text = "" if reason else estimateText(self._pairs(), *settings)
+        frames = frameCount(chosen.movingVolume)
+        self.ui.wholeSequenceCheckBox.visible = frames > 1
+        self.ui.wholeSequenceCheckBox.text = _("All {count} frames of the sequence").format(count=frames)
         self._enable("register", reason)
         self._say(reason if all(volumes) else f"{reason} {volumesNotListed()}".rstrip(), self.ui.resultLabel.text)
         self._enable("segment", reasonNotToSegment(*volumes) or overwrites)
         checked = self.ui.applyNodesSelector.checkedNodes()
         self._enable("apply", reasonNotToApply(checked, *volumes, chosen.transform, chosen.inverseTransform))
         self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
+        self.ui.gridCheckBox.enabled = canShowGrid(chosen.transform)
+        self._showGrid(chosen.transform)
+        self.ui.reportButton.enabled = chosen.report is not None
         self.runner.stand_by(not reason and self.installer.isInstalled())
 
     def _showRunning(self, running):
-        self._isRunning = running
         for section in SECTIONS:
             getattr(self.ui, f"{section}CollapsibleButton").enabled = not running
         self.ui.transformTypeComboBox.enabled = not running
         self.ui.progressBar.visible = running
-        self._onProgress(0.0, _("Starting"))
+        self.ui.estimateLabel.visible = not running
+        self.onProgress(0.0, _("Starting"))
         if running:
             self._timer.start()
             self._say()
@@ -402,12 +444,40 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _showComparison(self, value=None, fit=False):
         chosen = self._parameterNode or self.logic.getParameterNode()
-        asCheckerboard = self.ui.checkerboardCheckBox.checked
+        before, asCheckerboard, isSideBySide, _grid = self._switches()
+        self._showGrid(chosen.transform)
         removeCheckerboard()  # also where the volumes cannot be compared any more
-        if canCompare(chosen.fixedVolume, chosen.warpedVolume):
-            opacity = self.ui.fadeSlider.value / 100.0
-            showComparison(chosen.fixedVolume, chosen.warpedVolume, opacity, asCheckerboard, fit)
-            self.ui.fadeSlider.enabled = not asCheckerboard
+        self.ui.beforeCheckBox.enabled = not asCheckerboard  # whose squares need one grid
+        self.ui.checkerboardCheckBox.enabled = not before and not isSideBySide
+        self.ui.sideBySideCheckBox.enabled = not asCheckerboard and slicer.app.layoutManager() is not None
+        self.ui.fadeSlider.enabled = not asCheckerboard and not isSideBySide
+        other = chosen.movingVolume if before else chosen.warpedVolume
+        canShow = other and canCompare(chosen.fixedVolume, chosen.warpedVolume)
+        if canShow and isSideBySide:
+            self._sideBySide.show(chosen.fixedVolume, other)
+            return
+        self._sideBySide.end()
+        if canShow:
+            showComparison(chosen.fixedVolume, other, self.ui.fadeSlider.value / 100.0, asCheckerboard, fit)
+
+    def _switches(self):
+        return [getattr(self.ui, f"{name}CheckBox").checked for name in SWITCHES]
+
+    def _showGrid(self, transformNode):
+        """Show the grid of the selected transform while its switch is on, and of no other."""
+        node = transformNode if self._switches()[-1] and canShowGrid(transformNode) else None
+        last, self._gridNode = self._gridNode, node
+        if node is last:
+            return
+        if slicer.mrmlScene.IsNodePresent(last):
+            showGrid(last, False)
+        if node:
+            showGrid(node, True)
+
+    def _onReportButton(self):
+        with slicer.util.tryWithErrorDisplay(_("The report could not be opened.")):
+            reportFile().write_text(self._parameterNode.report.GetText(), encoding="utf-8")
+            qt.QDesktopServices.openUrl(qt.QUrl(reportFile().as_uri()))
 
     def _onApplyButton(self):
         chosen = self._parameterNode
@@ -417,6 +487,11 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         with slicer.util.tryWithErrorDisplay(_("The transform could not be applied."), waitCursor=True):
             copies = [applyTransform(node, *direction) for node in self.ui.applyNodesSelector.checkedNodes()]
             self._say(result=_("Created: {names}").format(names=", ".join(node.GetName() for node in copies)))
+
+
+def reportFile():
+    """Return the path of the file that a web browser is given."""
+    return Path(slicer.app.temporaryPath) / f"SLSFGR_report_{os.getpid()}.html"
 
 
 def _sentence(problem):

@@ -27,7 +27,9 @@ SHARED_OPTIONS = ("transform", "mode", "device")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``slsfgr register``."""
-    parser.add_argument("fixed", type=Path, metavar="FIXED", help="the image that stays in place")
+    parser.add_argument(
+        "fixed", type=Path, metavar="FIXED", help="the image that stays in place, or mni152: the bundled standard brain"
+    )
     parser.add_argument("moving", type=Path, metavar="MOVING", help="the image that is warped onto FIXED")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -63,12 +65,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr register``."""
     from ..evaluation.summary import summary
     from ..io.images import read_image, read_labels, write_image
+    from ..io.resources import image_path
     from ..io.transforms import read_transform
     from ..jobs.job import REGIONS
 
     # Loading torch takes a second of one core; meanwhile the other one reads.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        images = pool.map(read_image, (arguments.fixed, arguments.moving))
+        images = pool.map(read_image, (image_path(arguments.fixed), arguments.moving))
         # A model may be trained further on the pair.
         if not arguments.model:
             load_torch_without_compiler()

@@ -14,6 +14,8 @@ MULTIMODAL = "multimodal"
 BRAIN_EXTRACTION = "brain_extraction"
 # The population template, which is no network but lies in the same folder.
 TEMPLATE = "template"
+# The word for the bundled standard brain, where a fixed image is asked for.
+STANDARD_BRAIN = "mni152"
 
 
 def resource_path(*parts: str) -> Path:
@@ -29,6 +31,16 @@ def resource_path(*parts: str) -> Path:
 def model_path(name: str) -> Path:
     """Return the path of a bundled model or of the template."""
     return resource_path("Models", f"{name}.pt")
+
+
+def standard_brain_path() -> Path:
+    """Return the path of the standard brain: MNI152, T1, 1 mm, without the skull."""
+    return resource_path("StandardBrain", f"{STANDARD_BRAIN}.nii.gz")
+
+
+def image_path(name: Path) -> Path:
+    """Return the path of an image that a user names: a file's own, or that of the standard brain for its word."""
+    return standard_brain_path() if str(name) == STANDARD_BRAIN and not name.exists() else name
 
 
 def require_intact(path: Path) -> str:

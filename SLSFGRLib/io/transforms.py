@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..spatial.affine import Affine
 from .images import IMAGE_ENDINGS
 
 
@@ -57,3 +59,15 @@ def transform_parts(transform: sitk.Transform) -> list[np.ndarray | sitk.Image]:
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     axes = [np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3).tolist()]
     return [np.column_stack([*axes, origin])]
+
+
+def transform_from_parts(parts: Sequence[np.ndarray | sitk.Image]) -> sitk.Transform:
+    """Undo :func:`transform_parts`."""
+    transforms = [_from_part(part) for part in parts]
+    return transforms[0] if len(transforms) == 1 else sitk.CompositeTransform(transforms)
+
+
+def _from_part(part: np.ndarray | sitk.Image) -> sitk.Transform:
+    if isinstance(part, sitk.Image):
+        return sitk.DisplacementFieldTransform(sitk.Cast(part, sitk.sitkVectorFloat64))
+    return Affine.from_parts(part[:, :3], part[:, 3]).to_itk()

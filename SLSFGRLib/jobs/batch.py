@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
 
@@ -14,6 +15,9 @@ from ..io.staging import staged_folder
 from ..report.results import write_results
 from ..runtime.progress import ProgressCallback
 from .job import RegistrationJob
+
+if TYPE_CHECKING:
+    from ..registration.fixed_brain import FixedBrain
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,19 @@ def register_folder(
 ) -> list[FolderCase]:
     """Register each image file of a folder to one image, into a folder of its own below ``output``.
 
-    An image that cannot be registered does not stop the others.
+    An image that cannot be registered does not stop the others. The fixed image is prepared and segmented once.
 
     :param library: a module with a function ``register``; this library by default.
     :param options: fields of :class:`SLSFGRLib.jobs.job.RegistrationJob`.
     """
+    from ..registration.fixed_brain import FixedBrain
+
     paths = sorted(path for path in folder.iterdir() if path.name.endswith(IMAGE_ENDINGS))
+    brain = FixedBrain()
+    folders = [output / path.name.partition(".")[0] for path in paths]
     return [
-        _register_file(fixed, path, output / path.name.partition(".")[0], progress, library, options) for path in paths
+        _register_file(fixed, path, output, brain, progress, library, options)
+        for path, output in zip(paths, folders, strict=True)
     ]
 
 
@@ -57,13 +66,14 @@ def _register_file(
     fixed: sitk.Image,
     path: Path,
     output: Path,
+    brain: FixedBrain,
     progress: ProgressCallback | None,
     library: ModuleType | None,
     options: dict,
 ) -> FolderCase:
     try:
         moving = read_image(path)
-        result = RegistrationJob(fixed, moving, **options).run(progress, library)
+        result = RegistrationJob(fixed, moving, **options).run(progress, library, brain)
         with staged_folder(output) as scratch:
             report = write_results(result, fixed, moving, scratch, moving_name=str(path))
     except InputError as error:

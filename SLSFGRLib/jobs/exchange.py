@@ -1,36 +1,52 @@
 """Pass images, transforms and plain values from one process to another through a folder.
 
-Fast rather than compact: nothing is compressed; displacements are stored as 32-bit floats.
+Fast rather than compact: nothing is compressed; displacements are stored as 32-bit floats; an image that was passed
+before is not written again.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..io.transforms import transform_parts
-from ..spatial.affine import Affine
 
 INDEX = "index.json"
+NOTHING: Mapping[str, object] = {}
 
 
-def save_values(values: dict[str, object], folder: Path) -> None:
+def save_values(values: Mapping[str, object], folder: Path, before: Mapping[str, object] = NOTHING) -> None:
     """Write named images, transforms, matrices and JSON values into a new folder.
 
+    :param before: values that the other process still has: of an image among them, only the name is written.
     :raises TypeError: a value is of another kind.
     """
     folder.mkdir(parents=True)
-    index = {name: _saved(value, name, folder) for name, value in values.items()}
+    known = {id(value): name for name, value in before.items() if isinstance(value, sitk.Image)}
+    index = {
+        name: ("before", known[id(value)]) if id(value) in known else _saved(value, name, folder)
+        for name, value in values.items()
+    }
     (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
-def load_values(folder: Path) -> dict[str, object]:
-    """Read what :func:`save_values` wrote."""
+def load_values(folder: Path, before: Mapping[str, object] = NOTHING) -> dict[str, object]:
+    """Read what :func:`save_values` wrote; a transform comes as :func:`transform_parts` gives it.
+
+    :param before: the values that the other process counted on.
+    """
+    return dict(each_value(folder, before))
+
+
+def each_value(folder: Path, before: Mapping[str, object] = NOTHING) -> Iterator[tuple[str, object]]:
+    """Read one value after the other, as :func:`load_values` does all at once: name and value."""
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    return {name: _loaded(kind, content, folder) for name, (kind, content) in index.items()}
+    for name, (kind, content) in index.items():
+        yield name, before[content] if kind == "before" else _loaded(kind, content, folder)
 
 
 def _saved(value: object, name: str, folder: Path) -> tuple[str, object]:
@@ -51,15 +67,7 @@ def _loaded(kind: str, content: object, folder: Path) -> object:
     if kind == "image":
         return sitk.ReadImage(str(folder / content))
     if kind == "transform":
-        parts = [_transform(_loaded(*part, folder)) for part in content]
-        return parts[0] if len(parts) == 1 else sitk.CompositeTransform(parts)
+        return [_loaded(*part, folder) for part in content]
     if kind == "matrix":
         return np.array(content)
     return content
-
-
-def _transform(part: np.ndarray | sitk.Image) -> sitk.Transform:
-    """Undo :func:`transform_parts` for one part."""
-    if isinstance(part, sitk.Image):
-        return sitk.DisplacementFieldTransform(sitk.Cast(part, sitk.sitkVectorFloat64))
-    return Affine.from_parts(part[:, :3], part[:, 3]).to_itk()

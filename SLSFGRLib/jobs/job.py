@@ -6,17 +6,23 @@ Making, saving and loading a job needs no torch; running it does.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import SimpleITK as sitk
 
+from ..io.transforms import transform_from_parts
 from ..runtime.progress import ProgressCallback
 from ..version import VERSION
-from .exchange import load_values, save_values
+from .exchange import each_value, load_values, save_values
+
+if TYPE_CHECKING:
+    from ..registration.fixed_brain import FixedBrain
+    from ..registration.result import RegistrationResult
 
 # The regions that a user may mark, each on any grid.
 REGIONS = ("fixed_mask", "moving_mask", "fixed_lesion", "moving_lesion")
@@ -37,21 +43,24 @@ class JobResult:
     """The result of a job; None for what was not asked for or could not be computed.
 
     :param warped: the moving image on the fixed image's grid.
-    :param transform: points of the fixed image to points of the moving image, LPS mm.
-    :param inverse_transform: points of the moving image to points of the fixed image.
+    :param transform: points of the fixed image to points of the moving image, LPS mm. In a result that was loaded it is
+        a list of parts, as :func:`.transform_parts` gives it: making ITK's transform of a field takes a second.
+    :param inverse_transform: points of the moving image to points of the fixed image, likewise.
     :param fixed_labels: label map on the fixed image's grid.
     :param moving_labels: label map on the moving image's grid.
     :param jacobian: determinant of the transform's Jacobian at each fixed voxel.
     :param report: figures, as in ``report.json``, and ``volumes_ml``: by image and structure.
+    :param page: the report with pictures, in HTML.
     """
 
     warped: sitk.Image | None = None
-    transform: sitk.Transform | None = None
-    inverse_transform: sitk.Transform | None = None
+    transform: sitk.Transform | list | None = None
+    inverse_transform: sitk.Transform | list | None = None
     fixed_labels: sitk.Image | None = None
     moving_labels: sitk.Image | None = None
     jacobian: sitk.Image | None = None
     report: dict = field(default_factory=dict)
+    page: str | None = None
 
     def provenance(self) -> dict[str, str]:
         """Return how the result came about, as texts to note beside it; ``none`` where the report does not say.
@@ -77,7 +86,17 @@ class JobResult:
     @classmethod
     def load(cls, folder: Path) -> JobResult:
         """Read what :meth:`save` wrote."""
-        return cls(**load_values(folder))
+        *_, result = cls.load_in_steps(folder)
+        return result
+
+    @classmethod
+    def load_in_steps(cls, folder: Path) -> Iterator[JobResult | None]:
+        """As :meth:`load`, but stop after each part; the last step gives the result, the others None."""
+        values = {}
+        for name, value in each_value(folder):
+            values[name] = value
+            yield None
+        yield cls(**values)
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,7 @@ class RegistrationJob:
     :param transform: ``auto``, ``rigid``, ``affine`` or ``deformable``.
     :param fixed_mask: where the fixed image may be compared; likewise ``moving_mask``.
     :param fixed_lesion: what has no counterpart in the moving image; likewise ``moving_lesion``.
+    :param names: what the page of the report calls both images; None for no page.
     """
 
     TASK: ClassVar[str] = "register"
@@ -109,11 +129,18 @@ class RegistrationJob:
     moving_mask: sitk.Image | None = None
     fixed_lesion: sitk.Image | None = None
     moving_lesion: sitk.Image | None = None
+    names: Sequence[str] | None = None
 
-    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+    def run(
+        self,
+        progress: ProgressCallback | None = None,
+        library: ModuleType | None = None,
+        fixed_brain: FixedBrain | None = None,
+    ) -> JobResult:
         """Register.
 
         :param library: what has ``register``; by default this library.
+        :param fixed_brain: of the jobs before; where it is of the same fixed image, that is not prepared again.
         :raises InputError: as :func:`SLSFGRLib.register`.
         """
         register = (library or import_module("SLSFGRLib")).register
@@ -125,6 +152,8 @@ class RegistrationJob:
             "progress": progress,
         }
         options |= {name: getattr(self, name) for name in REGIONS if getattr(self, name) is not None}
+        if fixed_brain is not None:
+            options["fixed_brain"] = fixed_brain
         if self.model:
             options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
         result = register(self.fixed, self.moving, device=self.device, **options)
@@ -139,7 +168,13 @@ class RegistrationJob:
             result.moving_labels,
             jacobian,
             result.report | {"volumes_ml": _volumes_ml(fixed=result.fixed_labels, moving=result.moving_labels)},
+            self._page(result) if self.names else None,
         )
+
+    def _page(self, result: RegistrationResult) -> str:
+        from ..report.results import report_and_page
+
+        return report_and_page(result, self.fixed, self.moving, *self.names)[1]
 
 
 @dataclass(frozen=True)
@@ -151,10 +186,16 @@ class SegmentationJob:
     moving: sitk.Image | None = None
     device: str = "auto"
 
-    def run(self, progress: ProgressCallback | None = None, library: ModuleType | None = None) -> JobResult:
+    def run(
+        self,
+        progress: ProgressCallback | None = None,
+        library: ModuleType | None = None,
+        fixed_brain: FixedBrain | None = None,
+    ) -> JobResult:
         """Segment what is there.
 
         :param library: what has ``segment``; by default this library.
+        :param fixed_brain: not used.
         :raises InputError: as :func:`SLSFGRLib.segment`.
         """
         segment = (library or import_module("SLSFGRLib")).segment
@@ -199,14 +240,19 @@ def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
 Job = RegistrationJob | SegmentationJob
 
 
-def save_job(job: Job, folder: Path) -> None:
-    """Write a job into a folder, which is made."""
-    save_values(vars(job) | {"task": job.TASK}, folder)
+def save_job(job: Job, folder: Path, before: Job | None = None) -> None:
+    """Write a job into a folder, which is made.
+
+    :param before: the job that was written last for the same process: images of it are not written again.
+    """
+    save_values(vars(job) | {"task": job.TASK}, folder, vars(before) if before else {})
 
 
-def load_job(folder: Path) -> Job:
+def load_job(folder: Path, before: Job | None = None) -> Job:
     """Read what :func:`save_job` wrote."""
-    values = load_values(folder)
+    values = load_values(folder, vars(before) if before else {})
+    if values.get("initial_transform"):
+        values["initial_transform"] = transform_from_parts(values["initial_transform"])
     kinds = {kind.TASK: kind for kind in (RegistrationJob, SegmentationJob)}
     return kinds[values.pop("task")](**values)
 

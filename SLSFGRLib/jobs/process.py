@@ -1,4 +1,4 @@
-"""A job in a child process, seen from its parent; the child runs :mod:`SLSFGRLib.jobs.worker`.
+"""Jobs in a child process, seen from its parent; the child runs :mod:`SLSFGRLib.jobs.worker`.
 
 Nothing here blocks or needs a thread: the child writes its messages to files, which :meth:`JobProcess.poll` reads. The
 parent stays responsive, and neither a cancel nor a crash of the child affects it. NumPy and SimpleITK are loaded when a
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,9 @@ REMOVE_SECONDS = 0.2
 
 
 class JobProcess:
-    """A child process that does one job. It starts, and loads torch, before the job is given.
+    """A child process that does jobs, one after the other. It starts, and loads torch, before a job is given.
 
-    :param temporary: where a folder for the job is made; it is removed when the process has ended.
+    :param temporary: where a folder for the jobs is made; :meth:`discard` removes it, or the end of the process.
     :param command: program and arguments that run the worker; the folder is appended to them.
     """
 
@@ -46,6 +46,10 @@ class JobProcess:
         self._process: subprocess.Popen | None = None
         self._pid: int | None = None
         self._problem: str | None = None
+        self._job: Job | None = None
+        self._reading: Iterator[JobResult | None] | None = None
+        self._result: JobResult | None = None
+        self._is_done = False
         try:
             self._process = self._started([*command, str(self._folder)])
         except OSError as error:
@@ -73,7 +77,7 @@ class JobProcess:
         on_log: Callable[[str], object],
         on_end: Callable[[JobResult | None, str], object],
     ) -> None:
-        """Start a job; :meth:`poll` calls the callbacks.
+        """Start a job when the one before has ended; :meth:`poll` calls the callbacks.
 
         :param on_progress: called with the fraction done and a message.
         :param on_log: called with new text of the log.
@@ -83,11 +87,21 @@ class JobProcess:
         from .job import save_job
 
         self._on_progress, self._on_log, self._on_end = on_progress, on_log, on_end
-        save_job(job, self._folder / "unfinished")
+        save_job(job, self._folder / "unfinished", self._job)
+        self._job = job
         (self._folder / "unfinished").rename(self._folder / "job")
 
     def poll(self) -> None:
-        """Call the callbacks with what is new; call this some times a second until ``on_end`` was called."""
+        """Call the callbacks with what is new; call this some times a second until ``on_end`` was called.
+
+        A result is read in several calls and handed over in the next: each call is short.
+        """
+        if self._result is not None:
+            self._end(self._result, "")
+            return
+        if self._reading is not None:
+            self._read_on()
+            return
         has_ended = not self.is_alive()
         for message in self._new_messages():
             if "fraction" in message and self._problem is None:
@@ -95,13 +109,19 @@ class JobProcess:
         log = self._log.new_bytes().decode(errors="replace").rstrip()
         if log:
             self._on_log(log)
-        if has_ended:
-            self._end()
+        if self._is_done and self._problem is None:
+            self._read_on()
+        elif self._is_done and self._problem:
+            self._end(None, self._problem)
+        elif has_ended:
+            _remove(self._folder)
+            unexpected = "The computation ended unexpectedly. The log tells more."
+            self._end(None, unexpected if self._problem is None else self._problem)
 
     def cancel(self) -> None:
         """Kill the process; the next :meth:`poll` that finds it gone calls ``on_end``."""
         self._new_messages()
-        self._problem = ""
+        self._problem, self._reading, self._result = "", None, None
         if self._process is None:
             return
         if self._pid is not None and self.is_alive():
@@ -125,20 +145,26 @@ class JobProcess:
             self._pid = message.get("pid", self._pid)
             if "error" in message and self._problem is None:
                 self._problem = message["error"]
+            self._is_done = self._is_done or "done" in message or "error" in message
         return messages
 
-    def _end(self) -> None:
+    def _read_on(self) -> None:
+        """Read the next part of the result."""
         from .job import JobResult
 
-        result = None
         try:
-            if self._problem is None and self._process.returncode == 0:
-                result = JobResult.load(self._folder / "result")
-        finally:
-            _remove(self._folder)
-            if result is None and self._problem is None:
-                self._problem = "The computation ended unexpectedly. The log tells more."
-            self._on_end(result, self._problem or "")
+            self._reading = self._reading or JobResult.load_in_steps(self._folder / "result")
+            self._result = next(self._reading)
+        except Exception:
+            self.discard()
+            self._end(None, "The result could not be read.")
+            raise
+        if self._result is not None:
+            _remove(self._folder / "result")  # the next job's takes its place
+
+    def _end(self, result: JobResult | None, problem: str) -> None:
+        self._reading, self._result, self._problem, self._is_done = None, None, None, False
+        self._on_end(result, problem)
 
 
 def _message(line: bytes) -> dict | None:
@@ -162,7 +188,10 @@ def _remove(folder: Path) -> None:
 
 
 class JobRunner:
-    """A runner of one job after the other, each in its own process; the next process stands by, with torch loaded.
+    """A runner of one job after the other; a process stands by for the next, with torch loaded.
+
+    A job that is started when another ends, in its ``on_end``, is done by the same process, which still has what it
+    knows about the fixed image. Otherwise the process ends with its job, and frees its memory.
 
     :param temporary, command: as for :class:`JobProcess`; both may be changed between jobs.
     """
@@ -170,6 +199,7 @@ class JobRunner:
     def __init__(self, temporary: Path | str, command: Sequence[str]) -> None:
         self.temporary, self.command = temporary, command
         self._running: JobProcess | None = None
+        self._free: JobProcess | None = None
         self._standby: JobProcess | None = None
 
     @property
@@ -196,17 +226,33 @@ class JobRunner:
         """Start a job, as :meth:`JobProcess.start` does. Only one runs at a time."""
 
         def end(result: JobResult | None, problem: str) -> None:
-            self._running = None
-            on_end(result, problem)
+            self._free, self._running = self._running, None
+            try:
+                on_end(result, problem)
+            finally:
+                self._discard_free()
 
-        self.stand_by(True)
-        process, self._standby = self._standby or JobProcess(self.temporary, self.command), None
+        process = self._process()
         try:
             process.start(job, on_progress, on_log, end)
         except Exception:  # the disk may be full
             process.discard()
             raise
         self._running = process
+
+    def _process(self) -> JobProcess:
+        """Return a process that is ready for a job, or about to be."""
+        if self._free and self._free.is_alive():
+            process, self._free = self._free, None
+            return process
+        self.stand_by(True)
+        process, self._standby = self._standby or JobProcess(self.temporary, self.command), None
+        return process
+
+    def _discard_free(self) -> None:
+        if self._free:
+            self._free.discard()
+            self._free = None
 
     def poll(self) -> None:
         """Call the callbacks with what is new; call this some times a second while a job is running."""
@@ -220,6 +266,7 @@ class JobRunner:
 
     def discard(self) -> None:
         """End the job that is running, wait until it is gone, and call no callback any more."""
+        self._discard_free()
         if self._running:
             self._running.discard()
             self._running = None

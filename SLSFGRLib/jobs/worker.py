@@ -1,12 +1,13 @@
-"""Do one job in a child process: ``python -m SLSFGRLib.jobs.worker FOLDER``.
+"""Do jobs in a child process, one after the other: ``python -m SLSFGRLib.jobs.worker FOLDER``.
 
-Load torch, wait for ``FOLDER/job``, and write ``FOLDER/result``; a parent that starts the process early need not wait
-for torch. Standard output holds lines of JSON and nothing else:
+Load torch, wait for ``FOLDER/job``, read and remove it, write ``FOLDER/result``, and wait for the next job. A parent
+that starts the process early need not wait for torch. What is known about a fixed image is kept for the next job, as
+are the images that were read for the last. Standard output holds lines of JSON and nothing else:
 
 - ``{"pid": 123}``: the first line. The parent may have started a launcher; killing that alone would leave this process
   running.
 - ``{"fraction": 0.4, "message": "Deforming"}``: progress.
-- ``{"done": true}``, or ``{"error": "what went wrong, for the user"}``: the last line.
+- ``{"done": true}``, or ``{"error": "what went wrong, for the user"}``: the end of a job.
 
 Logs and tracebacks go to standard error. When standard input closes, because the parent has ended or cancelled, the
 process removes the folder and ends at once.
@@ -34,32 +35,31 @@ FAILED = 1
 POLL_SECONDS = 0.01
 
 
-def main(folder: Path) -> int:
-    """Wait for the job in a folder and do it.
-
-    :returns: the exit code: 0 done, 1 failed.
-    """
+def main(folder: Path) -> None:
+    """Do the jobs that come into a folder, until the process is ended."""
     send = _sole_writer_to_standard_output()
     send(pid=os.getpid())
     threading.Thread(target=_end_with_standard_input, args=(folder,), daemon=True).start()
     set_up_process()
     import_module("SLSFGRLib.registration.pipeline")
-    while not (folder / "job").exists():
-        time.sleep(POLL_SECONDS)
-    try:
-        result = load_job(folder / "job").run(lambda fraction, message: send(fraction=fraction, message=message))
-        result.save(folder / "result")
-    except InputError as error:
-        send(error=str(error))
-        return FAILED
-    except Exception as error:
-        # Also while the job is read or the result is written.
-        if not is_out_of_memory(error):
-            raise
-        send(error=MEMORY_IS_FULL)
-        return FAILED
-    send(done=True)
-    return 0
+    fixed_brain, job = import_module("SLSFGRLib.registration.fixed_brain").FixedBrain(), None
+    while True:
+        while not (folder / "job").exists():
+            time.sleep(POLL_SECONDS)
+        try:
+            job = load_job(folder / "job", job)
+            shutil.rmtree(folder / "job")
+            result = job.run(lambda fraction, message: send(fraction=fraction, message=message), None, fixed_brain)
+            result.save(folder / "result")
+        except InputError as error:
+            send(error=str(error))
+        except Exception as error:
+            # Also while the job is read or the result is written.
+            if not is_out_of_memory(error):
+                raise
+            send(error=MEMORY_IS_FULL)
+        else:
+            send(done=True)
 
 
 def _sole_writer_to_standard_output() -> Callable[..., None]:
@@ -81,7 +81,4 @@ def _end_with_standard_input(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    # Nothing is left to clean up, and an orderly end of torch takes long.
-    code = main(Path(sys.argv[1]))
-    sys.stderr.flush()
-    os._exit(code)
+    main(Path(sys.argv[1]))

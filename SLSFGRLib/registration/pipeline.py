@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,6 +15,7 @@ from ..io.resources import can_segment
 from ..models.loading import brain_extraction_model, default_model
 from ..models.model import Model
 from ..modes import AFFINE, AUTO, DEFORMABLE, MODES, RIGID, TRANSFORMS
+from ..networks import BrainExtractionNetwork
 from ..runtime.devices import describe_device, with_cpu_fallback
 from ..runtime.memory import available_memory, is_out_of_memory
 from ..runtime.parallel import both, in_background
@@ -28,6 +29,7 @@ from .align import align
 from .choice import Choice, choose
 from .deform import deform, uses_tissues
 from .field_optimisation import Level
+from .fixed_brain import FixedBrain
 from .network import levels_after, network_field, require_usable
 from .quality import measure, measure_linear
 from .regions import Regions, with_regions
@@ -52,6 +54,7 @@ class Settings:
     model: Model | None
     start_from_segmentation: bool
     regions: tuple[Regions, Regions]
+    fixed_brain: FixedBrain
 
     @property
     def is_deformation_wanted(self) -> bool:
@@ -76,6 +79,7 @@ def register(
     moving_mask: sitk.Image | None = None,
     fixed_lesion: sitk.Image | None = None,
     moving_lesion: sitk.Image | None = None,
+    fixed_brain: FixedBrain | None = None,
 ) -> RegistrationResult:
     """Register a moving brain image to a fixed one.
 
@@ -97,6 +101,8 @@ def register(
         ``moving_mask``.
     :param fixed_lesion: not 0 where the fixed image shows what has no counterpart in the moving one, such as a tumour:
         it is not compared, and the field continues smoothly through it; likewise ``moving_lesion``.
+    :param fixed_brain: give the same one to several registrations in turn: an image that is fixed in all of them is
+        prepared and segmented once.
     :raises InputError: an argument cannot be used, or memory is too small; the message says what to do.
     """
     if mode not in MODES:
@@ -109,7 +115,17 @@ def register(
         require_usable(model, mode)
     start = _affine_start(initial_transform, fixed)
     regions = Regions(fixed_mask, fixed_lesion), Regions(moving_mask, moving_lesion)
-    settings = Settings(transform, mode, start, affine, moving_labels, model, start_from_segmentation, regions)
+    settings = Settings(
+        transform,
+        mode,
+        start,
+        affine,
+        moving_labels,
+        model,
+        start_from_segmentation,
+        regions,
+        FixedBrain() if fixed_brain is None else fixed_brain,
+    )
     return with_cpu_fallback(device, lambda where, notes: _register_on(where, notes, fixed, moving, settings, progress))
 
 
@@ -131,20 +147,21 @@ def _register_on(
     stages.begin("Preparing the images")
     finding_model = brain_extraction_model() if segmentation_model else None
     finder = finding_model.copy_of_network(device) if finding_model else None
-    images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
-    fixed, moving = both(Subject.from_image, *images)
-    fixed = with_regions(fixed, settings.regions[0], "the fixed image")
-    moving = with_regions(moving, settings.regions[1], "the moving image")
+    fixed, moving = _prepared(device, finder, fixed_image, moving_image, settings)
     without_brain = [name for name, subject in (("fixed", fixed), ("moving", moving)) if subject.brain is None]
     if finder is not None and without_brain:
         notes.append(f"No brain was found in the {' and the '.join(without_brain)} image; nothing was segmented.")
         segmentation_model = None
-    if segmentation_model is not None:
+    if segmentation_model is None:
+        fixed = replace(fixed, segmentation=None)
+    else:
         stages.begin("Segmenting")
         network = segmentation_model.segmenter(device)
-        fixed, moving = fixed.segmented(network), moving.segmented(network)
+        fixed = fixed if fixed.segmentation else fixed.segmented(network)
+        moving = moving.segmented(network)
+    known = settings.fixed_brain.labels if settings.fixed_brain.subject is fixed else None
     # The affine stage leaves much of a second core idle.
-    label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels)
+    label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels, known)
     if settings.affine:
         stages.begin("Aligning the heads")
     choice = choose(fixed, moving, settings.transform, settings.start, settings.is_deformation_wanted)
@@ -152,6 +169,7 @@ def _register_on(
     find = _deformed if choice.transform == DEFORMABLE else _moved
     result, template = find(fixed, moving, choice, settings, notes, stages)
     result.fixed_labels, result.moving_labels = label_maps.result()
+    settings.fixed_brain.keep(fixed_image, settings.regions[0], device, fixed, result.fixed_labels)
     if settings.moving_labels is not None:
         result.fixed_labels = warp_labels(settings.moving_labels, result.transform, fixed.image)
     notes += filter(None, [initial_overlap_note(moving.image, result.warped)])
@@ -165,6 +183,24 @@ def _register_on(
         "seconds": {"total": stages.finish(), "stages": stages.seconds},
     }
     return result
+
+
+def _prepared(
+    device: torch.device,
+    finder: BrainExtractionNetwork | None,
+    fixed_image: sitk.Image,
+    moving_image: sitk.Image,
+    settings: Settings,
+) -> tuple[Subject, Subject]:
+    """Prepare both images; the fixed one may be known, and segmented, from a registration before."""
+    images = (fixed_image, "the fixed image", device, finder), (moving_image, "the moving image", device, finder)
+    fixed = settings.fixed_brain.subject_for(fixed_image, settings.regions[0], device)
+    if fixed is not None:
+        moving = Subject.from_image(*images[1])
+    else:
+        fixed, moving = both(Subject.from_image, *images)
+        fixed = with_regions(fixed, settings.regions[0], "the fixed image")
+    return fixed, with_regions(moving, settings.regions[1], "the moving image")
 
 
 def _moved(
@@ -250,12 +286,15 @@ def _deform_within_memory(
 
 
 def _label_maps(
-    fixed: Subject, moving: Subject, moving_labels: sitk.Image | None
+    fixed: Subject, moving: Subject, moving_labels: sitk.Image | None, known: sitk.Image | None
 ) -> tuple[sitk.Image | None, sitk.Image | None]:
-    """Return the label maps of both images as far as they are known before the registration."""
+    """Return the label maps of both images as far as they are known before the registration.
+
+    :param known: that of the fixed image, from a registration before.
+    """
     if moving_labels is not None or fixed.segmentation is None:
         return None, moving_labels
-    return label_map(fixed), label_map(moving)
+    return known or label_map(fixed), label_map(moving)
 
 
 def _affine_start(transform: sitk.Transform | None, fixed: sitk.Image) -> Affine | None:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from ..segmentation.tissue_maps import SHARP_WHITE_MATTER, TISSUES
 from ..spatial.grid import Grid
 from .channels import INTENSITY
+from .costs import peak_bytes
 from .field_optimisation import Level
 
 TISSUE_WEIGHT = 0.5
@@ -41,12 +42,6 @@ SCHEDULES = {
 COARSE_IMAGE_SPACING = 1.75
 COARSE_FIELD_SPACING = 2.0
 
-# Peaks of memory, rounded up so that no 1 mm pair of docs/benchmarks.md took more: of Python with its libraries, for
-# each voxel of the prepared fixed image, for each voxel of the finest field, and there for each tissue map.
-BASE_BYTES = 400_000_000
-IMAGE_BYTES = 192
-FIELD_BYTES, TISSUE_BYTES = 200, 20
-
 
 def planned_levels(mode: str, fixed: sitk.Image) -> tuple[Level, ...]:
     """Return the levels of a mode, none of them finer than a fixed image calls for."""
@@ -60,9 +55,8 @@ def needed_memory(levels: Sequence[Level], grid: Grid) -> int:
     :param grid: of the prepared fixed image.
     """
     finest = levels[-1]
-    each = FIELD_BYTES + TISSUE_BYTES * (len(finest.weights) - 1)
     voxels = grid.shape[0] * grid.shape[1] * grid.shape[2]
-    return BASE_BYTES + voxels * IMAGE_BYTES + voxels * each // finest.factor(grid) ** 3
+    return peak_bytes(voxels, finest.factor(grid), len(finest.weights) - 1)
 
 
 def affordable_levels(levels: tuple[Level, ...], grid: Grid, memory: int | None) -> tuple[tuple[Level, ...], str]:

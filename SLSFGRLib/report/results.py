@@ -37,14 +37,26 @@ def write_results(
     with ThreadPoolExecutor() as pool:
         # SimpleITK compresses on one core; meanwhile the other one draws.
         writing = [pool.submit(write, result, folder) for write in (_write_transforms, _write_images)]
-        pictures = _pictures(result, fixed, moving)
-        notes = list(result.report.get("notes", [])) + ([] if pictures else [NO_PICTURES])
-        report = {"fixed": fixed_name, "moving": moving_name} | result.report | {"notes": notes}
+        report, page = report_and_page(result, fixed, moving, fixed_name, moving_name)
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (folder / "report.html").write_text(html_report(report, pictures), encoding="utf-8")
+        (folder / "report.html").write_text(page, encoding="utf-8")
         for future in writing:
             future.result()
     return report
+
+
+def report_and_page(
+    result: RegistrationResult,
+    fixed: sitk.Image,
+    moving: sitk.Image,
+    fixed_name: str | None,
+    moving_name: str | None,
+) -> tuple[dict, str]:
+    """Return the report of a registration with the images' names, and its page with pictures in HTML."""
+    pictures = _pictures(result, fixed, moving)
+    notes = list(result.report.get("notes", [])) + ([] if pictures else [NO_PICTURES])
+    report = {"fixed": fixed_name, "moving": moving_name} | result.report | {"notes": notes}
+    return report, html_report(report, pictures)
 
 
 def _write_transforms(result: RegistrationResult, folder: Path) -> None:

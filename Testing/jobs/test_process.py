@@ -51,6 +51,9 @@ def test_a_job_reports_its_progress_and_log_and_ends_once_with_the_result(tmp_pa
     ((result, problem),) = listener.ends
     assert problem == ""
     assert set(np.unique(sitk.GetArrayFromImage(result.fixed_labels))) == {0, 2, 17, 53}
+    assert process.is_alive()  # and waits for another job
+    process.discard()
+    assert not process.is_alive()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,6 +155,38 @@ def test_a_runner_starts_a_process_where_none_stands_by_and_does_several_jobs(tm
     runner.poll()
     runner.cancel()
     assert len(listener.ends) == 2
+
+
+def test_a_job_that_is_started_at_the_end_of_another_is_done_by_the_same_process(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "finish"), Listener()
+    folders = []
+
+    def on_end(*end):
+        listener.ends.append(end)
+        folders.append(standing_by(tmp_path))
+        if len(listener.ends) < 3:
+            runner.start(job, lambda *step: None, listener.log.append, on_end)
+
+    runner.start(job, lambda *step: None, listener.log.append, on_end)
+    listener.wait_for(runner, lambda: len(listener.ends) == 3)
+    assert [problem for _result, problem in listener.ends] == ["", "", ""]
+    assert folders == [folders[0]] * 3
+    assert len(folders[0]) == 1
+    assert standing_by(tmp_path) == set()
+
+
+def test_a_process_that_refused_a_job_does_the_next(tmp_path, job):
+    runner, listener = runner_that(tmp_path, "refuse_first"), Listener()
+
+    def on_end(*end):
+        listener.ends.append(end)
+        if len(listener.ends) == 1:
+            runner.start(job, lambda *step: None, listener.log.append, on_end)
+
+    runner.start(job, lambda *step: None, listener.log.append, on_end)
+    listener.wait_for(runner, lambda: len(listener.ends) == 2)
+    assert listener.ends[0][1].startswith("the moving image")
+    assert listener.ends[1][0] is not None
 
 
 def test_a_process_that_is_not_needed_any_more_ends(tmp_path):

@@ -20,6 +20,7 @@ def scene(tmp_path, monkeypatch):
     from stand_ins import slicer_module
 
     monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
+    monkeypatch.setattr(slicer.app, "settings", {})
     return slicer_module.new_scene()
 
 

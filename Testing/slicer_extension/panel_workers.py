@@ -5,9 +5,11 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -20,6 +22,7 @@ from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.jobs import worker
 from SLSFGRLib.jobs.job import JobResult, RegistrationJob, load_job
 from SLSFGRLib.jobs.worker import _end_with_standard_input, _sole_writer_to_standard_output
+from SLSFGRLib.report.results import report_and_page
 
 REPORT = {
     "mode": "standard",
@@ -44,7 +47,10 @@ def result_of(job):
     forward, backward = (sitk.TranslationTransform(3, (shift, 0.0, 0.0)) for shift in (-5.0, 5.0))
     warped = sitk.Resample(job.moving, job.fixed, forward, sitk.sitkLinear, 0.0, job.moving.GetPixelID())
     jacobian = sitk.Cast(job.fixed, sitk.sitkFloat32) * 0 + 1 if job.jacobian else None
-    return JobResult(warped, forward, backward, *labels, jacobian, report | {"mode": job.mode})
+    report |= {"mode": job.mode}
+    result = JobResult(warped, forward, backward, *labels, jacobian, report)
+    page = report_and_page(result, job.fixed, job.moving, *job.names)[1] if job.names else None
+    return replace(result, page=page)
 
 
 def labelled(image):
@@ -88,28 +94,40 @@ def main(how, folder):
         sys.exit(subprocess.call([sys.executable, __file__, "endless", str(folder)]))
     if how in ("registers_only", "small_network"):
         install_models(folder / "Models", how == "small_network")
-        sys.exit(worker.main(folder))
+        worker.main(folder)
     send = _sole_writer_to_standard_output()
     send(pid=os.getpid())
     (folder / "pid").write_text(str(os.getpid()))
-    while not (folder / "job").exists():
-        time.sleep(0.005)
+    job, number = None, 0
+    while True:
+        while not (folder / "job").exists():
+            time.sleep(0.005)
+        job, number = load_job(folder / "job", job), number + 1
+        shutil.rmtree(folder / "job")
+        do(job, how, number, folder, send)
+
+
+def do(job, how, number, folder, send):
+    """Do one job.
+
+    :param number: of the job in this process.
+    """
     send(fraction=0.42, message="Deforming")
-    print("a warning of some library")
-    if how == "endless":
+    print("a warning of some library", flush=True)
+    if how == "endless" or (how == "endless_second" and number == 2):
         time.sleep(600)
     elif how == "orphan":
         _end_with_standard_input(folder)
-    elif how == "refuse":
+    elif how == "refuse" or (how == "refuse_first" and number == 1):
         send(error="the moving image: every voxel has the value 0; there is nothing to register.")
-        sys.exit(1)
+        return
     elif how == "crash":
         os.abort()
     elif how == "noted":
         REPORT["notes"] = ["The heads hardly overlap."]
     elif how == "rigid":
         REPORT.update(transform="rigid", transform_reason="both images show one head.")
-    result_of(load_job(folder / "job")).save(folder / "result")
+    result_of(job).save(folder / "result")
     send(done=True)
 
 

@@ -9,7 +9,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 MANAGERS_3D = ("vtkMRMLCameraDisplayableManager", "vtkMRMLSegmentationsDisplayableManager3D")
-MANAGERS_2D = ("vtkMRMLSegmentationsDisplayableManager2D",)
+MANAGERS_2D = ("vtkMRMLSegmentationsDisplayableManager2D", "vtkMRMLTransformsDisplayableManager2D")
 
 
 def render_slice(shown, orientation, center, offset, size=300, field_of_view=240.0):

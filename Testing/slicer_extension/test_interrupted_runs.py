@@ -17,12 +17,14 @@ from panel import (
     nodes_of_scene,
     press,
     run_to_the_end,
+    small_head,
     use_worker,
     wait_until,
     worker_of,
 )
 
 from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.jobs.job import SegmentationJob, save_job
 
 WORKERS = str(Path(__file__).with_name("panel_workers.py"))
 
@@ -52,7 +54,8 @@ def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
     job_folder.mkdir()
     command = [sys.executable, WORKERS, "orphan", str(job_folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    (job_folder / "job").mkdir()
+    save_job(SegmentationJob(small_head()), job_folder / "unfinished")
+    (job_folder / "unfinished").rename(job_folder / "job")
     while b"Deforming" not in process.stdout.readline():
         pass
     process.stdin.close()  # what the end of Slicer does

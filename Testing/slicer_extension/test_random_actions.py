@@ -17,6 +17,7 @@ from PySide6.QtCore import Qt
 from stand_ins import slicer_module
 
 INPUTS = ("fixedVolume", "movingVolume", "initialTransform", "fixedLesion", "movingMask")
+SWITCHES = ("before", "checkerboard", "sideBySide", "grid")
 OUTPUTS = ("warpedVolume", "transform", "inverseTransform", "fixedSegmentation", "movingSegmentation")
 
 
@@ -114,11 +115,12 @@ class User:
 
     def wait(self):
         for _ in range(6):
-            self.widget.runner.poll()
+            self.widget.poll()
 
-    def switch_checkerboard(self):
-        box = self.widget.ui.checkerboardCheckBox
-        box.checked = not box.checked
+    def switch(self):
+        box = getattr(self.widget.ui, f"{self.random.choice(SWITCHES)}CheckBox")
+        if box.enabled:
+            box.checked = not box.checked
 
     def go_and_come(self):
         slicer_module.leave(self.widget)
@@ -133,7 +135,7 @@ class User:
 
     ACTIONS = (
         *3 * (select_input,), select_output, create_output, delete_output, delete_own_node, hide_output,
-        check, *3 * (press,), *3 * (wait,), switch_checkerboard, go_and_come, close_scene,
+        check, *3 * (press,), *3 * (wait,), switch, go_and_come, close_scene,
     )  # fmt: skip
 
     def act(self):

@@ -26,7 +26,6 @@ from panel import (
     small_head,
     use_worker,
     wait_until,
-    worker_command,
 )
 from PySide6.QtCore import Qt
 from stand_ins import slicer_module
@@ -43,7 +42,7 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
     assert len(bound) == len(set(bound))
     kinds = slicer_module.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
-    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "model"}
+    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "report", "model"}
 
 
 def test_the_model_chooser_offers_models_remembers_them_and_leaves_its_binding_to_the_code():
@@ -437,7 +436,7 @@ def test_several_volumes_are_registered_one_after_the_other(widget):
 def test_cancel_ends_all_of_several_registrations_and_keeps_what_is_done(widget):
     choose_volumes(widget)
     check_more(widget, add_volume(small_head(3.0), "T1 2027"))
-    widget.runner.command = worker_command("endless")  # for the second; a process for the first stands by
+    use_worker(widget, "endless_second")
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.progressBar.format.startswith("2 of 2: Deforming"))
     press(widget.ui.registerButton)
@@ -450,9 +449,8 @@ def test_cancel_ends_all_of_several_registrations_and_keeps_what_is_done(widget)
 
 def test_a_volume_that_cannot_be_registered_does_not_stop_the_others(widget):
     choose_volumes(widget)
-    use_worker(widget, "refuse")
+    use_worker(widget, "refuse_first")
     check_more(widget, add_volume(small_head(3.0), "T1 2027"))
-    widget.runner.command = worker_command("finish")
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
     assert widget.ui.statusLabel.text.startswith("T1 2026: The moving image: every voxel")

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from SLSFGRLib.io.transforms import transform_from_parts
 from SLSFGRLib.jobs.job import JobResult, RegistrationJob, SegmentationJob, save_job
 from SLSFGRLib.spatial.arrays import array_from_tensor, tensor_from_array
 
@@ -41,6 +42,8 @@ def test_registration_and_segmentation_need_no_numpy_support_of_torch(head, tmp_
     save_job(SegmentationJob(image), folders[1])
     subprocess.run([sys.executable, str(WITHOUT_BRIDGE), *map(str, folders)], check=True)
     result = JobResult.load(folders[0] / "result")
-    np.testing.assert_allclose(result.transform.TransformPoint((0.0, 0.0, 0.0)), (-6.0, 4.0, -3.0), atol=1.5)
+    np.testing.assert_allclose(
+        transform_from_parts(result.transform).TransformPoint((0.0, 0.0, 0.0)), (-6.0, 4.0, -3.0), atol=1.5
+    )
     assert np.median(sitk.GetArrayViewFromImage(result.jacobian)) == pytest.approx(1.0, abs=0.02)
     assert JobResult.load(folders[1] / "result").fixed_labels.GetSize() == image.GetSize()

@@ -32,7 +32,7 @@ from .qmrml_widgets import CTK_WIDGETS, SLICER_WIDGETS
 
 MODULE_FOLDER = Path(__file__).resolve().parents[3] / "SLSFGR"
 VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-WITH_ITEM = ("vtkMRMLDisplayableNode", "vtkMRMLTableNode", "vtkMRMLSequenceNode")
+WITH_ITEM = ("vtkMRMLDisplayableNode", "vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLSequenceNode")
 DIALOG_ROUNDS = 20
 PARENT_PROPERTIES = {
     "title",
@@ -124,6 +124,9 @@ class LayoutManager:
     """Three slice views, of Slicer's own slice logic."""
 
     def __init__(self, scene):
+        self.layout = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
+        self._links = slicer.vtkMRMLSliceLinkLogic()
+        self._links.SetMRMLScene(scene)
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
         self._logics = {}
         for name, orientation in VIEWS.items():
@@ -136,8 +139,16 @@ class LayoutManager:
     def sliceViewNames(self):
         return tuple(self._logics)
 
+    def setLayout(self, layout):
+        self.layout = layout
+
     def sliceWidget(self, name):
-        return types.SimpleNamespace(mrmlSliceNode=self._logics[name].GetSliceNode)
+        logic = self._logics[name]
+        return types.SimpleNamespace(
+            mrmlSliceNode=logic.GetSliceNode,
+            mrmlSliceCompositeNode=logic.GetSliceCompositeNode,
+            sliceLogic=lambda: logic,
+        )
 
     def mrmlSliceLogics(self):
         logics = vtk.vtkCollection()
@@ -174,10 +185,15 @@ class Application:
     def __init__(self):
         self.temporaryPath = tempfile.gettempdir()
         self.connections, self.dialogs = {}, []
+        self.settings = {}
         self.views = None
 
     def testingEnabled(self):
         return False
+
+    def userSettings(self):
+        """Settings that outlive Slicer; a setting that is missing is None."""
+        return types.SimpleNamespace(value=self.settings.get, setValue=self.settings.__setitem__)
 
     def layoutManager(self):
         return self.views
@@ -245,7 +261,12 @@ def new_scene():
     # Making the logic teaches Slicer's core what segments can be made of.
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
     logic.SetMRMLScene(slicer.mrmlScene)
-    slicer.modules = types.SimpleNamespace(segmentations=types.SimpleNamespace(logic=lambda: logic))
+    sequences = slicer.vtkSlicerSequencesLogic()
+    sequences.SetMRMLScene(slicer.mrmlScene)
+    slicer.modules = types.SimpleNamespace(
+        segmentations=types.SimpleNamespace(logic=lambda: logic),
+        sequences=types.SimpleNamespace(logic=lambda: sequences),
+    )
     slicer.app.views = LayoutManager(slicer.mrmlScene)
     slicer.app.hierarchy = SubjectHierarchy(slicer.mrmlScene)
     return slicer.mrmlScene
