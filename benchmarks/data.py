@@ -93,11 +93,13 @@ class PatientPair:
     """Two scans of one patient, whose true transform is not known.
 
     :param references: folder with a folder for each public program's result.
+    :param brain: mask of the brain in the fixed image.
     """
 
     fixed: Path
     moving: Path
     references: Path
+    brain: Path
 
     def words(self, output: Path) -> list[str]:
         """Return the subcommand of ``slsfgr`` that registers the pair into a folder."""

@@ -14,6 +14,7 @@ from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.grid import grid_of_image, mapped_points
 
 from .data import Brain, Pair, PatientPair, RigidPair
+from .image_variants import write
 from .label_protocols import STRUCTURES, merged
 from .peers.conversion import read_result
 from .systems import SYSTEMS, System
@@ -24,6 +25,8 @@ BACKGROUND = 0.05
 EXTRACEREBRAL_CSF, FAR_MM = 24, 4.0
 # A rigid registration with a larger mean error has failed.
 FAILURE_MM = 2.0
+# Two public programs that are farther apart do not say where the head is.
+DISAGREEMENT_MM = 1.0
 
 
 def registration(pair: Pair, system: System, folder: Path) -> dict[str, float]:
@@ -58,16 +61,26 @@ def rigid(pair: RigidPair, system: System, folder: Path) -> dict[str, float]:
 
 
 def one_patient(pair: PatientPair, system: System, folder: Path) -> dict[str, float]:
-    """Return the mean distance in mm in the brain from each public program's result, and of these from each other."""
+    """Return the mean distance in mm in the brain from each public program's result, and of these from each other.
+
+    ``from_both_mm``, the mean of the distances from both, is left out where they disagree.
+    """
     transform = read_transform(system.reader, folder, pair.fixed)
     ants = read_result("ants_rigid", pair.references / "ants", pair.fixed)
     greedy = read_result("greedy_rigid", pair.references / "greedy", pair.fixed)
-    brain = sitk.ReadImage(str(folder / "fixed_labels.nii.gz"))
-    return {
-        "from_ants_mm": mean_distance(transform, ants, brain),
-        "from_greedy_mm": mean_distance(transform, greedy, brain),
-        "ants_greedy_mm": mean_distance(ants, greedy, brain),
-    }
+    brain = sitk.ReadImage(str(pair.brain))
+    pairs = {"from_ants_mm": (transform, ants), "from_greedy_mm": (transform, greedy), "ants_greedy_mm": (ants, greedy)}
+    figures = {name: mean_distance(*transforms, brain) for name, transforms in pairs.items()}
+    if figures["ants_greedy_mm"] <= DISAGREEMENT_MM:
+        figures["from_both_mm"] = (figures["from_ants_mm"] + figures["from_greedy_mm"]) / 2.0
+    return figures
+
+
+def write_brain(image: Path, path: Path) -> None:
+    """Write a mask of the brain in an image, unless it is there already."""
+    if not path.exists():
+        labels = SLSFGRLib.segment(sitk.ReadImage(str(image)))
+        write(SLSFGRLib.brain_mask(labels), path)
 
 
 def write_reference(pair: PatientPair, system: str, folder: Path) -> None:

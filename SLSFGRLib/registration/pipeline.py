@@ -57,6 +57,11 @@ class Settings:
     fixed_brain: FixedBrain
 
     @property
+    def is_linear_wanted(self) -> bool:
+        """Whether a rigid or affine transform was chosen: the images alone give it, the structures are not needed."""
+        return self.transform in (RIGID, AFFINE)
+
+    @property
     def is_deformation_wanted(self) -> bool:
         """Whether what else was chosen has a meaning only for a deformation."""
         return self.model is not None or not self.affine
@@ -83,7 +88,8 @@ def register(
 ) -> RegistrationResult:
     """Register a moving brain image to a fixed one.
 
-    Both are segmented as well, if the segmentation network's weights are installed.
+    Both are segmented as well, if the segmentation network's weights are installed, unless a rigid or affine transform
+    is asked for, which needs no structures.
 
     :param mode: ``fast``, ``standard`` or ``accurate``.
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` continues on the CPU if a card's memory is full.
@@ -142,15 +148,16 @@ def _register_on(
 
     :param notes: sentences for the report, to which further ones are added.
     """
-    segmentation_model = default_model() if can_segment() else None
+    segmentation_model = default_model() if can_segment() and not settings.is_linear_wanted else None
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
-    finding_model = brain_extraction_model() if segmentation_model else None
+    finding_model = brain_extraction_model() if can_segment() else None
     finder = finding_model.copy_of_network(device) if finding_model else None
     fixed, moving = _prepared(device, finder, fixed_image, moving_image, settings)
     without_brain = [name for name, subject in (("fixed", fixed), ("moving", moving)) if subject.brain is None]
     if finder is not None and without_brain:
-        notes.append(f"No brain was found in the {' and the '.join(without_brain)} image; nothing was segmented.")
+        said = "" if settings.is_linear_wanted else "; nothing was segmented"
+        notes.append(f"No brain was found in the {' and the '.join(without_brain)} image{said}.")
         segmentation_model = None
     if segmentation_model is None:
         fixed = replace(fixed, segmentation=None)

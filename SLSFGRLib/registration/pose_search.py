@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations, product
 
 import numpy as np
@@ -20,10 +21,12 @@ SPACING, SAMPLES, BINS = 8.0, 1500, 16
 ANGLES = (-26.0, 0.0, 26.0)
 # A field of view shorter than this along an axis may show any part of the head; its centre is tried at these places.
 WHOLE_HEAD_MM, SLAB_OFFSETS_MM = 120.0, (-50.0, -25.0, 0.0, 25.0, 50.0)
-# Poses that are refined by a few steps, of these by more, and of these at 4 mm. Poses nearer to a better one than this
-# are left out.
-KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 64, 8, 3, 15.0, 15.0
-FIRST_STEPS = Level(SPACING, SAMPLES, iterations=5)
+# Poses that are refined by a few steps at 8 mm, for a slab and otherwise, and of these at 4 mm, and of these with more
+# samples. Poses nearer to a better one than this are left out.
+KEPT_OF_SLAB, KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 200, 64, 8, 2, 15.0, 15.0
+# At 8 mm a slab fits better in many wrong places than in its own, at 4 mm it does not: the values there decide.
+FIRST_STEPS, DECIDING = Level(SPACING, SAMPLES, iterations=5), Level(4.0, 6_000, iterations=0)
+MORE_STEPS = replace(DECIDING, iterations=6)
 BATCH = 64
 
 
@@ -37,8 +40,9 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     voxels = voxels[drawn(len(voxels), SAMPLES, voxels.device)]
     poses = _poses(reference, other)
     scores = _scores(coarse, voxels, other.at(SPACING), poses)
-    found = [poses[place] for place in _distinct(poses, scores, reference.centre())]
-    for level, kept in ((FIRST_STEPS, KEPT_LONGER), (COARSE[0], KEPT_LAST), (COARSE[1], 1)):
+    first = KEPT_OF_SLAB if _is_slab(reference) else KEPT
+    found = [poses[place] for place in _distinct(poses, scores, reference.centre(), first)]
+    for level, kept in ((FIRST_STEPS, first), (DECIDING, KEPT_LONGER), (MORE_STEPS, KEPT_LAST), (COARSE[1], 1)):
         problem = LevelProblem(reference, other, level, found[0])
         refined = [problem.maximise(pose, is_rigid=True) for pose in found]
         refined.sort(key=lambda aligned: aligned.value, reverse=True)
@@ -49,13 +53,20 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
 def _poses(reference: LinearImage, other: LinearImage) -> list[Affine]:
     """Return rotations about the centre of the head; more than one shift of each for a slab."""
     centre, target = reference.centre(), other.centre()
-    extent = reference.grid.spacing * reference.grid.shape
-    axis = int(np.argmin(extent))
+    axis = int(np.argmin(_extent(reference)))
     direction = reference.grid.matrix[:3, axis] / reference.grid.spacing[axis]
-    offsets = SLAB_OFFSETS_MM if extent[axis] < WHOLE_HEAD_MM else (0.0,)
+    offsets = SLAB_OFFSETS_MM if _is_slab(reference) else (0.0,)
     return [
         Affine.about(rotation, centre + offset * direction, target) for rotation in _rotations() for offset in offsets
     ]
+
+
+def _extent(image: LinearImage) -> np.ndarray:
+    return image.grid.spacing * image.grid.shape
+
+
+def _is_slab(image: LinearImage) -> bool:
+    return bool(_extent(image).min() < WHOLE_HEAD_MM)
 
 
 def _rotations() -> list[np.ndarray]:
@@ -87,11 +98,11 @@ def _scores(coarse: LinearImage, voxels: torch.Tensor, other: LinearImage, poses
     return array_from_tensor(torch.cat(scores))
 
 
-def _distinct(poses: list[Affine], scores: np.ndarray, centre: np.ndarray) -> list[int]:
-    """Return the places of the best poses that are apart from each other, best first."""
+def _distinct(poses: list[Affine], scores: np.ndarray, centre: np.ndarray, most: int) -> list[int]:
+    """Return the places of the best poses that are apart from each other, best first, at most so many."""
     kept: list[int] = []
     for place in np.argsort(-scores):
-        if len(kept) == KEPT:
+        if len(kept) == most:
             break
         if all(_are_apart(poses[place], poses[other], centre) for other in kept):
             kept.append(int(place))

@@ -16,6 +16,8 @@ from .pose_search import search
 # With a larger mean Dice of the structures a start is right. Chosen: two scans of one head that lie on each other have
 # 0.7 to 0.9.
 TRUSTED_DICE = 0.5
+# Levels after which blocks of 15 mm can be compared.
+REFINING = (*COARSE, FINE[0])
 
 
 @torch.no_grad()
@@ -25,9 +27,9 @@ def align_heads(fixed: Subject, moving: Subject, start: Affine | None = None, is
     :param start: a transform to refine; by default that of :func:`rough_pose`.
     :param is_rigid: rotation and translation only.
     """
+    heads = _whole(fixed, moving)
     if start is None:
         start = rough_pose(fixed, moving)
-    heads = both(LinearImage.whole, (fixed,), (moving,))
     found = _solved(heads, start, (*COARSE, *FINE), True)
     return found if is_rigid else _solved(heads, found, FINE, False)
 
@@ -40,22 +42,38 @@ def rough_pose(fixed: Subject, moving: Subject, start: Affine | None = None) -> 
 
     :param start: a transform to refine instead.
     """
-    heads = tuple(LinearImage.from_subject(subject) for subject in (fixed, moving))
     if start is None:
-        start = _start(fixed, moving, heads)
+        start = _structures_pose(fixed, moving)
+    if start is None:
+        return _searched(*_whole(fixed, moving))
+    heads = LinearImage.from_subject(fixed), LinearImage.from_subject(moving)
     return _solved(heads, start, COARSE, True)
 
 
-def _start(fixed: Subject, moving: Subject, heads: tuple[LinearImage, LinearImage]) -> Affine:
-    """Return a pose with an error of a few millimetres."""
-    if are_segmented(fixed, moving):
-        start = align_centroids(fixed.segmentation.structures, moving.segmentation.structures, is_rigid=True)
-        if start is not None and structure_dice(fixed, moving, start) > TRUSTED_DICE:
-            return start
-    # All samples of the smaller field of view are inside the larger one.
-    if heads[1].volume < heads[0].volume:
-        return search(heads[1], heads[0]).pose.inverse()
-    return search(*heads).pose
+@torch.no_grad()
+def refined(fixed: Subject, moving: Subject, pose: Affine) -> Affine:
+    """Refine a rough pose, which may also mirror, by the brains alone."""
+    heads = LinearImage.from_subject(fixed), LinearImage.from_subject(moving)
+    return _solved(heads, pose, REFINING, True)
+
+
+def _structures_pose(fixed: Subject, moving: Subject) -> Affine | None:
+    """Return the pose that brings the structures onto each other, if they fit."""
+    if not are_segmented(fixed, moving):
+        return None
+    pose = align_centroids(fixed.segmentation.structures, moving.segmentation.structures, is_rigid=True)
+    return pose if pose is not None and structure_dice(fixed, moving, pose) > TRUSTED_DICE else None
+
+
+def _searched(fixed: LinearImage, moving: LinearImage) -> Affine:
+    """Try all rotations; the samples of the smaller field of view are all inside the larger one."""
+    if moving.volume < fixed.volume:
+        return search(moving, fixed).pose.inverse()
+    return search(fixed, moving).pose
+
+
+def _whole(fixed: Subject, moving: Subject) -> tuple[LinearImage, LinearImage]:
+    return both(LinearImage.whole, (fixed,), (moving,))
 
 
 def _solved(heads: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...], is_rigid: bool) -> Affine:

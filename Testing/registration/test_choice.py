@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from phantoms import balls_image, balls_subject, empty_image, rotation_about
+from phantoms import balls_image, balls_subject, rotation_about
 
-from SLSFGRLib.registration.choice import ONE_HEAD, choose, matched_fraction
+from SLSFGRLib.registration.choice import choose
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
-from SLSFGRLib.spatial.resampling import resample_image
 
 POSE = Affine.from_parts(rotation_about((1, 2, -1), 20.0), (6.0, -9.0, 4.0))
 # Another head: longer, lower and bent.
@@ -27,21 +26,6 @@ def same():
 @pytest.fixture(scope="module")
 def different():
     return balls_subject(OTHER)
-
-
-def test_blocks_fit_where_they_are_only_in_one_head(fixed, same, different):
-    assert matched_fraction(fixed, same, POSE.inverse()) > 0.8
-    shifted = POSE.inverse().then(Affine.from_parts(np.eye(3), (6.0, 0.0, 0.0)))
-    assert matched_fraction(fixed, same, shifted) < 0.5 * ONE_HEAD + 0.1
-    assert matched_fraction(fixed, different, POSE.inverse()) < ONE_HEAD
-
-
-def test_what_lies_outside_the_moving_image_does_not_count(fixed, same):
-    whole = same.image
-    slab = empty_image((128, 128, 40), origin=whole.GetOrigin(), spacing=whole.GetSpacing())
-    slab.SetOrigin(whole.TransformIndexToPhysicalPoint((0, 0, 44)))
-    cut = Subject.from_image(resample_image(whole, slab, Affine.identity().to_itk()))
-    assert matched_fraction(fixed, cut, POSE.inverse()) > 0.6
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ def test_the_fixed_brain_is_prepared_once_and_gives_the_same_results(segmenting)
     fixed = balls_image()
     movings = [balls_image(Affine.from_parts(np.eye(3), [shift, 0.0, 0.0])) for shift in (3.0, -4.0)]
     brain = FixedBrain()
-    first = SLSFGRLib.register(fixed, movings[0], "fast", transform="affine", fixed_brain=brain)
+    first = SLSFGRLib.register(fixed, movings[0], "fast", fixed_brain=brain)
     subject = brain.subject
     assert subject.segmentation is not None
-    second = SLSFGRLib.register(fixed, movings[1], "fast", transform="affine", fixed_brain=brain)
+    second = SLSFGRLib.register(fixed, movings[1], "fast", fixed_brain=brain)
     assert brain.subject is subject
-    alone = SLSFGRLib.register(fixed, movings[1], "fast", transform="affine")
+    alone = SLSFGRLib.register(fixed, movings[1], "fast")
     assert second.transform.GetParameters() == alone.transform.GetParameters()
     for labels in (first.fixed_labels, second.fixed_labels):
         np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), sitk.GetArrayFromImage(alone.fixed_labels))
