@@ -10,8 +10,8 @@ from ..spatial.affine import Affine
 from .one_head import gain_over_mirror_image
 from .rigid import rough_pose
 
-# Two images with more gain over the mirror image show one head. Chosen on 80 pairs, of which those of two people had at
-# most 1.09, and those of one head at least 1.26 (docs/methods/rigid.md).
+# Two images with more gain over the mirror image show one head. Chosen on the nine hardest of 80 pairs: two people had
+# at most 1.09, one head at least 1.26 (docs/methods/rigid.md).
 ONE_HEAD = 1.17
 CHOSEN = "you chose it."
 SAME = (
