@@ -1,6 +1,8 @@
 """What a run will take: time, from earlier runs on this computer, and memory."""
 
 import os
+import time
+from functools import lru_cache
 
 import slicer
 from slicer.i18n import tr as _
@@ -9,6 +11,12 @@ from .library import importLibrary
 
 SETTING = "SLSFGR/SecondsFactor"  # how much longer a run took here than on the computer of the estimates
 MOST = 1000.0
+FRESH_SECONDS = 5.0  # on a Mac a program must be asked, and the panel asks for each node that is added
+
+
+@lru_cache(maxsize=1)
+def _freeMemory(_period):
+    return importLibrary("SLSFGRLib.runtime.memory").available_memory()
 
 
 def estimateText(pairs, transform, mode):
@@ -18,13 +26,11 @@ def estimateText(pairs, transform, mode):
     """
     costs = [_costs(pair.nodes, transform, mode) for pair in pairs]
     low, high = (_factor() * sum(cost.seconds[index] for cost in costs) for index in (0, 1))
-    memory, free = max(cost.memory for cost in costs), importLibrary("SLSFGRLib.runtime.memory").available_memory()
-    time = (
-        _duration(high)
-        if _duration(low) == _duration(high)
-        else _("{low} to {high}").format(low=_duration(low), high=_duration(high))
-    )
-    text = _("About {time}, {memory:.1f} GB of memory").format(time=time, memory=memory / 1e9)
+    memory, free = max(cost.memory for cost in costs), _freeMemory(time.monotonic() // FRESH_SECONDS)
+    duration = _duration(high)
+    if _duration(low) != duration:
+        duration = _("{low} to {high}").format(low=_duration(low), high=duration)
+    text = _("About {time}, {memory:.1f} GB of memory").format(time=duration, memory=memory / 1e9)
     if free is None:
         return text + "."
     text = _("{text} ({free:.1f} GB are free).").format(text=text, free=free / 1e9)

@@ -46,19 +46,23 @@ def fillLike(volumeNode, array, referenceVolumeNode, shownRange, colorNodeID):
 
     :param array: KJI, of the size of the other volume.
     :param shownRange: the values that are shown darkest and brightest.
-    :param colorNodeID: the colors between them; None for those that the node has.
+    :param colorNodeID: the colors between them.
     """
     volumeNode.CreateDefaultDisplayNodes()
     display = volumeNode.GetDisplayNode()
     display.AutoWindowLevelOff()  # first: Slicer would look for a window of the new voxels
+    fillVoxels(volumeNode, array, referenceVolumeNode)
+    volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
+    display.SetAndObserveColorNodeID(colorNodeID)
+    display.SetWindowLevelMinMax(*shownRange)
+
+
+def fillVoxels(volumeNode, array, referenceVolumeNode):
+    """Give a volume node an array, KJI, and the position of another volume of the same size."""
     # Slicer refuses 64-bit integers on Windows.
     isLong = array.dtype.kind in "iu" and array.dtype.itemsize == 8
     slicer.util.updateVolumeFromArray(volumeNode, array.astype(np.float64) if isLong else array)
     volumeNode.CopyOrientation(referenceVolumeNode)
-    volumeNode.SetAndObserveTransformNodeID(referenceVolumeNode.GetTransformNodeID())
-    if colorNodeID:
-        display.SetAndObserveColorNodeID(colorNodeID)
-    display.SetWindowLevelMinMax(*shownRange)
 
 
 def initialTransformFromNode(transformNode):

@@ -9,7 +9,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .itk_conversion import arrayOf, fillLike, imageFromArray, vtkTransformFromITK
+from .itk_conversion import arrayOf, fillVoxels, imageFromArray, vtkTransformFromITK
 from .output_nodes import RegistrationNodes, nodeName, publishInSteps, setProvenance
 from .subject_hierarchy import placeBeside
 from .validation import ATTRIBUTES, reasonNotToUse
@@ -69,7 +69,7 @@ class SequenceResults:
             self._fixedSegmentation = nodes.fixedSegmentationNode
             self._warped, self._transforms = map(self._newSequence, ("warpedVolumeNode", "transformNode"))
         warped = self._add(self._warped, slicer.vtkMRMLScalarVolumeNode(), frame, result)
-        fillLike(warped, arrayOf(result.warped), self._fixed, _window(self._moving), None)
+        fillVoxels(warped, arrayOf(result.warped), self._fixed)
         yield None
         transform = self._add(self._transforms, slicer.vtkMRMLTransformNode(), frame, result)
         transform.SetAndObserveTransformFromParent(vtkTransformFromITK(result.transform))
@@ -111,6 +111,7 @@ class SequenceResults:
         proxies = [browser.GetProxyNode(sequence) for sequence in (self._warped, self._transforms)]
         for proxy in proxies:
             placeBeside(self._moving, proxy)
+        proxies[0].SetAndObserveTransformNodeID(self._fixed.GetTransformNodeID())
         proxies[0].CreateDefaultDisplayNodes()
         proxies[0].GetDisplayNode().AutoWindowLevelOff()
         proxies[0].GetDisplayNode().SetWindowLevelMinMax(*_window(self._moving))

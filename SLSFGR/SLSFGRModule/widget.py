@@ -108,6 +108,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.fadeSlider.connect("valueChanged(int)", self._showComparison)
         for name in SWITCHES:
             getattr(self.ui, f"{name}CheckBox").connect("toggled(bool)", self._showComparison)
+        self.ui.segmentsCheckBox.connect("toggled(bool)", self._onSegmentsSwitch)
         self.ui.reportButton.connect("clicked(bool)", self._onReportButton)
 
     def cleanup(self):
@@ -410,6 +411,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.compareCollapsibleButton.enabled = canCompare(chosen.fixedVolume, chosen.warpedVolume)
         self.ui.gridCheckBox.enabled = canShowGrid(chosen.transform)
         self._showGrid(chosen.transform)
+        display = chosen.fixedSegmentation and chosen.fixedSegmentation.GetDisplayNode()
+        self.ui.segmentsCheckBox.enabled = bool(display)
+        self.ui.segmentsCheckBox.checked = bool(display and display.GetVisibility())
         self.ui.reportButton.enabled = chosen.report is not None
         self.runner.stand_by(not reason and self.installer.isInstalled())
 
@@ -473,6 +477,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             showGrid(last, False)
         if node:
             showGrid(node, True)
+
+    def _onSegmentsSwitch(self, checked):
+        chosen = self._parameterNode
+        display = chosen and chosen.fixedSegmentation and chosen.fixedSegmentation.GetDisplayNode()
+        if display:
+            display.SetVisibility(checked)
 
     def _onReportButton(self):
         with slicer.util.tryWithErrorDisplay(_("The report could not be opened.")):

@@ -16,11 +16,16 @@ estimate = slicer_module.load("SLSFGRModule.estimate")
 Pair = slicer_module.load("SLSFGRModule.run").Pair
 
 
+def free_memory(monkeypatch, count):
+    monkeypatch.setattr("SLSFGRLib.runtime.memory.available_memory", lambda: count)
+    estimate._freeMemory.cache_clear()
+
+
 @pytest.fixture
 def brains(scene, monkeypatch):
     """Two volumes as large as a brain at 1 mm, on a computer as fast as that of the estimates."""
     monkeypatch.setattr(estimate.os, "cpu_count", lambda: 2)
-    monkeypatch.setattr("SLSFGRLib.runtime.memory.available_memory", lambda: 12_000_000_000)
+    free_memory(monkeypatch, 12_000_000_000)
     volumes = [add_volume(small_head(), name) for name in ("T1", "T2")]
     for volume in volumes:
         size = volume.GetImageData().GetDimensions()
@@ -48,10 +53,10 @@ def test_several_volumes_take_longer_but_no_more_memory(brains):
 
 
 def test_a_computer_without_enough_memory_is_named(brains, monkeypatch):
-    monkeypatch.setattr("SLSFGRLib.runtime.memory.available_memory", lambda: 2_000_000_000)
+    free_memory(monkeypatch, 2_000_000_000)
     text = estimate.estimateText([brains], "deformable", "standard")
     assert text.endswith("(2.0 GB are free). Close other programs for a more exact result.")
-    monkeypatch.setattr("SLSFGRLib.runtime.memory.available_memory", lambda: None)
+    free_memory(monkeypatch, None)
     assert estimate.estimateText([brains], "deformable", "standard") == "About 17 s, 2.5 GB of memory."
 
 

@@ -44,6 +44,23 @@ def test_before_shows_the_moving_volume_in_place_of_the_warped_one(widget):
     assert widget.ui.checkerboardCheckBox.enabled
 
 
+def test_the_segments_can_be_hidden_and_stay_so(widget):
+    choose_volumes(widget)
+    assert not widget.ui.segmentsCheckBox.enabled
+    run_to_the_end(widget)
+    display = widget.logic.getParameterNode().fixedSegmentation.GetDisplayNode()
+    assert widget.ui.segmentsCheckBox.checked
+    assert display.GetVisibility()
+    widget.ui.segmentsCheckBox.checked = False
+    assert not display.GetVisibility()
+    run_to_the_end(widget)
+    assert not display.GetVisibility()
+    assert not widget.ui.segmentsCheckBox.checked
+    widget.ui.fixedSegmentationSelector.setCurrentNode(None)
+    assert not widget.ui.segmentsCheckBox.enabled
+    assert not display.GetVisibility()
+
+
 def test_side_by_side_shows_one_slice_of_both_volumes_in_linked_views_and_then_restores_the_views(widget):
     fixed, moving = choose_volumes(widget)
     run_to_the_end(widget)

@@ -47,6 +47,8 @@ def run(widget):
 def test_a_moving_volume_that_plays_a_sequence_gives_sequences_that_play_with_it(widget, played):
     fixed, moving, browser = played
     name = moving.GetName()
+    parent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    fixed.SetAndObserveTransformNodeID(parent.GetID())
     assert widget.ui.wholeSequenceCheckBox.text == "All 3 frames of the sequence"
     assert widget.ui.registerButton.text == "Register 3 volumes"
     run(widget)
@@ -72,6 +74,7 @@ def test_a_moving_volume_that_plays_a_sequence_gives_sequences_that_play_with_it
         np.testing.assert_array_equal(slicer.util.arrayFromVolume(shown), frames[number])
     lines = widget.ui.resultLabel.text.split("\n")
     assert [line.partition(": Dice")[0] for line in lines] == [f"{name}, frame {number}" for number in (1, 2, 3)]
+    assert shown.GetParentTransformNode() is parent
     assert "T1 segmentation" in nodes_of_scene()
     assert slicer_module.slice_views()[0].GetForegroundVolumeID() == shown.GetID()
 
