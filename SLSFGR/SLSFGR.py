@@ -34,7 +34,10 @@ class SLSFGR(ScriptedLoadableModule):
             "the transform, its inverse, and segmentations of both brains. For research only. "
             'See the <a href="https://github.com/slsfgr/SlicerSLSFGR">tutorial and documentation</a>.'
         )
-        self.parent.acknowledgementText = _("Built with 3D Slicer, SimpleITK and PyTorch.")
+        self.parent.acknowledgementText = _(
+            "Built with 3D Slicer, SimpleITK and PyTorch. The standard brain MNI152 is by the McConnell Brain Imaging "
+            "Centre, McGill University."
+        )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 

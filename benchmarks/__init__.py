@@ -8,5 +8,6 @@ Each experiment is one command, run from the root of the repository; what it nee
 - ``python -m benchmarks.segmentation``: label maps against manual ones;
 - ``python -m benchmarks.ablation``: what each part of the network SL-SFGR contributes;
 - ``python -m benchmarks.forward_pass``: one pass of the network;
-- ``python -m benchmarks.slicer_panel``: how long the panel in Slicer keeps its user waiting.
+- ``python -m benchmarks.slicer_panel``: how long the panel in Slicer keeps its user waiting;
+- ``python -m benchmarks.main_thread``: each step of the module on Slicer's main thread, at 256 x 256 x 256 voxels.
 """

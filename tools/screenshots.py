@@ -167,10 +167,8 @@ def segmentation(widget: SLSFGRWidget, scene: slicer.vtkMRMLScene) -> QImage:
 
 def show_segmentations(widget: SLSFGRWidget, visible: bool) -> slicer.vtkMRMLSegmentationNode | None:
     """Show or hide the fixed brain's segmentation, and return it."""
-    node = widget.logic.getParameterNode().fixedSegmentation
-    if node:
-        node.GetDisplayNode().SetVisibility(visible)
-    return node
+    widget.ui.segmentsCheckBox.checked = visible
+    return widget.logic.getParameterNode().fixedSegmentation
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -44,7 +44,7 @@ class Run:
         self.number, self.isCancelled, self._isComputing = 0, False, False
         self._job = None
         self._publications = deque()  # of pairs and generators
-        self._sequenceResults = None
+        self._sequenceResults, self._isFixedSegmented = None, False
 
     @property
     def isOver(self):
@@ -118,9 +118,10 @@ class Run:
 
         The fixed volume keeps its one segmentation; the results of each further pair go into new nodes.
         """
-        if not isFirst and self._outputs.fixedSegmentationNode:
+        if self._isFixedSegmented:
             result = replace(result, fixed_labels=None)
-        outputs = self._outputs if isFirst else None
+        ofFixed = RegistrationNodes(fixedSegmentationNode=self._outputs.fixedSegmentationNode)
+        outputs = self._outputs if isFirst else ofFixed
         if pair.frame is None:
             yield from publishInSteps(result, pair.fixedVolumeNode, pair.movingVolumeNode, outputs)
             return
@@ -137,6 +138,5 @@ class Run:
             raise
         if nodes is not None:
             self._publications.popleft()
-            if nodes.fixedSegmentationNode:
-                self._outputs = RegistrationNodes(fixedSegmentationNode=nodes.fixedSegmentationNode)
+            self._isFixedSegmented = self._isFixedSegmented or nodes.fixedSegmentationNode is not None
             self._listener.onPublished(nodes, pair)

@@ -63,7 +63,8 @@ class SequenceResults:
         """
         if self._warped is None:
             ofFixed = replace(result, warped=None, transform=None, inverse_transform=None, moving_labels=None)
-            ofFixed = replace(ofFixed, jacobian=None, page=None, report={})
+            report = {name: value for name, value in result.report.items() if name != "volumes_ml"}
+            ofFixed = replace(ofFixed, jacobian=None, page=None, report=report)
             *_steps, nodes = publishInSteps(ofFixed, self._fixed, None, outputs)
             yield None
             self._fixedSegmentation = nodes.fixedSegmentationNode

@@ -34,7 +34,8 @@ class SideBySide:
         self._before = None
         for state in states:
             state.restore()
-        slicer.app.layoutManager().setLayout(layout)
+        if slicer.app.layoutManager():  # not any more when Slicer ends
+            slicer.app.layoutManager().setLayout(layout)
 
     def _align(self):
         """Show in the right view what the left one shows, and link both."""

@@ -400,6 +400,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.registerButton.text = _("Register {count} volumes").format(count=count) if count > 1 else _("Register")
         settings = chosen.transformType.value, chosen.mode.value
         self.ui.estimateLabel.text = "" if reason else estimateText(self._pairs(), *settings)
+        self.ui.estimateLabel.visible = not reason
         frames = frameCount(chosen.movingVolume)
         self.ui.wholeSequenceCheckBox.visible = frames > 1
         self.ui.wholeSequenceCheckBox.text = _("All {count} frames of the sequence").format(count=frames)
@@ -422,7 +423,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             getattr(self.ui, f"{section}CollapsibleButton").enabled = not running
         self.ui.transformTypeComboBox.enabled = not running
         self.ui.progressBar.visible = running
-        self.ui.estimateLabel.visible = not running
+        self.ui.estimateLabel.visible = False  # _updateButtons shows it again
         self.onProgress(0.0, _("Starting"))
         if running:
             self._timer.start()

@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..runtime.memory import MEMORY_IS_FULL, is_out_of_memory
 from ..runtime.process import set_up_process
 from ..runtime.standard_input import wait_for_closed_input
-from .job import load_job
+from .job import Job, load_job
 
 FAILED = 1
 POLL_SECONDS = 0.01
@@ -47,8 +47,7 @@ def main(folder: Path) -> None:
         while not (folder / "job").exists():
             time.sleep(POLL_SECONDS)
         try:
-            job = load_job(folder / "job", job)
-            shutil.rmtree(folder / "job")
+            job = _taken(folder / "job", job)
             result = job.run(lambda fraction, message: send(fraction=fraction, message=message), None, fixed_brain)
             result.save(folder / "result")
         except InputError as error:
@@ -60,6 +59,14 @@ def main(folder: Path) -> None:
             send(error=MEMORY_IS_FULL)
         else:
             send(done=True)
+
+
+def _taken(folder: Path, before: Job | None) -> Job:
+    """Read a job and remove its folder, also if it cannot be read."""
+    try:
+        return load_job(folder, before)
+    finally:
+        shutil.rmtree(folder)
 
 
 def _sole_writer_to_standard_output() -> Callable[..., None]:

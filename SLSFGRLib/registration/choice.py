@@ -23,10 +23,10 @@ DIFFERENT = (
 )
 # What to say where the user has chosen otherwise.
 RIGID_INSTEAD = (
-    "The images seem to show one head, and a deformation hides what has changed; --transform rigid deforms nothing."
+    "The images seem to show one head, and a deformation hides what has changed; a rigid transform deforms nothing."
 )
 DEFORMABLE_INSTEAD = (
-    "The images seem to show two people, or a brain that has changed much; --transform deformable matches their shapes."
+    "The images seem to show two people, or a brain that has changed much; a deformable transform matches their shapes."
 )
 
 

@@ -213,6 +213,19 @@ def test_worker_sends_bad_input_as_one_sentence(tmp_path, pair):
     process.communicate()
 
 
+def test_a_job_that_is_too_large_to_read_is_reported_once_and_the_next_is_done(tmp_path, pair):
+    process = start(tmp_path)
+    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 30000 30000 30000\nElementType = MET_SHORT\n"
+    (tmp_path / "unfinished" / "fixed.mha").write_text(f"{header}ElementDataFile = LOCAL\n")
+    (tmp_path / "unfinished").rename(tmp_path / "job")
+    assert "memory of this computer is too small" in messages_of_job(process)[-1]["error"]
+    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
+    (tmp_path / "unfinished").rename(tmp_path / "job")
+    assert "there is no such mode" in messages_of_job(process)[-1]["error"]
+    process.communicate()
+
+
 def test_worker_ends_when_nobody_listens_any_more(tmp_path):
     folder = tmp_path / "SLSFGR-1"
     folder.mkdir()

@@ -108,6 +108,15 @@ def test_leaving_the_module_leaves_no_layout_no_grid_and_no_unregistered_volume_
     assert layers()[0] == (fixed.GetID(), widget.logic.getParameterNode().warpedVolume.GetID())
 
 
+def test_slicer_can_end_while_the_volumes_are_side_by_side(widget, monkeypatch):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    widget.ui.sideBySideCheckBox.checked = True
+    monkeypatch.setattr(slicer.app, "views", None)
+    widget.cleanup()
+    assert slicer.app.dialogs == []
+
+
 def test_without_a_main_window_there_is_no_side_by_side(widget, monkeypatch):
     monkeypatch.setattr(slicer.app, "views", None)
     choose_volumes(widget)

@@ -75,7 +75,8 @@ def test_a_moving_volume_that_plays_a_sequence_gives_sequences_that_play_with_it
     lines = widget.ui.resultLabel.text.split("\n")
     assert [line.partition(": Dice")[0] for line in lines] == [f"{name}, frame {number}" for number in (1, 2, 3)]
     assert shown.GetParentTransformNode() is parent
-    assert "T1 segmentation" in nodes_of_scene()
+    assert slicer.util.getNode("T1 segmentation").GetAttribute("SLSFGR.Version") == "0.1.0"
+    assert "T1 segmentation_1" not in nodes_of_scene()
     assert slicer_module.slice_views()[0].GetForegroundVolumeID() == shown.GetID()
 
 

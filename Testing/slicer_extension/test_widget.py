@@ -450,11 +450,14 @@ def test_cancel_ends_all_of_several_registrations_and_keeps_what_is_done(widget)
 def test_a_volume_that_cannot_be_registered_does_not_stop_the_others(widget):
     choose_volumes(widget)
     use_worker(widget, "refuse_first")
+    widget.ui.fixedSegmentationSelector._object.addNode()
     check_more(widget, add_volume(small_head(3.0), "T1 2027"))
     press(widget.ui.registerButton)
     wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
     assert widget.ui.statusLabel.text.startswith("T1 2026: The moving image: every voxel")
     assert widget.ui.resultLabel.text.startswith("T1 2027: Dice")
+    segmentation = widget.ui.fixedSegmentationSelector.currentNode()  # is filled by the one that could
+    assert segmentation.GetSegmentation().GetNumberOfSegments() == 3
 
 
 @pytest.mark.parametrize(("index", "kind"), list(enumerate(("auto", "rigid", "affine", "deformable"))))
