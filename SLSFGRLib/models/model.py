@@ -85,8 +85,10 @@ class ModelSettings:
             raise InputError(f"network {self.network!r}: there is none of this name; use {', '.join(NETWORKS)}.")
         try:
             return NETWORKS[self.network](**self.network_options)
-        except TypeError as error:
-            raise InputError(f"network {self.network!r}: does not take these options: {error}.") from error
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"network {self.network!r}: does not take these options: {str(error).rstrip('.')}."
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Built after the abstract of the paper (its public code lacks most of it). A siamese encoder processes each image alone.
 A segmentation branch decodes its features into structures, and the branch's features guide those that the registration
 compares, at every resolution. From coarse to fine, the cost volume of the two images' features is turned into
-velocities, whose flows are composed: the field is diffeomorphic, and zero at the start.
+velocities, whose flows are composed: the field is diffeomorphic, and zero at the start. Explicit steps may follow at
+the two finest resolutions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..spatial.fields import compose, integrate, resize_field, smooth, warp
+from ..io.label_table import read_label_table
+from ..spatial.fields import compose, downsample, integrate, resize_field, smooth, warp
 from .blocks import (
     INTEGRATION_STEPS,
     VELOCITY_BLUR,
@@ -23,6 +25,7 @@ from .blocks import (
 )
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
+from .explicit_refinement import ExplicitRefinement, appearance
 from .unet import Encoder, SegmentationDecoder
 
 # A voxel of the coarsest level is 16 mm: without this factor the first training steps would be far too large.
@@ -37,15 +40,17 @@ class Description:
 
     :param features: for the registration, (B, C, ...) at 1/8, 1/4 and 1/2 of the resolution.
     :param logits: of background and structures, (B, 1 + structures, D, H, W); None without a segmentation branch.
+    :param appearance: what explicit steps compare, (B, 4, D, H, W); None without them.
     """
 
     features: list[torch.Tensor]
     logits: torch.Tensor | None
+    appearance: torch.Tensor | None = None
 
     def of(self, images: list[int]) -> Description:
         """Return the description of some images of the batch, in this order."""
-        logits = None if self.logits is None else self.logits[images]
-        return Description([features[images] for features in self.features], logits)
+        logits, appearance = (None if part is None else part[images] for part in (self.logits, self.appearance))
+        return Description([features[images] for features in self.features], logits, appearance)
 
 
 class SLSFGRNetwork(nn.Module):
@@ -57,9 +62,12 @@ class SLSFGRNetwork(nn.Module):
     :param segmentation: include a segmentation branch.
     :param guidance: guide the registration's features by those of the segmentation branch.
     :param frequency: enhance the registration's features in the spatial and the frequency domain.
+    :param explicit_steps: at 1/2 and at the full resolution, see :mod:`.explicit_refinement`; they need the
+        segmentation of the label table's structures.
+    :raises ValueError: it has another number of structures.
     """
 
-    # Image sizes must be multiples of this; the downsampling factor of the finest field.
+    # Image sizes must be multiples of this; the downsampling factor of the finest field that is regressed.
     size_multiple = 8
     field_factor = 2
 
@@ -71,8 +79,11 @@ class SLSFGRNetwork(nn.Module):
         segmentation: bool = True,
         guidance: bool = True,
         frequency: bool = True,
+        explicit_steps: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
+        if any(explicit_steps) and not (segmentation and structures == len(read_label_table())):
+            raise ValueError(f"explicit_steps need the segmentation of {len(read_label_table())} structures.")
         self.structures = structures
         self.encoder = Encoder(channels)
         self.segmenter = SegmentationDecoder(channels, structures + 1) if segmentation else None
@@ -81,13 +92,16 @@ class SLSFGRNetwork(nn.Module):
             FeatureAdapter(count, matching_channels, guidance and segmentation, frequency) for count in coarse_to_fine
         )
         self.refinements = nn.ModuleList(FieldRefinement(matching_channels) for _ in coarse_to_fine)
+        counts = explicit_steps if any(explicit_steps) else ()
+        self.explicit = nn.ModuleList(ExplicitRefinement(count) for count in counts)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
         """Register.
 
         :param moving: (B, 1, D, H, W), sizes multiples of ``size_multiple``.
         :param fixed: likewise.
-        :returns: (B, 3, ...) fields at 1/8, 1/4 and 1/2 of the resolution, each in its own voxels.
+        :returns: (B, 3, ...) fields at 1/8, 1/4 and 1/2 of the resolution, each in its own voxels; with explicit steps
+            also at the full resolution.
         :raises ValueError: the sizes are no such multiples.
         """
         return self.match(self.describe(moving), self.describe(fixed))
@@ -102,7 +116,7 @@ class SLSFGRNetwork(nn.Module):
         features = [
             adapter(own, guide) for adapter, own, guide in zip(self.adapters, encoded[:0:-1], guides, strict=True)
         ]
-        return Description(features, logits)
+        return Description(features, logits, appearance(image, logits) if len(self.explicit) else None)
 
     def segment(self, image: torch.Tensor) -> torch.Tensor:
         """Return the logits of (B, 1, D, H, W) images, without computing features for registration.
@@ -131,6 +145,15 @@ class SLSFGRNetwork(nn.Module):
                 # A field in bfloat16 would not be smooth.
                 velocity = refinement(warp(of_moving, field), of_fixed).float()
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
+            fields.append(field)
+        return fields[:-1] + self._refined(field, moving.appearance, fixed.appearance) if len(self.explicit) else fields
+
+    def _refined(self, field: torch.Tensor, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
+        """Return a field at 1/2 of the resolution after explicit steps there, and one at the full resolution."""
+        fields = []
+        for refinement, factor in zip(self.explicit, (2, 1), strict=True):
+            images = [downsample(image, factor) for image in (moving, fixed)]
+            field = refinement(resize_field(field, images[1].shape[2:]), *images)
             fields.append(field)
         return fields
 

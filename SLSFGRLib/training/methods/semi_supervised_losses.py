@@ -18,10 +18,10 @@ from ...losses.segmentation import segmentation_loss
 from ...networks.sl_sfgr import Description, SLSFGRNetwork
 from ...spatial.fields import downsample, resize_field, warp
 
-# Downsampling factor at which labels are warped and compared: that of the finest field.
+# Downsampling factor at which labels are warped and compared: that of the finest field that is regressed.
 FIELD_FACTOR = SLSFGRNetwork.field_factor
-# Weights of the overlap under the fields at 1/8, 1/4 and 1/2 of the resolution. Chosen, not measured.
-LEVEL_WEIGHTS = (0.25, 0.5, 1.0)
+# Weights of the overlap under the fields at 1/8, 1/4, 1/2 and the full resolution. Chosen, not measured.
+LEVEL_WEIGHTS = (0.25, 0.5, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,11 @@ class _Direction:
             _structures(description, example)[:, 1:]
             for description, example in ((self.described_moving, self.moving), (self.described_fixed, self.fixed))
         )
-        for weight, field in zip(LEVEL_WEIGHTS, self.fields, strict=True):
+        weights = LEVEL_WEIGHTS[: len(self.fields)]
+        for weight, field in zip(weights, self.fields, strict=True):
             warped = warp(moving, resize_field(field, fixed.shape[2:]))
             loss = loss + weight * (1.0 - soft_dice(warped, fixed).mean())
-        return loss / sum(LEVEL_WEIGHTS)
+        return loss / sum(weights)
 
     def segmentation(self, pseudo_weight: float, overlap: float = 1.0) -> torch.Tensor:
         """Compare the fixed image's segmentation with its labels, or with propagated ones."""
@@ -113,8 +114,9 @@ class _Direction:
 
         :returns: (1, K, d, h, w), and the local correlation of the references, (1, 1, d, h, w).
         """
-        field = self.fields[-1]
-        target = warp(_structures(self.described_moving, self.moving), field)
+        structures = _structures(self.described_moving, self.moving)
+        field = resize_field(self.fields[-1], structures.shape[2:])
+        target = warp(structures, field)
         references = (downsample(example.reference, FIELD_FACTOR) for example in (self.moving, self.fixed))
         moving, fixed = references
         return target, local_correlation(warp(moving, field), fixed)
