@@ -17,7 +17,7 @@ from SLSFGRLib.models.model import Model
 from SLSFGRLib.networks.lucas_kanade import DAMPING, SCALE
 
 # At 4 and at 2 mm; length and damping of each step. Chosen on three pairs that are not in the benchmark.
-STEPS, LENGTH, STEP_DAMPING = (3, 4), 1.3, 0.05
+STEPS, LENGTH, STEP_DAMPING = (3, 4), 1.2, (0.05, 0.1)
 FINEST_MM = 2.0
 
 
@@ -37,9 +37,9 @@ def with_explicit_steps(model: Model) -> Model:
     network = settings.build()
     network.load_state_dict(model.network.state_dict(), strict=False)
     with torch.no_grad():
-        for refinement in network.explicit:
+        for refinement, damping in zip(network.explicit, STEP_DAMPING, strict=True):
             refinement.step.trust.fill_(LENGTH / SCALE)
-            refinement.step.caution.fill_(math.log(STEP_DAMPING / DAMPING) / SCALE)
+            refinement.step.caution.fill_(math.log(damping / DAMPING) / SCALE)
     return Model(model.name, settings, network, sha256=None)
 
 

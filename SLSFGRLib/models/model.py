@@ -86,9 +86,8 @@ class ModelSettings:
         try:
             return NETWORKS[self.network](**self.network_options)
         except (TypeError, ValueError) as error:
-            raise InputError(
-                f"network {self.network!r}: does not take these options: {str(error).rstrip('.')}."
-            ) from error
+            reason = str(error).rstrip(".")
+            raise InputError(f"network {self.network!r}: does not take these options: {reason}.") from error
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,11 @@ class Model:
     def can_segment(self) -> bool:
         """Whether the network segments, too."""
         return self.network.segmenter is not None
+
+    @property
+    def describes_brains(self) -> bool:
+        """Whether the network segments and describes each brain alone, then registers two descriptions."""
+        return isinstance(self.network, SLSFGRNetwork) and self.can_segment
 
     def segmenter(self, device: torch.device) -> SLSFGRNetwork:
         """Return a copy of the network for segmentation.

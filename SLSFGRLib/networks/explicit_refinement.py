@@ -21,8 +21,9 @@ from .lucas_kanade import FlowStep
 # Half the side of the window in which an image is normalised, and the variance below which a window counts as flat, as
 # for LNCC: a step of least squares on such images is nearly one of LNCC.
 RADIUS, NOISE = 3, 1e-3
-# Standard deviation, in voxels, of the Gaussian that smooths a step. Chosen on two pairs that are not in the benchmark.
-STEP_BLUR = 0.5
+# Standard deviation, in voxels, of the Gaussian that smooths a step. Chosen on three pairs that are not in the
+# benchmark: with 0.5 the Dice is 0.003 higher, and the field much rougher (docs/develop/experiments.md).
+STEP_BLUR = 0.7
 # The images take no part if their correlation is at most the first number, as between T1 and T2, and their full part
 # from the second on. Chosen: two people's T1 images have 0.4 to 0.6 after the network's field, T1 and T2 less than 0.
 COMPARABLE = (0.1, 0.3)
@@ -57,15 +58,23 @@ class ExplicitRefinement(nn.Module):
         return field
 
 
-def appearance(image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return an image with the probabilities of its tissues, (B, 4, D, H, W).
+def appearance(image: torch.Tensor, tissues: torch.Tensor) -> torch.Tensor:
+    """Return what explicit steps compare, (B, 1 + tissues, D, H, W): an image and the probabilities of its tissues."""
+    return torch.cat([image, tissues], dim=1)
 
-    :param image: (B, 1, D, H, W).
+
+def tissues_of(logits: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities of :data:`TISSUES`, (B, tissues, D, H, W); they get no gradient.
+
     :param logits: of background and structures, (B, 1 + structures, D, H, W).
     """
-    groups = _tissue_of_channel().to(logits.device, logits.dtype)
-    tissues = nn.functional.linear(logits.detach().movedim(1, -1).softmax(dim=-1), groups).movedim(-1, 1)
-    return torch.cat([image, tissues], dim=1)
+    return sums_by_tissue(logits.detach().movedim(1, -1).softmax(dim=-1).movedim(-1, 1))
+
+
+def sums_by_tissue(posteriors: torch.Tensor) -> torch.Tensor:
+    """Add the probabilities of the structures of each tissue: (B, 1 + structures, ...) to (B, tissues, ...)."""
+    groups = _tissue_of_channel().to(posteriors.device, posteriors.dtype)
+    return nn.functional.linear(posteriors.movedim(1, -1), groups).movedim(-1, 1)
 
 
 def locally_normalised(image: torch.Tensor) -> torch.Tensor:

@@ -25,13 +25,35 @@ from .blocks import (
 )
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
-from .explicit_refinement import ExplicitRefinement, appearance
+from .explicit_refinement import ExplicitRefinement, appearance, tissues_of
 from .unet import Encoder, SegmentationDecoder
 
 # A voxel of the coarsest level is 16 mm: without this factor the first training steps would be far too large.
 VELOCITY_SCALE = 0.1
 # Number of refinements of the field at each resolution, coarse to fine.
 PASSES = (1, 2, 1)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the encoder and the segmentation branch make of images.
+
+    :param encoded: the encoder's features, (B, C, ...) at 1/8, 1/4 and 1/2 of the resolution.
+    :param guides: those of the segmentation branch, likewise; None without one.
+    :param logits: as in :class:`Description`.
+    """
+
+    encoded: list[torch.Tensor]
+    guides: list[torch.Tensor | None]
+    logits: torch.Tensor | None
+
+    def features_of(self, image: int) -> Encoding:
+        """Return the features of one image of the batch, without its logits."""
+        encoded, guides = (
+            [None if part is None else part[image : image + 1] for part in parts]
+            for parts in (self.encoded, self.guides)
+        )
+        return Encoding(encoded, guides, None)
 
 
 @dataclass(frozen=True)
@@ -108,29 +130,30 @@ class SLSFGRNetwork(nn.Module):
 
     def describe(self, image: torch.Tensor) -> Description:
         """Return features and segmentation of (B, 1, D, H, W) images, each processed alone."""
-        encoded = self._encoded(image)
-        if self.segmenter is None:
-            guides, logits = [None] * 3, None
-        else:
-            guides, logits = self.segmenter(encoded)
-        features = [
-            adapter(own, guide) for adapter, own, guide in zip(self.adapters, encoded[:0:-1], guides, strict=True)
-        ]
-        return Description(features, logits, appearance(image, logits) if len(self.explicit) else None)
+        encoding = self.encode(image)
+        return self.adapt(encoding, appearance(image, tissues_of(encoding.logits)) if len(self.explicit) else None)
 
-    def segment(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the logits of (B, 1, D, H, W) images, without computing features for registration.
-
-        :returns: (B, 1 + structures, D, H, W).
-        """
-        return self.segmenter(self._encoded(image))[1]
-
-    def _encoded(self, image: torch.Tensor) -> list[torch.Tensor]:
+    def encode(self, image: torch.Tensor) -> Encoding:
+        """Encode and segment (B, 1, D, H, W) images, without computing features for registration."""
         # With other sizes the coarse features would cover less than the image, and the fields would be shifted.
         sizes = tuple(image.shape[2:])
         if any(size % self.size_multiple for size in sizes):
             raise ValueError(f"the sizes of an image, {sizes}, must be multiples of {self.size_multiple}.")
-        return self.encoder(image)
+        encoded = self.encoder(image)
+        guides, logits = ([None] * 3, None) if self.segmenter is None else self.segmenter(encoded)
+        return Encoding(encoded[:0:-1], guides, logits)
+
+    def adapt(self, encoding: Encoding, seen: torch.Tensor | None = None) -> Description:
+        """Compute the features that the registration compares.
+
+        :param seen: what explicit steps compare, from :func:`.explicit_refinement.appearance`.
+        """
+        parts = zip(self.adapters, encoding.encoded, encoding.guides, strict=True)
+        return Description([adapter(own, guide) for adapter, own, guide in parts], encoding.logits, seen)
+
+    def segment(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits of (B, 1, D, H, W) images, (B, 1 + structures, D, H, W)."""
+        return self.encode(image).logits
 
     def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
         """Return the fields that register two described images, from coarse to fine."""

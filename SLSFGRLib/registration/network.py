@@ -8,6 +8,9 @@ import torch
 
 from ..errors import InputError
 from ..models.model import Model
+from ..networks import SLSFGRNetwork
+from ..networks.sl_sfgr import Description
+from ..segmentation.segmenter import DescribedBrain
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, pad_to_multiple, resize_field
@@ -45,6 +48,10 @@ def network_field(
     :raises InputError: see :func:`require_usable`.
     """
     require_usable(model, mode)
+    optimises = mode != "fast" and model.uses_instance_optimisation
+    described = [subject.segmentation and subject.segmentation.described for subject in (fixed, moving)]
+    if all(described) and not optimises:
+        return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine)
     factor = model.settings.factor_for(fixed.grid.mean_spacing)
     target = downsample(fixed.prepared.tensor, factor)
     matrix = affine.in_voxels(fixed.grid, moving.grid)
@@ -53,13 +60,35 @@ def network_field(
     network = model.copy_of_network(target.device)
     depth, height, width = target.shape[2:]
     aligned, target = (pad_to_multiple(image, network.size_multiple) for image in (aligned, target))
-    if mode == "fast" or not model.uses_instance_optimisation:
+    if not optimises:
         field = resize_field(network(aligned, target)[-1], target.shape[2:])
     else:
         steps = round(EFFORT[mode] * model.settings.pair_steps)
         settings = InstanceOptimisation(steps, model.settings.pair_learning_rate)
         field, _ = optimise_network(network, aligned, target, model.settings.objective(), settings, update)
     return field[:, :, :depth, :height, :width]
+
+
+def field_between(
+    network: SLSFGRNetwork, fixed: DescribedBrain, moving: DescribedBrain, affine: Affine
+) -> torch.Tensor:
+    """Return the field between two brains that the network has described, each in its own position.
+
+    Features are brought to the fixed brain by the affine transform, as images would be.
+
+    :returns: (1, 3, d, h, w) in voxels of the segmentation's grid.
+    """
+
+    def aligned(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        factor = fixed.grid.shape[0] // like.shape[2]
+        matrix = affine.in_voxels(fixed.grid.coarsened(factor), moving.grid.coarsened(factor))
+        return AffineWarper(part, matrix, like.shape[2:], 1)(like.new_zeros(1, 3, *like.shape[2:]))
+
+    own, other = fixed.description, moving.description
+    features = [aligned(*pair) for pair in zip(other.features, own.features, strict=True)]
+    seen = None if own.appearance is None else aligned(other.appearance, own.appearance)
+    field = network.match(Description(features, None, seen), own)[-1]
+    return resize_field(field, fixed.grid.shape)[(..., *fixed.box)]
 
 
 def levels_after(model: Model, levels: tuple[Level, ...]) -> tuple[Level, ...]:

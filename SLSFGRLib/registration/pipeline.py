@@ -148,7 +148,8 @@ def _register_on(
 
     :param notes: sentences for the report, to which further ones are added.
     """
-    segmentation_model = default_model() if can_segment() and not settings.is_linear_wanted else None
+    describes = settings.model is not None and settings.model.describes_brains
+    segmentation_model = _segmentation_model(settings)
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
     finding_model = brain_extraction_model() if can_segment() else None
@@ -164,8 +165,9 @@ def _register_on(
     else:
         stages.begin("Segmenting")
         network = segmentation_model.segmenter(device)
-        fixed = fixed if fixed.segmentation else fixed.segmented(network)
-        moving = moving.segmented(network)
+        # A model that registers by its own description of the brain has not described a fixed brain that is known.
+        fixed = fixed if fixed.segmentation and not describes else fixed.segmented(network, describes)
+        moving = moving.segmented(network, describes)
     known = settings.fixed_brain.labels if settings.fixed_brain.subject is fixed else None
     # The affine stage leaves much of a second core idle.
     label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels, known)
@@ -176,7 +178,8 @@ def _register_on(
     find = _deformed if choice.transform == DEFORMABLE else _moved
     result, template = find(fixed, moving, choice, settings, notes, stages)
     result.fixed_labels, result.moving_labels = label_maps.result()
-    settings.fixed_brain.keep(fixed_image, settings.regions[0], device, fixed, result.fixed_labels)
+    if not describes:
+        settings.fixed_brain.keep(fixed_image, settings.regions[0], device, fixed, result.fixed_labels)
     if settings.moving_labels is not None:
         result.fixed_labels = warp_labels(settings.moving_labels, result.transform, fixed.image)
     notes += filter(None, [initial_overlap_note(moving.image, result.warped)])
@@ -190,6 +193,15 @@ def _register_on(
         "seconds": {"total": stages.finish(), "stages": stages.seconds},
     }
     return result
+
+
+def _segmentation_model(settings: Settings) -> Model | None:
+    """Return the model that segments: one that registers by its own segmentation, or the bundled one, if needed."""
+    if settings.is_linear_wanted:
+        return None
+    if settings.model is not None and settings.model.describes_brains:
+        return settings.model
+    return default_model() if can_segment() else None
 
 
 def _prepared(

@@ -9,6 +9,8 @@ from torch.nn import functional
 
 from ..io.label_table import mirrored_channels
 from ..networks import SLSFGRNetwork
+from ..networks.explicit_refinement import TISSUES, appearance, sums_by_tissue
+from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import PreparedImage
 from ..spatial.arrays import tensor_from_array
 from ..spatial.fields import downsample
@@ -24,6 +26,8 @@ MAPPED_PASSES, MIN_GAIN = 2, 0.02
 # Subtracted from a logit to exclude a structure; others differ by less.
 IMPOSSIBLE = 50.0
 
+Box = tuple[slice, ...]
+
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -34,6 +38,7 @@ class Segmentation:
     :param grid: of the logits.
     :param intensity_model: the intensity of each structure in this image.
     :param structures: volumes and centroids.
+    :param described: what the network registers by; None if it was not asked for.
     """
 
     logits: torch.Tensor
@@ -41,47 +46,97 @@ class Segmentation:
     grid: Grid
     intensity_model: IntensityModel
     structures: StructureCentroids
+    described: DescribedBrain | None = None
 
 
-def run_network(image: PreparedImage, network: SLSFGRNetwork) -> Segmentation:
+@dataclass(frozen=True)
+class DescribedBrain:
+    """What a network that segments and registers has found in one brain, to compare it with another.
+
+    :param description: of an image that is larger than the segmentation.
+    :param grid: of that image, at 2 mm.
+    :param box: of the segmentation in it.
+    """
+
+    description: Description
+    grid: Grid
+    box: Box
+
+
+def run_network(image: PreparedImage, network: SLSFGRNetwork, describe: bool = False) -> Segmentation:
     """Segment a prepared image.
 
     The network handles any contrast, but T1 best: it was trained on real T1 images beside synthetic ones. An image in
     another contrast is therefore segmented again after mapping it to T1 intensities, and once more after a mapping that
     follows from that segmentation. Of the three, that counts which the network is surest of. The logits are the mean of
     those of the image and of its mirror image, which is more accurate than either.
+
+    :param describe: keep what the network registers by.
     """
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     penalty = _penalty_far_from_brain(image)
-    first = best = last = _Pass.of(coarse, coarse, network, penalty)
+    first = best = last = _Pass.of(coarse, coarse, network, penalty, describe)
     for _ in range(0 if first.model.is_t1_like else MAPPED_PASSES):
         if not last.model.can_map_to_t1:
             break
         mapped = downsample(last.model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR)
-        last = _Pass.of(mapped, coarse, network, penalty)
+        last = _Pass.of(mapped, coarse, network, penalty, describe)
         if last.confidence > best.confidence + (MIN_GAIN if best is first else 0.0):
             best = last
     structures = StructureCentroids.from_posteriors(best.posteriors[0, 1:], grid)
-    return Segmentation(best.logits, best.posteriors, grid, best.model, structures)
+    described = best.described(network, grid) if describe else None
+    return Segmentation(best.logits, best.posteriors, grid, best.model, structures, described)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One segmentation of an image: logits, their softmax, and the intensity model that fits."""
+    """One segmentation of an image: logits, their softmax, and the intensity model that fits.
+
+    :param shown: the image that the network was shown.
+    :param encoding: its features, if they are to be kept.
+    """
 
     logits: torch.Tensor
     posteriors: torch.Tensor
     model: IntensityModel
+    shown: torch.Tensor
+    encoding: Encoding | None
 
     @classmethod
     def of(
-        cls, shown: torch.Tensor, image: torch.Tensor, network: SLSFGRNetwork, penalty: torch.Tensor | float
+        cls,
+        shown: torch.Tensor,
+        image: torch.Tensor,
+        network: SLSFGRNetwork,
+        penalty: torch.Tensor | float,
+        keep: bool,
     ) -> _Pass:
-        """Segment what is shown to the network, and fit the intensities of the image itself."""
-        logits = _logits(shown, network) - penalty
+        """Segment what is shown to the network, and fit the intensities of the image itself.
+
+        :param keep: the features, too.
+        """
+        # Left and right lie along the last axis.
+        both, box = _pad_around(torch.cat([shown, shown.flip(4)]), network.size_multiple)
+        encoding = network.encode(both) if keep else None
+        logits = _mean_with_mirror_image(encoding.logits if keep else network.segment(both), box) - penalty
         posteriors = _softmax(logits)
-        return cls(logits, posteriors, IntensityModel.fit(posteriors, image))
+        model = IntensityModel.fit(posteriors, image)
+        return cls(logits, posteriors, model, shown, encoding.features_of(0) if keep else None)
+
+    def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
+        """Return what the network registers by; its tissues are those of this segmentation.
+
+        :param grid: of the segmentation.
+        """
+        shown, box = _pad_around(self.shown, network.size_multiple)
+        seen = None
+        if len(network.explicit):
+            tissues = shown.new_zeros(1, len(TISSUES), *shown.shape[2:])
+            tissues[(..., *box)] = sums_by_tissue(self.posteriors)
+            seen = appearance(shown, tissues)
+        padded = grid.cropped([-part.start for part in box], shown.shape[2:])
+        return DescribedBrain(network.adapt(self.encoding, seen), padded, box)
 
     @property
     def confidence(self) -> float:
@@ -100,18 +155,20 @@ def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:
     return (IMPOSSIBLE * far) * is_structure
 
 
-def _logits(image: torch.Tensor, network: SLSFGRNetwork) -> torch.Tensor:
-    """Return the mean of the logits for an image at 2 mm and for its mirror image, (1, 1 + structures, d, h, w)."""
-    # Left and right lie along the last axis.
-    both, box = _pad_around(torch.cat([image, image.flip(4)]), network.size_multiple)
+def _mean_with_mirror_image(logits: torch.Tensor, box: Box) -> torch.Tensor:
+    """Return the mean of the logits of an image and of its mirror image, (1, 1 + structures, d, h, w).
+
+    :param logits: of both, padded.
+    :param box: of the image in its padding.
+    """
     # Channels last, as they lie in memory; a product with a permutation is faster than an index along the last axis.
-    logits = network.segment(both).movedim(1, -1)[(slice(None), *box)]
-    sides = tensor_from_array(mirrored_channels(), torch.long, image.device)
+    logits = logits.movedim(1, -1)[(slice(None), *box)]
+    sides = tensor_from_array(mirrored_channels(), torch.long, logits.device)
     swap = functional.one_hot(sides).to(logits.dtype)
     return functional.linear(logits[1:].flip(3), swap / 2.0).add_(logits[:1], alpha=0.5).movedim(-1, 1)
 
 
-def _pad_around(image: torch.Tensor, multiple: int) -> tuple[torch.Tensor, tuple[slice, ...]]:
+def _pad_around(image: torch.Tensor, multiple: int) -> tuple[torch.Tensor, Box]:
     """Continue the edges of an image to sizes that are multiples of a number; return it and the box of the image.
 
     The image stays in the middle: with all of the padding at the far ends the Dice with manual labels is 0.001 lower.

@@ -59,12 +59,13 @@ class Subject:
         return cls(image, prepare(image, name, brain=brain if has_skull else None).to(device), brain=brain)
 
     @torch.no_grad()
-    def segmented(self, network: SLSFGRNetwork) -> Subject:
+    def segmented(self, network: SLSFGRNetwork, describe: bool = False) -> Subject:
         """Return the same subject with its segmentation.
 
         :param network: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
+        :param describe: keep what the network registers by, for :func:`SLSFGRLib.registration.network.network_field`.
         """
-        return replace(self, segmentation=run_network(self.prepared, network))
+        return replace(self, segmentation=run_network(self.prepared, network, describe))
 
     @property
     def grid(self) -> Grid:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.networks import SLSFGRNetwork
-from SLSFGRLib.networks.explicit_refinement import ExplicitRefinement, appearance, locally_normalised
+from SLSFGRLib.networks.explicit_refinement import ExplicitRefinement, locally_normalised, tissues_of
 from SLSFGRLib.networks.lucas_kanade import DAMPING, SCALE
 from SLSFGRLib.spatial.fields import smooth, warp
 from SLSFGRLib.training.methods.semi_supervised_losses import Example, pair_losses
@@ -97,7 +97,7 @@ def test_normalised_image_ignores_brightness_and_contrast():
 def test_tissues_are_the_sums_of_their_structures():
     logits = torch.randn(1, 1 + STRUCTURES, 8, 8, 8, generator=torch.Generator().manual_seed(1))
     probabilities = logits.softmax(1)
-    tissues = appearance(torch.zeros(1, 1, 8, 8, 8), logits)[:, 1:]
+    tissues = tissues_of(logits)
     torch.testing.assert_close(tissues.sum(1), 1.0 - probabilities[:, 0])
     white = [number for number, row in enumerate(read_label_table(), 1) if row.tissue == "WM"]
     torch.testing.assert_close(tissues[:, 2], probabilities[:, white].sum(1))

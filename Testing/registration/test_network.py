@@ -94,6 +94,58 @@ def test_images_of_sizes_that_the_network_does_not_take_are_padded_and_cropped(m
         torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)
 
 
+# --- two brains that were described alone -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def describing():
+    """A model that describes each brain alone, with explicit steps, and weights as after some training."""
+    options = {"structures": 30, "channels": [3, 4, 4, 4], "matching_channels": 4, "explicit_steps": [1, 2]}
+    torch.manual_seed(0)
+    settings = ModelSettings(network="sl_sfgr", network_options=options, pair_steps=0, refine_from_mm=2.0)
+    network = settings.build()
+    for refinement in network.refinements:
+        torch.nn.init.normal_(refinement.layers[-1].weight, std=0.2)
+    for refinement in network.explicit:
+        torch.nn.init.constant_(refinement.step.trust, 0.1)
+    return Model("test", settings, network, "a checksum")
+
+
+def described(brain, model):
+    with torch.no_grad():
+        return brain.segmented(model.segmenter(torch.device("cpu")), describe=True)
+
+
+def test_field_between_described_brains_is_that_of_their_images(describing):
+    # Sizes that the network takes, so that nothing is padded.
+    noise = [torch.rand(1, 1, 32, 48, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    fixed, moving = (subject_of((3.0 * smooth(image, 2.0) - 1.0).clamp(0, 1)) for image in noise)
+    fixed, moving = described(fixed, describing), described(moving, describing)
+    found = field_of(describing, fixed, moving)
+    brains = [brain.segmentation.described for brain in (moving, fixed)]
+    with torch.no_grad():
+        expected = describing.network.match(*(brain.description for brain in brains))[-1]
+    assert found.shape == (1, 3, 16, 24, 16)
+    assert found.abs().max() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
+def test_moving_brain_is_described_in_its_own_position_and_aligned_after(describing):
+    fixed, moving = described(subject(0), describing), subject(1)
+    shifted = subject_of(torch.nn.functional.pad(moving.prepared.tensor, (16, 0, 0, 0, 0, 0), mode="replicate"))
+    far = Affine(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 16.0], [0, 0, 0, 1.0]]))
+    expected = field_of(describing, fixed, described(moving, describing))
+    found = field_of(describing, fixed, described(shifted, describing), far)
+    assert found.shape == expected.shape == (1, 3, 12, 16, 20)
+    # The network sees a wider image, whose features differ a little everywhere.
+    assert (found - expected).abs().mean() < 0.4 * expected.abs().mean()
+    away = field_of(describing, fixed, described(shifted, describing))
+    assert (away - expected).abs().mean() > (found - expected).abs().mean()
+
+
+# --- other systems ------------------------------------------------------------------------------------------
+
+
 def weakly_supervised():
     """A model of Hu et al. without instance optimisation, with weights as after some training."""
     torch.manual_seed(0)

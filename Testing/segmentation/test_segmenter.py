@@ -89,7 +89,7 @@ def test_the_surest_segmentation_counts_if_it_is_clearly_surer(confidences, chos
     first = run_network(prepared(tensor), network).logits
     remaining = list(confidences)
 
-    def logits(image, network):
+    def logits(of_both, box):
         """The same structures each time, with a brain stem of the remaining probability beside them."""
         probability = remaining.pop(0)
         found = torch.where(first == first.amax(dim=1, keepdim=True), 20.0, -20.0)
@@ -97,7 +97,7 @@ def test_the_surest_segmentation_counts_if_it_is_clearly_surer(confidences, chos
         found[:, NAMES.index("Brain stem")][found[:, 0] > 0] = -20.0
         return found
 
-    monkeypatch.setattr("SLSFGRLib.segmentation.segmenter._logits", logits)
+    monkeypatch.setattr("SLSFGRLib.segmentation.segmenter._mean_with_mirror_image", logits)
     found = run_network(prepared(tensor), network)
     inside = found.posteriors[0, 0] < 0.5
     # A structure and that of the other side share the probability.

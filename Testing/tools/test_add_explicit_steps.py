@@ -21,7 +21,6 @@ def test_other_weights_stay_and_the_file_can_be_read(tmp_path):
         assert torch.equal(weights[name], value), name
     assert tuple(refinement.count for refinement in loaded.network.explicit) == STEPS
     # The length is that of a step, ten times the parameter.
-    assert [10.0 * float(refinement.step.trust) for refinement in loaded.network.explicit] == pytest.approx(
-        [LENGTH] * 2
-    )
+    lengths = [10.0 * float(refinement.step.trust) for refinement in loaded.network.explicit]
+    assert lengths == pytest.approx([LENGTH, LENGTH])
     assert loaded.settings.refine_from_mm == 2.0
