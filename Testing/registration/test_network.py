@@ -179,10 +179,9 @@ def test_levels_finer_than_the_network_refine_its_field_and_at_least_the_last(re
 
 
 @pytest.mark.parametrize("name", ["sl_sfgr", "multimodal"])
-def test_bundled_models_are_refined_where_their_fields_are_coarser(name):
-    # SL-SFGR's finest field has every second voxel of its 2 mm images, the other's every voxel.
-    expected = {"sl_sfgr": (2.0, 1.0), "multimodal": (1.0,)}[name]
-    assert tuple(level.spacing for level in levels_after(load_model(name), SCHEDULES["standard"])) == expected
+def test_fields_of_bundled_models_are_refined_at_1_mm(name):
+    # Their finest fields have 2 mm.
+    assert tuple(level.spacing for level in levels_after(load_model(name), SCHEDULES["standard"])) == (1.0,)
 
 
 def test_images_that_are_as_coarse_as_the_network_are_not_downsampled():
