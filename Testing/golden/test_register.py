@@ -7,7 +7,6 @@ import SimpleITK as sitk
 from golden.measures import brain_points, mapped, tissue_dice
 from golden.store import stored
 from SLSFGRLib import evaluate
-from SLSFGRLib.registration.choice import RIGID_INSTEAD
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +32,8 @@ def test_the_report_has_the_stored_figures(registered):
         ("segmentation", "sl_sfgr"),
         ("template", "template"),
     ]
-    # The pair is one brain, of which one copy is deformed.
-    assert report["notes"] == [RIGID_INSTEAD]
+    # One copy of the brain is deformed so much that the images may be of two people.
+    assert report["notes"] == []
     assert report["dice_before"] == pytest.approx(0.0889, abs=0.005)
     assert report["dice_after"] == pytest.approx(0.8285, abs=0.005)
     assert report["similarity_before"] == pytest.approx(0.6679, abs=0.005)

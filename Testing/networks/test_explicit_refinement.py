@@ -84,7 +84,7 @@ def test_each_image_of_a_batch_is_treated_alone():
         torch.testing.assert_close(together[number : number + 1], steps(field, seen(moving), seen(fixed)))
 
 
-def test_normalised_image_ignores_brightness_and_contrast():
+def test_normalised_image_ignores_scale_and_offset_of_the_intensity():
     image = picture()
     inside = (..., slice(4, -4), slice(4, -4), slice(4, -4))
     expected = locally_normalised(image)[inside]
