@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import SimpleITK as sitk
 import torch
 
 from ..spatial.fields import resize_image, smooth
@@ -26,6 +28,9 @@ FALL_OFF_BEGIN_MM, FALL_OFF_MM = (-20.0, 80.0), (20.0, 100.0)
 ERASED_BEYOND_MM, KEPT_NEAR_MM = (-40.0, 80.0), (2.0, 12.0)
 # Correlation length of skull-stripping errors in mm.
 ERROR_MM = 20.0
+# As in preparation (:mod:`SLSFGRLib.preprocessing`, which imports nothing from here): the distance from the brain up to
+# which an image is kept, over which it fades out, and the depth from which on voxels decide the scale.
+KEPT_MM, FADE_MM, DEEP_MM = 3.0, 4.0, 8.0
 # Intensity normalisation uses every other voxel along each axis: sorting all of them takes longer than the rest.
 STRIDE = 2
 
@@ -183,11 +188,29 @@ def random_brain_mask(
     return ((depth - error) / spacing + 0.5).clamp(0.0, 1.0)
 
 
-def normalise(image: torch.Tensor) -> torch.Tensor:
-    """Scale intensities to [0, 1] by percentiles, as :func:`SLSFGRLib.preprocessing.prepare` does."""
+def fading(brain: torch.Tensor, spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how an image fades out around a brain, and where it counts for the scale of the intensities.
+
+    :param brain: a mask, (1, 1, D, H, W).
+    :returns: a factor from 0 to 1 and a mask, of the same shape; as in :func:`SLSFGRLib.preprocessing.prepare`.
+    """
+    mask = sitk.GetImageFromArray(brain[0, 0].cpu().numpy().astype(np.uint8))
+    distance = sitk.SignedMaurerDistanceMap(mask, insideIsPositive=False, squaredDistance=False)
+    distance = spacing * torch.from_numpy(sitk.GetArrayFromImage(distance)).to(brain.device)[None, None]
+    return (1.0 - (distance - KEPT_MM) / FADE_MM).clamp(0.0, 1.0), distance < -DEEP_MM
+
+
+def normalise(image: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+    """Scale intensities to [0, 1] by percentiles, as :func:`SLSFGRLib.preprocessing.prepare` does.
+
+    :param inside: a mask of the voxels whose brightest are 1; by default the head is found by its intensities.
+    """
     values = image[..., ::STRIDE, ::STRIDE, ::STRIDE].flatten()
     low, bright = _percentile(values, 0.5), _percentile(values, 99.9)
-    above = values[values > low + 0.05 * (bright - low)]
+    if inside is None:
+        above = values[values > low + 0.05 * (bright - low)]
+    else:
+        above = values[inside[..., ::STRIDE, ::STRIDE, ::STRIDE].flatten()]
     high = _percentile(above, 99.5) if len(above) else values.max()
     return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0.0, 1.0)
 

@@ -14,6 +14,9 @@ from .tissue_contrasts import INTENSITY_PROFILES, classes
 SHARED_JITTER = 0.7
 # The rest of the head varies more: fat is bright or suppressed, blood flows.
 OUTSIDE_JITTER = 3.0
+# What echo, repetition and inversion time add to the intensity of fluid: from a dark PD to one like T2, from a FLAIR
+# that suppresses all fluid to one that suppresses half.
+FLUID_RANGE = {"t1": (-0.1, 0.15), "t2": (-0.25, 0.25), "pd": (-0.45, 0.1), "flair": (-0.05, 0.3)}
 # In a few images of random contrast air is not the darkest class.
 BRIGHT_AIR_CHANCE = 0.1
 
@@ -22,7 +25,7 @@ BRIGHT_AIR_CHANCE = 0.1
 class Contrast:
     """The intensity of each class.
 
-    :param name: ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound``, ``ct`` or ``random``.
+    :param name: ``t1``, ``t2``, ``pd``, ``flair``, ``ultrasound``, ``ct``, ``random`` or ``object``.
     :param intensity: (classes,), 0 or more; bright tissue has about 1.
     :param texture: (classes,), the standard deviation within a class.
     """
@@ -46,6 +49,10 @@ def draw_contrast(synthesis: Synthesis, generator: torch.Generator, unlike: str 
     kind = kinds[int(torch.multinomial(shares, 1, generator=generator))]
     names = sorted(INTENSITY_PROFILES)
     intensity = _random(generator) if kind == "random" else _jittered(kind, synthesis.contrast_jitter, generator)
+    if synthesis.fluid_spread > 0 and kind in FLUID_RANGE:
+        change = synthesis.fluid_spread * uniform(generator, *FLUID_RANGE[kind])
+        fluid = torch.tensor([INTENSITY_PROFILES[name].group == "fluid" for name in names])
+        intensity = torch.where(fluid, (intensity + change).clamp(min=0.02), intensity)
     scale = synthesis.texture * uniform(generator)
     typical = torch.tensor([INTENSITY_PROFILES[name].texture for name in names])
     texture = typical * scale * (1.0 + 0.5 * signed(generator, len(names)))

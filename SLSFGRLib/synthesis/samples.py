@@ -11,6 +11,7 @@ from ..spatial.fields import smooth
 from .acquisition import (
     crop_field_of_view,
     erase_outside,
+    fading,
     normalise,
     random_brain_mask,
     random_fall_off,
@@ -21,6 +22,7 @@ from .acquisition import (
 from .contrasts import Contrast, draw_contrast, typical_contrast
 from .deformations import random_points
 from .label_maps import LabelMap
+from .objects import random_object
 from .parts import add_lesion, divide_outside
 from .poses import Pose, below_the_brain, random_pose, residual_pose
 from .rng import chance, uniform, whole_number
@@ -86,6 +88,8 @@ class Synthesiser:
     def sample(self, maps: Sequence[LabelMap], generator: torch.Generator) -> Sample:
         """Draw an image of one of the label maps."""
         number = whole_number(generator, len(maps))
+        if self.settings.object_chance and chance(generator, self.settings.object_chance):
+            return self._draw_object(number, generator, maps[number].classes.device)
         pose = random_pose(self.settings, generator)
         if self.settings.absent_chance and chance(generator, self.settings.absent_chance):
             pose = below_the_brain(pose, generator)
@@ -132,12 +136,25 @@ class Synthesiser:
             ideal = simulate_ultrasound(ideal, spacing, generator)
         ideal = self._with_artefacts(ideal, anatomy, generator)
         image = simulate_acquisition(ideal, texture, spacing, settings, generator)
-        mask = torch.ones_like(image)
+        mask, fade, deep = torch.ones_like(image), torch.ones_like(image), None
         if chance(generator, settings.strip_chance):
             mask = _random_skull_stripping(kinds, spacing, settings, generator)
+        elif settings.fade_chance and chance(generator, settings.fade_chance):
+            brain = random_brain_mask(_render(kinds, _is_inside().float()), spacing, settings, generator)
+            fade, deep = fading(brain > 0.5, spacing)
         image, visible = crop_field_of_view(image * mask, spacing, settings, generator)
-        labels = anatomy * (mask * visible > 0.5)[0]
-        return Sample(random_gamma(normalise(image), settings.gamma, generator), labels, anatomy, contrast, number)
+        image = random_gamma(fade * normalise(image, deep), settings.gamma, generator)
+        return Sample(image, anatomy * (mask * fade * visible > 0.5)[0], anatomy, contrast, number)
+
+    def _draw_object(self, number: int, generator: torch.Generator, device: torch.device) -> Sample:
+        """Draw an image without a head; its labels are background."""
+        settings, spacing = self.settings, self.spacing
+        ideal, texture = random_object(self.shape, spacing, generator, device)
+        image = simulate_acquisition(ideal, texture, spacing, settings, generator)
+        image, _ = crop_field_of_view(image, spacing, settings, generator)
+        nothing = torch.zeros(8, *self.shape, dtype=torch.uint8, device=device)
+        image = random_gamma(normalise(image), settings.gamma, generator)
+        return Sample(image, nothing, nothing, Contrast("object", torch.zeros(0), torch.zeros(0)), number)
 
     def _with_artefacts(self, image: torch.Tensor, anatomy: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Change an ideal image by a lesion, erased parts, fall-off and wrap-around, each by its chance."""
@@ -183,14 +200,18 @@ def _random_skull_stripping(
     kinds: torch.Tensor, spacing: float, synthesis: Synthesis, generator: torch.Generator
 ) -> torch.Tensor:
     """Return a mask of the brain, with or without some CSF around it, as a fraction of each voxel, (1, 1, D, H, W)."""
-    table = classes()
-    inside = torch.tensor([INTENSITY_PROFILES[name].group not in ("outside", "background") for name in table.names])
-    around = torch.tensor([name == EXTRACEREBRAL_CSF for name in table.names])
+    inside = _is_inside()
+    around = torch.tensor([name == EXTRACEREBRAL_CSF for name in classes().names])
     tissue = _render(kinds, (inside & ~around).float())
     if chance(generator, WITHOUT_CSF_CHANCE):
         return random_brain_mask(tissue, spacing, synthesis, generator)
     near = smooth(tissue, CSF_REACH_MM / spacing) > uniform(generator, 0.02, 0.4)
     return random_brain_mask(_render(kinds, inside.float()) * near, spacing, synthesis, generator)
+
+
+def _is_inside() -> torch.Tensor:
+    """Return whether each class is brain or CSF, (classes,)."""
+    return torch.tensor([INTENSITY_PROFILES[name].group not in ("outside", "background") for name in classes().names])
 
 
 def _look_up(kinds: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

@@ -26,6 +26,8 @@ class Synthesis:
     :param ultrasound_share: likewise, ultrasound of the exposed brain, with speckle and shadows.
     :param ct_share: likewise, computed tomography.
     :param contrast_jitter: standard deviation of a tissue's intensity around its typical value; bright tissue has 1.
+    :param fluid_spread: how much the intensity of fluid varies beyond this, which depends on echo and inversion time; 1
+        spans what scanners give.
     :param texture: largest variation within a structure, relative to what is typical of its tissue.
     :param bias: largest relative change of the intensity by the bias field.
     :param blur_mm: largest standard deviation of a Gaussian blur; the smallest is a quarter of it.
@@ -36,12 +38,14 @@ class Synthesis:
     :param cut_mm: largest part of the head that is missing.
     :param strip_chance: the image is skull-stripped, with or without the CSF around the brain.
     :param strip_mm: largest error of skull-stripping.
+    :param fade_chance: an image with its skull fades out around the brain, as preparation lets it.
     :param outside_chance: tissues outside the brain are divided, and their parts get intensities of their own.
     :param lesion_chance: a part of the brain has another intensity; its labels stay.
     :param fall_off_chance: the signal falls off towards one end of the head, as at the end of a coil.
     :param wrap_chance: the head is wrapped around along one axis.
     :param erased_chance: a part of the head outside the brain is erased, as when faces are removed.
-    :param absent_chance: there is no brain in the image.
+    :param absent_chance: there is no brain in the image, but the neck below it.
+    :param object_chance: there is no head in the image, but some object.
     :param gamma: largest change of the logarithm of the exponent of the intensities.
     :param same_anatomy_chance: both images of a pair are made from one label map, deformed twice.
     :param same_contrast_chance: both images of a pair have the same contrast.
@@ -68,6 +72,7 @@ class Synthesis:
     ultrasound_share: float = 0.0
     ct_share: float = 0.0
     contrast_jitter: float = 0.06
+    fluid_spread: float = 0.0
     texture: float = 1.0
     bias: float = 0.4
     blur_mm: float = 1.6
@@ -78,12 +83,14 @@ class Synthesis:
     cut_mm: float = 60.0
     strip_chance: float = 0.5
     strip_mm: float = 2.0
+    fade_chance: float = 0.0
     outside_chance: float = 0.0
     lesion_chance: float = 0.0
     fall_off_chance: float = 0.0
     wrap_chance: float = 0.0
     erased_chance: float = 0.0
     absent_chance: float = 0.0
+    object_chance: float = 0.0
     gamma: float = 0.35
     same_anatomy_chance: float = 0.2
     same_contrast_chance: float = 0.5

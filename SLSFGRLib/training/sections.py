@@ -17,6 +17,8 @@ class Data:
 
     :param training: file names or patterns, relative to the recipe; ``${NAME}`` is an environment variable.
     :param validation: likewise; these images are used to choose the best weights only.
+    :param labelled_images: images of any contrast, whole heads or not, whose label maps are known.
+    :param image_labels: these label maps in the same order, on any grid, numbered as those of ``slsfgr segment``.
     :param training_maps: label maps, from which images are synthesised.
     :param validation_maps: likewise, for choosing the best weights.
     :param training_cases: pairs of images with corresponding labels: tables (.csv) or folders, see
@@ -28,6 +30,8 @@ class Data:
 
     training: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
+    labelled_images: tuple[str, ...] = ()
+    image_labels: tuple[str, ...] = ()
     training_maps: tuple[str, ...] = ()
     validation_maps: tuple[str, ...] = ()
     training_cases: tuple[str, ...] = ()
@@ -66,8 +70,10 @@ class Supervision:
         ``n ** -rarity``. A new network needs about 0.5 to find small structures; later 0 is best.
     :param overlap: weight of the Dice beside the cross-entropy, in these steps and later, also with propagated labels.
         A new network needs about 1; once it segments, a small weight keeps the sizes of structures right.
-    :param real_share: fraction of these steps that train on real images, skull-stripped T1 brains with propagated
-        labels.
+    :param real_share: fraction of these steps that train on real images: the training images, skull-stripped T1 brains
+        with propagated labels, and the labelled images; half of them each if there are both.
+    :param teacher: a model file, relative to the recipe, whose probabilities are the labels of the training images; a
+        network that learns new contrasts then keeps what it knew of them. Empty: labels are propagated.
     :param real_pairs: fraction of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: number of steps over which the weight of losses without labels rises to its full value.
     """
@@ -78,6 +84,7 @@ class Supervision:
     rarity: float = 0.5
     overlap: float = 1.0
     real_share: float = 0.0
+    teacher: str = ""
     real_pairs: float = 0.2
     pseudo_steps: int = 500
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from golden.measures import brain_points, mapped
 from SLSFGRLib import register, volumes
+from SLSFGRLib.io.transforms import transform_from_parts
 from SLSFGRLib.jobs.job import RegistrationJob
 from SLSFGRLib.jobs.process import JobProcess
 
@@ -86,7 +88,8 @@ def by_slicer(images, environment, tmp_path_factory):
     process.discard()
     ((result, problem),) = ends
     assert problem == ""
-    return result
+    transforms = {name: transform_from_parts(getattr(result, name)) for name in ("transform", "inverse_transform")}
+    return replace(result, **transforms)
 
 
 @pytest.fixture(scope="module", params=["by_command", "by_slicer"])

@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 
 from ...losses.segmentation import segmentation_loss
+from ...models.loading import load_model
 from ...networks.sl_sfgr import SLSFGRNetwork
 from ...spatial.fields import resize_field, warp
 from ...synthesis import Pair, Synthesiser, partial_volume_labels
 from ...synthesis import Sample as SyntheticSample
-from ...synthesis.rng import chance
+from ...synthesis.rng import chance, whole_number
 from ..data.image_pairs import align_images, draw_pair, load_images
 from ..data.label_propagation import LabelledImage, load_labelled_images
+from ..data.labelled_images import load_images_with_labels, load_taught_images
 from ..data.labelled_samples import draw_labelled_sample
 from ..data.map_sets import load_map_sets
 from ..data.validation_pairs import validation_pairs
@@ -44,7 +46,7 @@ class SemiSupervised:
         self.spacing = float(recipe.model.factor)
         self.validation_synthesiser = Synthesiser(recipe.synthesis, recipe.supervision.shape, self.spacing)
         self.images: torch.Tensor | None = None
-        self.labelled_images: list[LabelledImage] = []
+        self.labelled_images: list[list[LabelledImage]] = []
 
     def prepare(self, update: Callable[[float], None]) -> None:
         """Load label maps and images, and propagate labels to the images."""
@@ -53,10 +55,9 @@ class SemiSupervised:
         if self.recipe.data.training and supervision.real_pairs > 0:
             images = load_images(self.recipe.files("training"), self.spacing, self.network.size_multiple)
             self.images = align_images(images, update).to(self.device)
-        if self.recipe.data.training and supervision.real_share > 0 and self._segmentation_steps > 0:
-            files, maps = self.recipe.files("training"), self.training[: self._label_count]
-            images = load_labelled_images(files, maps, self.folder / "propagated_labels", update)
-            self.labelled_images = [image.to(self.device) for image in images]
+        if supervision.real_share > 0 and self._segmentation_steps > 0:
+            sets = [images for images in self._load_labelled_images(update) if images]
+            self.labelled_images = [[image.to(self.device) for image in images] for images in sets]
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return the losses of one random image or pair."""
@@ -71,13 +72,28 @@ class SemiSupervised:
 
     def validate(self, network: SLSFGRNetwork) -> dict[str, float]:
         """Return the Dice of the segmentation, and of labels that the field warps, on validation maps."""
-        means = mean_figures(_figures(network, pair) for pair in self._validation_pairs())
+        # A recipe that never learns to register is not judged by its fields.
+        registers = self._segmentation_steps < self.recipe.training.steps
+        means = mean_figures(_figures(network, pair, registers) for pair in self._validation_pairs())
         parts = [means[name] for name in ("segmentation_dice", "registration_dice") if name in means]
         return means | {"validation_dice": sum(parts) / len(parts)}
 
     def samples(self, network: SLSFGRNetwork) -> list[Sample]:
         """Return the first validation pairs, warped and segmented if there is a segmentation branch."""
         return [_sample(network, pair) for pair in islice(self._validation_pairs(), COUNT)]
+
+    def _load_labelled_images(self, update: Callable[[float], None]) -> Iterator[list[LabelledImage]]:
+        """Load the training images with propagated labels or a teacher's, and those that have label maps."""
+        data, teacher = self.recipe.data, self.recipe.supervision.teacher
+        if data.training and teacher:
+            yield load_taught_images(
+                self.recipe.files("training"), load_model(str(self.recipe.folder / teacher)), update
+            )
+        elif data.training:
+            maps, folder = self.training[: self._label_count], self.folder / "propagated_labels"
+            yield load_labelled_images(self.recipe.files("training"), maps, folder, update)
+        if data.labelled_images or data.image_labels:
+            yield load_images_with_labels(*map(self.recipe.files, ("labelled_images", "image_labels")), update)
 
     @property
     def _label_count(self) -> int:
@@ -108,7 +124,8 @@ class SemiSupervised:
     def _segmentation_loss(self, generator: torch.Generator) -> torch.Tensor:
         supervision = self.recipe.supervision
         if self.labelled_images and chance(generator, supervision.real_share):
-            image, target = draw_labelled_sample(self.labelled_images, self._synthesiser, generator)
+            images = self.labelled_images[whole_number(generator, len(self.labelled_images))]
+            image, target = draw_labelled_sample(images, self._synthesiser, generator)
             target = target.contiguous(memory_format=torch.channels_last_3d)
         else:
             sample = self._synthesiser.sample(self.training[: self._label_count], generator)
@@ -143,16 +160,17 @@ def _sample(network: SLSFGRNetwork, pair: Pair) -> Sample:
     return sample | dict(zip(("Labels", "Segmentation"), channels, strict=True))
 
 
-def _figures(network: SLSFGRNetwork, pair: Pair) -> dict[str, float]:
-    """Return the figures of one validation pair."""
-    moving, fixed = (network.describe(sample.image) for sample in (pair.moving, pair.fixed))
-    labels, reference = (partial_volume_labels(sample.anatomy) for sample in (pair.moving, pair.fixed))
-    field = resize_field(network.match(moving, fixed)[-1], reference.shape[2:])
-    figures = {
-        "dice_before": mean_dice(_structures(labels), _structures(reference)),
-        "registration_dice": mean_dice(_structures(warp(labels, field)), _structures(reference)),
-        "folding_percent": folding_percent(field),
-    }
+def _figures(network: SLSFGRNetwork, pair: Pair, registers: bool) -> dict[str, float]:
+    """Return the figures of one validation pair, those of its field only if ``registers``."""
+    figures, fixed = {}, network.describe(pair.fixed.image)
+    if registers:
+        labels, reference = (partial_volume_labels(sample.anatomy) for sample in (pair.moving, pair.fixed))
+        field = resize_field(network.match(network.describe(pair.moving.image), fixed)[-1], reference.shape[2:])
+        figures = {
+            "dice_before": mean_dice(_structures(labels), _structures(reference)),
+            "registration_dice": mean_dice(_structures(warp(labels, field)), _structures(reference)),
+            "folding_percent": folding_percent(field),
+        }
     if fixed.logits is not None:
         visible = _structures(partial_volume_labels(pair.fixed.labels))
         figures["segmentation_dice"] = mean_dice(_structures(fixed.logits), visible)
