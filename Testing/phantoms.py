@@ -68,6 +68,12 @@ def rotation_about(axis, degrees):
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
+# Another position of a head; and another head in it: longer, lower and bent.
+POSE = Affine.from_parts(rotation_about((1, 2, -1), 20.0), (6.0, -9.0, 4.0))
+OTHER_HEAD = Affine.from_parts(np.array([[0.9, 0.1, 0.0], [0.0, 1.15, 0.0], [0.0, 0.15, 0.85]]), (0.0, 0.0, 0.0))
+OTHER_HEAD = OTHER_HEAD.then(POSE)
+
+
 # Axis directions (one column for each image axis) of every awkward kind.
 TURN = rotation_about((0.2, -1.0, 1.5), 28)
 DIRECTIONS = {

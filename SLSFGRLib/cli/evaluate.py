@@ -44,13 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr evaluate``."""
+    from ..evaluation.metrics import evaluate
     from ..io.images import read_labels
     from ..io.transforms import read_transform
 
     labels, points = _given(arguments)
     maps = [read_labels(path) for path in labels]
     transform = read_transform(arguments.transform)
-    evaluation = _evaluate_labels(*maps, transform) if maps else None
+    evaluation = evaluate(*maps, transform) if maps else None
     errors = _errors_by_landmark(*points, transform) if points else {}
     if arguments.json:
         figures = _as_json(evaluation) if evaluation else {}
@@ -74,12 +75,6 @@ def _given(arguments: argparse.Namespace) -> tuple[list[Path], list[Path]]:
     if len(labels) == 1 or len(points) == 1 or not labels + points:
         raise InputError("give two label maps, or --fixed-points with --moving-points.")
     return labels, points
-
-
-def _evaluate_labels(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -> Evaluation:
-    from ..evaluation.metrics import evaluate
-
-    return evaluate(fixed, moving, transform)
 
 
 def _errors_by_landmark(fixed: Path, moving: Path, transform: sitk.Transform) -> dict[str, float]:

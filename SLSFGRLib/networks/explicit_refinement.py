@@ -25,7 +25,7 @@ RADIUS, NOISE = 3, 1e-3
 # benchmark: with 0.5 the Dice is 0.003 higher, and the field much rougher (docs/develop/experiments.md).
 STEP_BLUR = 0.7
 # The images take no part if their correlation is at most the first number, as between T1 and T2, and their full part
-# from the second on. Chosen: two people's T1 images have 0.4 to 0.6 after the network's field, T1 and T2 less than 0.
+# from the second on. Chosen, not measured.
 COMPARABLE = (0.1, 0.3)
 TISSUES = ("CSF", "GM", "WM")
 
@@ -47,12 +47,14 @@ class ExplicitRefinement(nn.Module):
         :param moving: (B, 1 + tissues, D, H, W), from :func:`appearance`.
         :param fixed: likewise.
         """
-        fixed_image = locally_normalised(fixed[:, :1])
-        part = _comparable(locally_normalised(warp(moving[:, :1], field)), fixed_image, fixed)
-        target = torch.cat([part * fixed_image, fixed[:, 1:]], dim=1)
+        fixed_image, part = locally_normalised(fixed[:, :1]), None
         for _ in range(self.count):
             warped = warp(moving, field)
-            seen = torch.cat([part * locally_normalised(warped[:, :1]), warped[:, 1:]], dim=1)
+            image = locally_normalised(warped[:, :1])
+            if part is None:
+                part = _comparable(image, fixed_image, fixed[:, 1:])
+                target = torch.cat([part * fixed_image, fixed[:, 1:]], dim=1)
+            seen = torch.cat([part * image, warped[:, 1:]], dim=1)
             velocity = smooth(self.step(seen, target).float(), STEP_BLUR)
             field = compose(field, integrate(velocity, INTEGRATION_STEPS))
         return field
@@ -84,9 +86,9 @@ def locally_normalised(image: torch.Tensor) -> torch.Tensor:
     return (image - mean) / ((square - mean * mean).clamp(min=0.0) + NOISE).sqrt()
 
 
-def _comparable(warped: torch.Tensor, fixed: torch.Tensor, appearance: torch.Tensor) -> torch.Tensor:
+def _comparable(warped: torch.Tensor, fixed: torch.Tensor, tissues: torch.Tensor) -> torch.Tensor:
     """Return which part two normalised images take, 0 to 1, (B, 1, 1, 1, 1), by their correlation in the brain."""
-    inside = appearance[:, 1:].sum(dim=1, keepdim=True)
+    inside = tissues.sum(dim=1, keepdim=True)
 
     def mean(values: torch.Tensor) -> torch.Tensor:
         return (values * inside).sum(dim=(2, 3, 4), keepdim=True)

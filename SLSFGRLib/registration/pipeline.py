@@ -62,6 +62,11 @@ class Settings:
         return self.transform in (RIGID, AFFINE)
 
     @property
+    def describes_brains(self) -> bool:
+        """Whether the chosen model segments, too, and registers by what it has found in each brain."""
+        return self.model is not None and self.model.describes_brains
+
+    @property
     def is_deformation_wanted(self) -> bool:
         """Whether what else was chosen has a meaning only for a deformation."""
         return self.model is not None or not self.affine
@@ -148,7 +153,7 @@ def _register_on(
 
     :param notes: sentences for the report, to which further ones are added.
     """
-    describes = settings.model is not None and settings.model.describes_brains
+    describes = settings.describes_brains
     segmentation_model = _segmentation_model(settings)
     stages = Progress(progress, _stage_weights(settings, segmentation_model is not None))
     stages.begin("Preparing the images")
@@ -199,7 +204,7 @@ def _segmentation_model(settings: Settings) -> Model | None:
     """Return the model that segments: one that registers by its own segmentation, or the bundled one, if needed."""
     if settings.is_linear_wanted:
         return None
-    if settings.model is not None and settings.model.describes_brains:
+    if settings.describes_brains:
         return settings.model
     return default_model() if can_segment() else None
 

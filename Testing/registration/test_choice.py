@@ -1,16 +1,10 @@
 """One head or two people: what the images show, what the user has chosen, and what is said about both."""
 
-import numpy as np
 import pytest
-from phantoms import balls_image, balls_subject, rotation_about
+from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject
 
 from SLSFGRLib.registration.choice import choose
 from SLSFGRLib.segmentation.subject import Subject
-from SLSFGRLib.spatial.affine import Affine
-
-POSE = Affine.from_parts(rotation_about((1, 2, -1), 20.0), (6.0, -9.0, 4.0))
-# Another head: longer, lower and bent.
-OTHER = Affine.from_parts(np.array([[0.9, 0.1, 0.0], [0.0, 1.15, 0.0], [0.0, 0.15, 0.85]]), (0.0, 0.0, 0.0)).then(POSE)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +19,7 @@ def same():
 
 @pytest.fixture(scope="module")
 def different():
-    return balls_subject(OTHER)
+    return balls_subject(OTHER_HEAD)
 
 
 @pytest.mark.parametrize(

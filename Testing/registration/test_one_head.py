@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from phantoms import balls_subject, empty_image, rotation_about
+from phantoms import OTHER_HEAD, POSE, balls_subject, empty_image, rotation_about
 
 from SLSFGRLib.io.label_table import mirrored_channels
 from SLSFGRLib.registration.choice import ONE_HEAD
@@ -13,10 +13,6 @@ from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.resampling import resample_image
-
-POSE = Affine.from_parts(rotation_about((1, 2, -1), 20.0), (6.0, -9.0, 4.0))
-# Another head: longer, lower and bent.
-OTHER = Affine.from_parts(np.array([[0.9, 0.1, 0.0], [0.0, 1.15, 0.0], [0.0, 0.15, 0.85]]), (0.0, 0.0, 0.0)).then(POSE)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,7 @@ def same():
 
 def test_one_head_fits_much_better_than_mirrored_and_another_does_not(fixed, same):
     assert gain_over_mirror_image(fixed, same, POSE.inverse()) > 1.3
-    assert gain_over_mirror_image(fixed, balls_subject(OTHER), POSE.inverse()) < ONE_HEAD
+    assert gain_over_mirror_image(fixed, balls_subject(OTHER_HEAD), POSE.inverse()) < ONE_HEAD
 
 
 def test_in_a_wrong_pose_nothing_is_gained(fixed, same):
