@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..spatial.affine import Affine
+from .compact_transforms import write_compact
 from .images import IMAGE_ENDINGS
 
 
@@ -30,8 +31,24 @@ def read_transform(path: Path) -> sitk.Transform:
 
 
 def write_transform(transform: sitk.Transform, path: Path) -> None:
-    """Write a transform in the format of the name's ending; ``.h5`` holds every kind."""
-    sitk.WriteTransform(transform, str(path))
+    """Write a transform in the format of the name's ending; ``.h5`` holds every kind.
+
+    In an ``.h5`` file, displacements are rounded, to 0.01 mm at most, and compressed.
+    """
+    is_compact = path.suffix == ".h5" and not transform.IsLinear()
+    parts = _parts_or_none(transform) if is_compact else None
+    if parts is None:
+        sitk.WriteTransform(transform, str(path))
+    else:
+        write_compact(parts, path)
+
+
+def _parts_or_none(transform: sitk.Transform) -> list[np.ndarray | sitk.Image] | None:
+    """Return the parts of a transform, or None if one is neither linear nor a displacement field."""
+    try:
+        return transform_parts(transform)
+    except TypeError:
+        return None
 
 
 def _read_field(path: Path) -> sitk.Transform:
