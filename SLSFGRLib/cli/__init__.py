@@ -14,7 +14,7 @@ from types import FrameType
 from ..errors import InputError
 from ..runtime.process import set_up_process
 from ..version import VERSION
-from . import apply, demo, evaluate, info, register, segment, train
+from . import apply, batch, demo, evaluate, info, register, segment, train
 from .options import shared_options
 
 SUBCOMMANDS = {
@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "segment": segment,
     "apply": apply,
     "evaluate": evaluate,
+    "batch": batch,
     "train": train,
     "demo": demo,
     "info": info,

@@ -7,7 +7,6 @@ volumes of the structures in mm3, a mask of the brain as a whole, and the image 
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     load_torch_without_compiler()
     from ..io.images import read_image, smallest_label_type, write_image
     from ..models.loading import load_model
+    from ..report.results import write_volumes
     from ..segmentation.pipeline import segment
 
     model = load_model(arguments.model) if arguments.model else None
@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     with staged_file(arguments.labels) as path:
         write_image(smallest_label_type(labels), path)
         if arguments.volumes:
-            _write_volumes(labels, arguments.volumes)
+            with staged_file(arguments.volumes) as table:
+                write_volumes(labels, table)
         _write_brain(image, labels, arguments)
     outputs = arguments.labels, arguments.volumes, arguments.brain_mask, arguments.brain
     print(*filter(None, outputs), sep="\n")
@@ -62,12 +63,3 @@ def _write_brain(image: sitk.Image, labels: sitk.Image, arguments: argparse.Name
     if arguments.brain:
         with staged_file(arguments.brain) as path:
             write_image(brain_alone(image, labels), path)
-
-
-def _write_volumes(labels: sitk.Image, table: Path) -> None:
-    from ..segmentation.volumes import volumes
-
-    with staged_file(table) as path, path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["number", "name", "volume_mm3"])
-        writer.writerows([row.number, row.name, f"{row.volume_mm3:.1f}"] for row in volumes(labels))

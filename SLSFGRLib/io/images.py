@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from ..errors import InputError
 # Of the image files that are recognised by name.
 IMAGE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 SMALLEST_SIZE = 8
+# Bytes of a NIfTI file before its voxels, in nearly all files.
+LARGEST_HEADER = 4096
 # Limits in mm that no image of a head exceeds, unless its header is in other units than mm.
 LARGEST_SPACING = 50.0
 SMALLEST_EXTENT, LARGEST_EXTENT = 5.0, 5000.0
@@ -47,9 +52,31 @@ def _read_file(path: Path) -> sitk.Image:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file; check the name.")
     try:
-        return sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as an image; NIfTI, NRRD, MHA or DICOM is needed.") from error
+    if path.name.endswith(".gz") and not _is_whole(path, image):
+        raise InputError(f"{path}: is incomplete or damaged; copy it again.")
+    return image
+
+
+def _is_whole(path: Path, image: sitk.Image) -> bool:
+    """Return whether a compressed file holds all voxels; ITK reads a truncated one as if zeros followed."""
+    bits = int(image.GetMetaData("bitpix")) if image.HasMetaDataKey("bitpix") else 0
+    expected = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * bits // 8
+    with path.open("rb") as stream:
+        stream.seek(-4, os.SEEK_END)
+        # The length before compression is written last, unless the file was compressed in several parts.
+        length = int.from_bytes(stream.read(4), "little")
+    if expected < length < expected + LARGEST_HEADER:
+        return True
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(1 << 24):
+                pass
+    except (EOFError, OSError, zlib.error):
+        return False
+    return True
 
 
 def _read_dicom_series(folder: Path) -> sitk.Image:

@@ -21,6 +21,7 @@ from ..version import VERSION
 from .exchange import each_value, load_values, save_values
 
 if TYPE_CHECKING:
+    from ..models.model import Model
     from ..registration.fixed_brain import FixedBrain
     from ..registration.result import RegistrationResult
 
@@ -113,6 +114,8 @@ class RegistrationJob:
     :param fixed_mask: where the fixed image may be compared; likewise ``moving_mask``.
     :param fixed_lesion: what has no counterpart in the moving image; likewise ``moving_lesion``.
     :param names: what the page of the report calls both images; None for no page.
+    :param affine: estimate an affine alignment first.
+    :param moving_labels: a label map of the moving image to warp, instead of segmenting.
     """
 
     TASK: ClassVar[str] = "register"
@@ -130,6 +133,8 @@ class RegistrationJob:
     fixed_lesion: sitk.Image | None = None
     moving_lesion: sitk.Image | None = None
     names: Sequence[str] | None = None
+    affine: bool = True
+    moving_labels: sitk.Image | None = None
 
     def run(
         self,
@@ -154,6 +159,10 @@ class RegistrationJob:
         options |= {name: getattr(self, name) for name in REGIONS if getattr(self, name) is not None}
         if fixed_brain is not None:
             options["fixed_brain"] = fixed_brain
+        if not self.affine:
+            options["affine"] = False
+        if self.moving_labels is not None:
+            options["moving_labels"] = self.moving_labels
         if self.model:
             options["model"] = import_module("SLSFGRLib.models.loading").load_model(self.model)
         result = register(self.fixed, self.moving, device=self.device, **options)
@@ -179,12 +188,16 @@ class RegistrationJob:
 
 @dataclass(frozen=True)
 class SegmentationJob:
-    """Segment one image or both of a pair."""
+    """Segment one image or both of a pair.
+
+    :param model: as for :func:`SLSFGRLib.load_model`, by name; empty for the bundled one.
+    """
 
     TASK: ClassVar[str] = "segment"
     fixed: sitk.Image | None = None
     moving: sitk.Image | None = None
     device: str = "auto"
+    model: str = ""
 
     def run(
         self,
@@ -201,19 +214,20 @@ class SegmentationJob:
         segment = (library or import_module("SLSFGRLib")).segment
         images = {name: image for name, image in (("fixed", self.fixed), ("moving", self.moving)) if image is not None}
         begin = time.perf_counter()
+        options = {"model": import_module("SLSFGRLib.models.loading").load_model(self.model)} if self.model else {}
         labels = {
-            name: segment(image, self.device, _part_of(progress, number, len(images)))
+            name: segment(image, self.device, _part_of(progress, number, len(images)), **options)
             for number, (name, image) in enumerate(images.items())
         }
         return JobResult(
             fixed_labels=labels.get("fixed"),
             moving_labels=labels.get("moving"),
-            report=_segmentation_report(self.device, time.perf_counter() - begin)
+            report=_segmentation_report(self.device, time.perf_counter() - begin, options.get("model"))
             | {"volumes_ml": _volumes_ml(**labels)},
         )
 
 
-def _segmentation_report(device: str, seconds: float) -> dict:
+def _segmentation_report(device: str, seconds: float, model: Model | None) -> dict:
     """Return the part of a registration's report that segmentations have, too."""
     from ..models.loading import default_model
     from ..runtime.devices import choose_device, describe_device
@@ -221,7 +235,7 @@ def _segmentation_report(device: str, seconds: float) -> dict:
     return {
         "device": describe_device(choose_device(device)),
         "seconds": {"total": seconds},
-        "models": [default_model().description("segmentation")],
+        "models": [(model or default_model()).description("segmentation")],
         "versions": {"slsfgr": VERSION},
     }
 

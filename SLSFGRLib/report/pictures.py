@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from PIL import Image, ImageDraw, ImageFont
 
+from ..io.label_table import NUMBERS, read_label_table
 from ..spatial.grid import Grid, canonical_array, mapped_points
 from .planes import GAP, PLANES, WIDTH, Layout, Plane, finite, head_mask, intensity_window
 
@@ -29,6 +30,10 @@ VOLUME_COLOURS = ((30, 100, 255), (130, 180, 255), (235, 235, 235), (255, 150, 1
 VOLUME_BAR = (160, 9)
 # Files are 1 % larger than at the default level, and take 0.18 instead of 0.30 s.
 PNG_COMPRESSION = 3
+
+# At most, in pixels; and of the structures on it.
+THUMBNAIL_SIZE = (480, 200)
+LABEL_OPACITY = 0.6
 
 # One array of values from 0 to 1 for each of the three planes.
 Panels = list[np.ndarray]
@@ -67,6 +72,45 @@ def overview(
     if transform is not None:
         pictures["deformation"] = _deformation(layout, fixed_panels, head, transform)
     return {name: _png(picture) for name, picture in pictures.items()}
+
+
+def outline_thumbnail(fixed: sitk.Image, warped: sitk.Image) -> bytes:
+    """Draw the outlines of the fixed image on the warped one in a small JPEG picture."""
+    fixed_array, after_array = (finite(canonical_array(image)[0]) for image in (fixed, warped))
+    layout = Layout.around(head_mask(fixed_array), canonical_array(fixed)[1])
+    lines = [_edges(panel) for panel in _panels(layout, fixed_array, intensity_window(fixed_array))]
+    after = _panels(layout, after_array, intensity_window(after_array))
+    return _thumbnail([_covered(_grey(panel), OUTLINE, line) for panel, line in zip(after, lines, strict=True)])
+
+
+def labels_thumbnail(image: sitk.Image, labels: sitk.Image) -> bytes:
+    """Draw the structures of a label map on its image in a small JPEG picture."""
+    array, grid = canonical_array(image)
+    array, numbers = finite(array), canonical_array(labels)[0]
+    layout = Layout.around(head_mask(array), grid)
+    colours = np.zeros((NUMBERS, 3), np.uint8)
+    for item in read_label_table():
+        colours[item.number] = item.color
+    # Interpolated as colours: a number between those of two structures has no meaning.
+    coloured, found = colours[numbers], (numbers > 0).astype(np.float32)
+    row = []
+    for plane, panel in zip(PLANES, _panels(layout, array, intensity_window(array)), strict=True):
+        colour = Image.fromarray(np.rint(layout.panel(plane, coloured)).astype(np.uint8))
+        row.append(Image.composite(colour, _grey(panel), _mask(LABEL_OPACITY * layout.panel(plane, found))))
+    return _thumbnail(row)
+
+
+def _thumbnail(row: Row) -> bytes:
+    """Place three panels side by side, small."""
+    picture = Image.new("RGB", (sum(panel.width for panel in row), max(panel.height for panel in row)))
+    left = 0
+    for panel in row:
+        picture.paste(panel, (left, (picture.height - panel.height) // 2))
+        left += panel.width
+    picture.thumbnail(THUMBNAIL_SIZE)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    return stream.getvalue()
 
 
 def _panels(layout: Layout, array: np.ndarray, window: tuple[float, float]) -> Panels:

@@ -127,8 +127,8 @@ def test_the_transforms_are_the_same(by_library, other, pair):
     points = brain_points(pair.fixed_labels)
     for name in ("transform", "inverse_transform"):
         one, two = (mapped(getattr(result, name), points) for result in (by_library, other))
-        # Slicer's displacements travel as 32-bit floats.
-        np.testing.assert_allclose(two, one, atol=1e-4, rtol=0)
+        # The command's files hold rounded displacements; Slicer's travel as 32-bit floats.
+        np.testing.assert_allclose(two, one, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["warped", "fixed_labels", "moving_labels"])

@@ -1,4 +1,5 @@
 import ast
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,24 @@ def write_slices(folder, uid, count=9):
             image.SetMetaData(tag, value)
         writer.SetFileName(str(folder / f"{uid}_{count - number}.dcm"))
         writer.Execute(image)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.999])
+def test_a_truncated_file_is_refused(tmp_path, part):
+    array = np.random.default_rng(0).integers(0, 1000, (20, 20, 20)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "whole.nii.gz"))
+    whole = (tmp_path / "whole.nii.gz").read_bytes()
+    (tmp_path / "cut.nii.gz").write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(InputError, match=r"cut.nii.gz: is incomplete or damaged; copy it again."):
+        read_image(tmp_path / "cut.nii.gz")
+
+
+def test_a_file_that_was_compressed_in_parts_is_read(tmp_path):
+    array = np.random.default_rng(0).integers(0, 1000, (20, 20, 20)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / "whole.nii"))
+    content = (tmp_path / "whole.nii").read_bytes()
+    (tmp_path / "parts.nii.gz").write_bytes(gzip.compress(content[:9000]) + gzip.compress(content[9000:]))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(tmp_path / "parts.nii.gz")), array)
 
 
 @pytest.mark.parametrize("name", ["brain.nii.gz", "brain.nrrd", "brain.mha", "brain.dcm", "brain"])

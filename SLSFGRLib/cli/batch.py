@@ -1,0 +1,150 @@
+"""Register or segment many images: a table of cases, a folder of images or a BIDS data set.
+
+TABLE.csv has the columns fixed and moving (or fixed for all is given by --fixed; with --task segment the column image),
+one line for each case. Further columns, all optional: name (the case's folder below DIR), mode, transform, device,
+model, no_affine, jacobian (yes or no), initial_transform, moving_labels, fixed_mask, moving_mask, fixed_lesion,
+moving_lesion. Names of files are relative to the table.
+
+Each case gets a folder below DIR with what slsfgr register (or segment) writes. DIR/results.csv has a line for each
+case, DIR/index.html a picture of each, the worst first. A case that fails stops no other. If the batch is stopped, the
+same command continues it; cases whose inputs, settings or version have changed since are done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .console import ConsoleProgress
+
+if TYPE_CHECKING:
+    from ..jobs.batch import Runner
+    from ..jobs.cases import Case
+
+SHARED_OPTIONS = ("transform", "mode", "device")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``slsfgr batch``."""
+    parser.add_argument("source", type=Path, metavar="TABLE.csv|FOLDER", help="the cases")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--fixed", type=Path, metavar="F", help="the fixed image of all cases, or mni152")
+    parser.add_argument("--task", choices=("register", "segment"), default="register", help="default: register")
+    parser.add_argument("--model", default="", metavar="M", help="as for slsfgr register or segment")
+    parser.add_argument("--no-affine", action="store_true", help="skip the affine registration")
+    parser.add_argument("--jacobian", action="store_true", help="also write images of the local change of volume")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes here, as far as memory allows (default: no further one)",
+    )
+    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, such as tcp://10.0.0.1:8786")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores for each case (default: an equal part)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run ``slsfgr batch``."""
+    from ..errors import InputError
+    from ..jobs.batch import run_batch
+    from ..jobs.case_work import FAILED
+
+    _check(arguments)
+    cases = _cases(arguments)
+    output = arguments.output.resolve()
+    with ExitStack() as stack:
+        say = _Say(arguments.quiet)
+        runner = _runner(arguments, cases, output, stack, say)
+        progress = stack.enter_context(ConsoleProgress(arguments.quiet))
+        try:
+            rows = run_batch(cases, output, runner, progress, say)
+        except KeyboardInterrupt as request:
+            raise KeyboardInterrupt("the same command continues the batch.") from request
+    print(arguments.output / "results.csv", arguments.output / "index.html", sep="\n")
+    failed = [row for row in rows if row["status"] == FAILED]
+    if failed:
+        first = f"{failed[0]['name']}: {failed[0]['problem']}"
+        raise InputError(
+            f"{len(failed)} of {len(rows)} cases failed, the others are done; the first is {first} "
+            f"All are in {arguments.output / 'results.csv'}."
+        )
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse numbers that are not positive and options of the other task."""
+    from ..errors import InputError
+
+    for name in ("workers", "threads"):
+        number = getattr(arguments, name)
+        if number is not None and number < 1:
+            raise InputError(f"--{name} is {number}; give 1 or more.")
+    if arguments.task == "segment" and (arguments.fixed or arguments.jacobian or arguments.no_affine):
+        raise InputError("--fixed, --jacobian and --no-affine are for registrations; leave them out.")
+
+
+def _cases(arguments: argparse.Namespace) -> list[Case]:
+    """Return the cases, all checked."""
+    from ..errors import InputError
+    from ..io.resources import image_path
+    from ..jobs.bids import cases_of_bids, is_bids, write_data_set
+    from ..jobs.cases import REGISTER, SETTINGS, cases_of_folder, cases_of_table
+
+    source, task = arguments.source, arguments.task
+    common = {name: getattr(arguments, name) for name in SETTINGS[task]}
+    fixed = image_path(arguments.fixed).absolute() if arguments.fixed else None
+    if fixed is not None and not fixed.exists():
+        raise InputError(f"{fixed}: there is no such file; check the name.")
+    if not source.is_dir():
+        return cases_of_table(source, task, common, fixed)
+    if task == REGISTER and fixed is None:
+        raise InputError(f"{source}: is a folder; give the image that all are registered to with --fixed, or a table.")
+    if not is_bids(source):
+        return cases_of_folder(source, task, common, fixed)
+    cases = cases_of_bids(source, task, common, fixed)
+    write_data_set(source, arguments.output, task, fixed)
+    return cases
+
+
+def _runner(
+    arguments: argparse.Namespace, cases: list[Case], output: Path, stack: ExitStack, say: _Say
+) -> Runner | None:
+    """Return what does the cases on workers; None for this process. The stack ends the workers."""
+    if arguments.scheduler is None and arguments.workers is None:
+        _limit_threads(arguments.threads)
+        return None
+    from ..jobs.cluster import affordable_workers, cluster_client, cores_for_each, do_on_workers, local_client
+
+    threads = arguments.threads
+    if arguments.scheduler is not None:
+        client = stack.enter_context(cluster_client(arguments.scheduler))
+    else:
+        workers, note = affordable_workers(arguments.workers, cases)
+        say(note)
+        client = stack.enter_context(local_client(workers))
+        threads = threads or cores_for_each(workers)
+    say(f"Dask's dashboard: {client.dashboard_link}")
+    return lambda waiting: do_on_workers(client, waiting, output, threads)
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Use so many cores in this process."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+class _Say:
+    """Writes sentences to standard error, unless the user wants quiet."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def __call__(self, text: str) -> None:
+        """Write a sentence, if it is not empty."""
+        if text and not self._quiet:
+            print(text, file=sys.stderr, flush=True)
