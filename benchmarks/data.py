@@ -63,8 +63,8 @@ def pair_in_folder(folder: Path) -> Pair:
 
 
 @dataclass(frozen=True)
-class RigidPair:
-    """Two scans of one head with a known rigid transform.
+class KnownPair:
+    """Two scans of one head with a known transform.
 
     :param truth: fixed points to moving points.
     :param mask: of the brain or head in the fixed image, where the error is measured.
@@ -78,7 +78,7 @@ class RigidPair:
     kind: Path
 
     @classmethod
-    def in_folder(cls, folder: Path) -> RigidPair:
+    def in_folder(cls, folder: Path) -> KnownPair:
         """Return the pair that is in a folder, or will be."""
         names = ("fixed.nii.gz", "moving.nii.gz", "truth.tfm", "mask.nii.gz", "kind.txt")
         return cls(*(folder / name for name in names))

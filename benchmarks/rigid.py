@@ -6,7 +6,7 @@ upside down, moved by up to 100 mm, with thick slices, slabs, bias field and noi
 
 from __future__ import annotations
 
-from .data import RigidPair
+from .data import KnownPair
 from .experiment import arguments, run
 from .processes import isolated
 
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the drawing (default: 1; parameters were chosen on 0)")
     given = parser.parse_args()
     folder = given.output / "pairs"
-    cases: dict[str, RigidPair] = {}
+    cases: dict[str, KnownPair] = {}
     for number in range(given.pairs):
         pair = isolated("benchmarks.rigid_pairs:draw", number, given.seed, folder)
         cases[f"{pair.kind.read_text()}/{number}"] = pair

@@ -16,7 +16,7 @@ from SLSFGRLib.io.images import read_image, read_labels
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.synthesis.tissue_contrasts import INTENSITY_PROFILES, classes
 
-from .data import DATA, RigidPair
+from .data import DATA, KnownPair
 from .image_variants import write
 
 CONTRASTS = ("t1", "t2", "pd", "flair", "ct")
@@ -40,12 +40,12 @@ class Head:
     is_like: bool
 
 
-def draw(number: int, seed: int, folder: Path) -> RigidPair:
+def draw(number: int, seed: int, folder: Path) -> KnownPair:
     """Make one pair, and write it on first use.
 
     Every fifteenth pair is upside down, half of the pairs have thick slices, every eighth is a slab.
     """
-    pair = RigidPair.in_folder(folder / f"{seed}-{number:03d}")
+    pair = KnownPair.in_folder(folder / f"{seed}-{number:03d}")
     if pair.mask.exists():
         return pair
     random = np.random.default_rng([seed, number])
@@ -53,8 +53,8 @@ def draw(number: int, seed: int, folder: Path) -> RigidPair:
     truth = _pose(head.mask, number % UPSIDE_DOWN == UPSIDE_DOWN - 1, random)
     thick = random.integers(0, 4) if number % 2 else 3
     slab = random.integers(0, 2) if number % 8 == 3 else 2
-    fixed = _acquired(head.fixed, _grid(head.fixed, head.mask, Affine.identity(), random), Affine.identity(), random)
-    moving = _acquired(head.moving, _grid(head.moving, head.mask, truth, random), truth.inverse(), random)
+    fixed = acquired(head.fixed, _grid(head.fixed, head.mask, Affine.identity(), random), Affine.identity(), random)
+    moving = acquired(head.moving, _grid(head.moving, head.mask, truth, random), truth.inverse(), random)
     images = [
         _thick(fixed, random) if thick in (0, 2) else fixed,
         _thick(moving, random) if thick in (1, 2) else moving,
@@ -73,18 +73,18 @@ def draw(number: int, seed: int, folder: Path) -> RigidPair:
 def _head(number: int, random: np.random.Generator) -> Head:
     kind = number % 5
     if kind == 0:
-        image = _positive(read_image(DATA / f"{REAL_HEADS[random.integers(len(REAL_HEADS))]}.nii.gz"))
+        image = positive(read_image(DATA / f"{REAL_HEADS[random.integers(len(REAL_HEADS))]}.nii.gz"))
         return Head(image, image, _head_mask(image), True)
     if kind == 1:
         first, second = random.integers(0, 3, 2)
-        images = [_positive(read_image(DATA / f"sri24/{SRI24[place]}.nii.gz")) for place in (first, second)]
+        images = [positive(read_image(DATA / f"sri24/{SRI24[place]}.nii.gz")) for place in (first, second)]
         return Head(*images, images[0] > 0.05, bool(first == second))
-    labels = _cropped(read_labels(DATA / f"brain_labels/training_seg_{random.integers(1, 21):02d}.nii.gz"))
+    labels = cropped(read_labels(DATA / f"brain_labels/training_seg_{random.integers(1, 21):02d}.nii.gz"))
     first = second = random.integers(0, len(CONTRASTS))
     if kind != 2:
         second = random.integers(0, len(CONTRASTS))
     images = [rendered(labels, CONTRASTS[place], random) for place in (first, second)]
-    return Head(*images, _brain_mask(labels), bool(first == second))
+    return Head(*images, brain_mask(labels), bool(first == second))
 
 
 def rendered(labels: sitk.Image, contrast: str, random: np.random.Generator) -> sitk.Image:
@@ -106,14 +106,15 @@ def rendered(labels: sitk.Image, contrast: str, random: np.random.Generator) -> 
     return sitk.SmoothingRecursiveGaussian(image, 0.6)
 
 
-def _cropped(labels: sitk.Image) -> sitk.Image:
+def cropped(labels: sitk.Image) -> sitk.Image:
     """Return the box of what is not background, and 4 voxels around it."""
     inside = np.argwhere(sitk.GetArrayViewFromImage(labels) > 0)
     lower, upper = np.maximum(inside.min(0) - 4, 0)[::-1], (inside.max(0) + 5)[::-1]
     return labels[tuple(slice(int(first), int(last)) for first, last in zip(lower, upper, strict=True))]
 
 
-def _positive(image: sitk.Image) -> sitk.Image:
+def positive(image: sitk.Image) -> sitk.Image:
+    """Scale an image so that nearly all of it lies from 0 to 1."""
     image = sitk.Cast(image, sitk.sitkFloat32)
     values = sitk.GetArrayViewFromImage(image)
     low, high = np.percentile(values, 0.5), np.percentile(values, 99.8)
@@ -133,7 +134,8 @@ def _head_mask(image: sitk.Image) -> sitk.Image:
     return mask
 
 
-def _brain_mask(labels: sitk.Image) -> sitk.Image:
+def brain_mask(labels: sitk.Image) -> sitk.Image:
+    """Return where a FreeSurfer label map of a whole head holds brain, without the CSF around it."""
     values = sitk.GetArrayFromImage(labels)
     mask = sitk.GetImageFromArray(((values > 0) & (values < 100) & (values != 24)).astype(np.uint8))
     mask.CopyInformation(labels)
@@ -168,7 +170,7 @@ def _grid(image: sitk.Image, mask: sitk.Image, pose: Affine, random: np.random.G
     return grid
 
 
-def _acquired(image: sitk.Image, grid: sitk.Image, back: Affine, random: np.random.Generator) -> sitk.Image:
+def acquired(image: sitk.Image, grid: sitk.Image, back: Affine, random: np.random.Generator) -> sitk.Image:
     """Resample an image, and add a bias field and Rician noise."""
     if grid is not image:
         image = sitk.Resample(image, grid, back.to_itk(), sitk.sitkBSpline, 0.0, sitk.sitkFloat32)

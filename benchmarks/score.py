@@ -11,9 +11,9 @@ import SimpleITK as sitk
 
 import SLSFGRLib
 from SLSFGRLib.spatial.affine import Affine
-from SLSFGRLib.spatial.grid import grid_of_image, mapped_points
+from SLSFGRLib.spatial.grid import Grid, grid_of_image, mapped_points
 
-from .data import Brain, Pair, PatientPair, RigidPair
+from .data import Brain, KnownPair, Pair, PatientPair
 from .image_variants import write
 from .label_protocols import STRUCTURES, merged
 from .peers.conversion import read_result
@@ -53,11 +53,23 @@ def stages(_pair: Pair, _system: System, folder: Path) -> dict[str, float]:
     return {f"seconds/{stage}": taken for stage, taken in seconds.items()}
 
 
-def rigid(pair: RigidPair, system: System, folder: Path) -> dict[str, float]:
+def rigid(pair: KnownPair, system: System, folder: Path) -> dict[str, float]:
     """Return the mean error in mm in the head or brain, and whether it is a failure: more than 2 mm."""
     transform = read_transform(system.reader, folder, pair.fixed)
     error = mean_distance(transform, sitk.ReadTransform(str(pair.truth)), sitk.ReadImage(str(pair.mask)))
     return {"error_mm": error, "failed": float(error > FAILURE_MM)}
+
+
+def known_deformation(pair: KnownPair, system: System, folder: Path) -> dict[str, float]:
+    """Return mean and 95th percentile of the error of a deformation in mm in the brain, and its folding."""
+    transform, mask = read_transform(system.reader, folder, pair.fixed), sitk.ReadImage(str(pair.mask))
+    error = distances(transform, sitk.ReadTransform(str(pair.truth)), grid_of_image(mask))
+    error = error[sitk.GetArrayViewFromImage(mask) > 0]
+    return {
+        "error_mm": float(error.mean()),
+        "error_95_mm": float(np.percentile(error, 95.0)),
+        "folding_percent": SLSFGRLib.evaluate(mask, mask, transform).folding_percent,
+    }
 
 
 def one_patient(pair: PatientPair, system: System, folder: Path) -> dict[str, float]:
@@ -137,7 +149,10 @@ def read_transform(reader: str, folder: Path, fixed: Path) -> sitk.Transform:
 
 def mean_error(transform: sitk.Transform, truth: sitk.Transform, fixed: sitk.Image) -> float:
     """Return the mean distance in mm, inside the brain, between the points that two transforms map a voxel to."""
-    grid = grid_of_image(fixed)
-    distance = mapped_points(transform, grid) - mapped_points(truth, grid)
     values = sitk.GetArrayViewFromImage(fixed)
-    return float(np.linalg.norm(distance, axis=-1)[values > BACKGROUND * values.max()].mean())
+    return float(distances(transform, truth, grid_of_image(fixed))[values > BACKGROUND * values.max()].mean())
+
+
+def distances(first: sitk.Transform, second: sitk.Transform, grid: Grid) -> np.ndarray:
+    """Return the distance in mm between the points that two transforms map each voxel to, in the grid's shape."""
+    return np.linalg.norm(mapped_points(first, grid) - mapped_points(second, grid), axis=-1)

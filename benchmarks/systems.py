@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .data import ROOT, Brain, Pair, PatientPair, RigidPair
+from .data import ROOT, Brain, KnownPair, Pair, PatientPair
 
 PEERS = Path(__file__).parent / "peers"
 SAME, T2 = "same", "t2"
@@ -39,7 +39,7 @@ class System:
         """Variables that the process needs."""
         return {} if self.script else {"PYTHONPATH": str(self.checkout)}
 
-    def command(self, case: Pair | Brain | RigidPair | PatientPair, output: Path) -> list[str]:
+    def command(self, case: Pair | Brain | KnownPair | PatientPair, output: Path) -> list[str]:
         """Return the command line that does one case and writes into an existing folder."""
         if self.script:
             words = [str(PEERS / self.script), str(case.fixed), str(case.moving), str(output)]
@@ -64,6 +64,7 @@ SYSTEMS = {
     "greedy-2-05": System("greedy_ncc.py", "-m NCC 2x2x2 -s 2vox 0.5vox", "greedy"),
     "greedy-3-1": System("greedy_ncc.py", "-m NCC 2x2x2 -s 3vox 1vox", "greedy"),
     "greedy-sv": System("greedy_ncc.py", "-m WNCC 2x2x2 -sv", "greedy"),
+    "greedy-nmi-2-05": System("greedy_ncc.py", "--affine NMI -m NMI -s 2vox 0.5vox", "greedy", ()),
     "greedy-nmi": System("greedy_ncc.py", "--affine NMI -m NMI", "greedy", (T2,)),
     "ants-rigid": System("ants_rigid.py", "", "ants_rigid", ()),
     "greedy-rigid": System("greedy_rigid.py", "NMI", "greedy_rigid", ()),

@@ -38,12 +38,14 @@ class Choice:
     :param reason: one sentence, without a capital letter.
     :param warning: a sentence for the notes if the images contradict what the user has chosen, or empty.
     :param pose: a rough rigid transform of fixed points to moving points, if it is known.
+    :param is_one_head: whether the images show one head, as far as that is known.
     """
 
     transform: str
     reason: str
     warning: str = ""
     pose: Affine | None = None
+    is_one_head: bool = False
 
 
 def choose(
@@ -65,8 +67,8 @@ def choose(
     is_one_head = gain > ONE_HEAD
     if wanted == AUTO:
         reason = (SAME if is_one_head else DIFFERENT).format(gain)
-        return Choice(RIGID if is_one_head else DEFORMABLE, reason, pose=pose)
+        return Choice(RIGID if is_one_head else DEFORMABLE, reason, pose=pose, is_one_head=is_one_head)
     warning = ""
     if is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
-    return Choice(wanted, CHOSEN, warning, pose)
+    return Choice(wanted, CHOSEN, warning, pose, is_one_head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -28,6 +29,7 @@ from ..version import VERSION
 from .align import align
 from .choice import Choice, choose
 from .deform import deform, uses_tissues
+from .deform_one_head import deform_one_head
 from .field_optimisation import Level
 from .fixed_brain import FixedBrain
 from .network import levels_after, network_field, require_usable
@@ -242,11 +244,15 @@ def _deformed(
     fixed: Subject, moving: Subject, choice: Choice, settings: Settings, notes: list[str], stages: Progress
 ) -> tuple[RegistrationResult, TissueAtlas | None]:
     """Find a deformation; return the result with its measurements, and the template if it took part."""
-    affine = settings.start or Affine.identity()
-    if settings.affine:
+    stage = _deform
+    if choice.is_one_head:
+        affine, stage = align_heads(fixed, moving, choice.pose), _deform_one_head
+    elif settings.affine:
         affine = align(fixed, moving, settings.start, settings.start_from_segmentation)
+    else:
+        affine = settings.start or Affine.identity()
     stages.begin("Deforming")
-    field, template = _deform(fixed, moving, affine, settings, notes, stages.update)
+    field, template = stage(fixed, moving, affine, settings, notes, stages.update)
     stages.begin("Inverting the transform")
     solution = Solution.from_field(fixed, affine, field)
     stages.begin("Writing into the images' space")
@@ -269,32 +275,49 @@ def _deform(
         start = network_field(model, fixed, moving, affine, settings.mode, update)
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, None
-    memory = available_memory() if fixed.prepared.tensor.device.type == "cpu" else None
-    levels, note = affordable_levels(planned_levels(settings.mode, fixed.image), fixed.grid, memory)
-    notes += filter(None, [note])
+    levels = _affordable(planned_levels(settings.mode, fixed.image), fixed, notes)
+    template = None
     if model is not None:
-        return _deform_within_memory(
-            fixed, moving, affine, levels_after(model, levels), start, None, notes, update
-        ), None
-    template = bundled_template() if uses_tissues(fixed, moving, levels) else None
-    return _deform_within_memory(fixed, moving, affine, levels, None, template, notes, update), template
+        levels = levels_after(model, levels)
+    elif uses_tissues(fixed, moving, levels):
+        template = bundled_template()
+    find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
+    return _within_memory(find, levels, fixed, notes), template
 
 
-def _deform_within_memory(
+def _deform_one_head(
     fixed: Subject,
     moving: Subject,
     affine: Affine,
-    levels: tuple[Level, ...],
-    start: torch.Tensor | None,
-    template: TissueAtlas | None,
+    settings: Settings,
     notes: list[str],
     update: Callable[[float], None],
+) -> tuple[torch.Tensor, None]:
+    """Find the field between two scans of one head; no template takes part."""
+    levels = _affordable(planned_levels(settings.mode, fixed.image, is_one_head=True), fixed, notes)
+    find = partial(deform_one_head, fixed, moving, affine, update=update)
+    return _within_memory(find, levels, fixed, notes), None
+
+
+def _affordable(levels: tuple[Level, ...], fixed: Subject, notes: list[str]) -> tuple[Level, ...]:
+    """Leave out the finest levels for which the memory does not suffice, and note so."""
+    memory = available_memory() if fixed.prepared.tensor.device.type == "cpu" else None
+    levels, note = affordable_levels(levels, fixed.grid, memory)
+    notes += filter(None, [note])
+    return levels
+
+
+def _within_memory(
+    find: Callable[..., torch.Tensor], levels: tuple[Level, ...], fixed: Subject, notes: list[str]
 ) -> torch.Tensor:
-    """Deform, without the finest level if the computer's memory runs out in it."""
+    """Find a field, without the finest level if the computer's memory runs out in it.
+
+    :param find: called with ``levels``.
+    """
     kept = levels
     while True:
         try:
-            field = deform(fixed, moving, affine, kept, start, template, update)
+            field = find(levels=kept)
         except Exception as error:
             on_cpu = fixed.prepared.tensor.device.type == "cpu"
             # The last two levels of a coarse image have the same spacing.

@@ -38,15 +38,30 @@ SCHEDULES = {
         Level(spacing=1.0, iterations=12, field_sigma=0.5, weights=WITH_SHARP_WHITE_MATTER),
     ),
 }
+# For two scans of one head, whose true deformation is smooth. Chosen on heads deformed by 8 mm
+# (docs/develop/experiments.md).
+_ONE_HEAD = (
+    Level(spacing=4.0, iterations=30, field_sigma=1.5),
+    Level(spacing=2.0, iterations=20, field_sigma=2.0),
+)
+ONE_HEAD_SCHEDULES = {
+    "fast": _ONE_HEAD,
+    "standard": (*_ONE_HEAD, Level(spacing=1.0, iterations=8, field_sigma=2.5)),
+    "accurate": (*_ONE_HEAD, Level(spacing=1.0, iterations=16, field_sigma=2.5)),
+}
 # An image whose smallest spacing in mm is at least this has no use for a field at 1 mm. Chosen: near 2 mm.
 COARSE_IMAGE_SPACING = 1.75
 COARSE_FIELD_SPACING = 2.0
 
 
-def planned_levels(mode: str, fixed: sitk.Image) -> tuple[Level, ...]:
-    """Return the levels of a mode, none of them finer than a fixed image calls for."""
+def planned_levels(mode: str, fixed: sitk.Image, is_one_head: bool = False) -> tuple[Level, ...]:
+    """Return the levels of a mode, none of them finer than a fixed image calls for.
+
+    :param is_one_head: for :func:`~SLSFGRLib.registration.deform_one_head.deform_one_head`.
+    """
+    schedules = ONE_HEAD_SCHEDULES if is_one_head else SCHEDULES
     finest = COARSE_FIELD_SPACING if min(fixed.GetSpacing()) >= COARSE_IMAGE_SPACING else 0.0
-    return tuple(replace(level, spacing=max(level.spacing, finest)) for level in SCHEDULES[mode])
+    return tuple(replace(level, spacing=max(level.spacing, finest)) for level in schedules[mode])
 
 
 def needed_memory(levels: Sequence[Level], grid: Grid) -> int:
