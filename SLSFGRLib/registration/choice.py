@@ -7,19 +7,39 @@ from dataclasses import dataclass
 from ..modes import AUTO, DEFORMABLE, RIGID
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
-from .one_head import gain_over_mirror_image
+from .change import change_between
+from .one_head import Likeness, likeness
 from .rigid import rough_pose
 
 # Two images with more gain over the mirror image show one head. Chosen on the nine hardest of 80 pairs: two people had
 # at most 1.09, one head at least 1.26 (docs/methods/rigid.md).
 ONE_HEAD = 1.17
+# Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
+# 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
+MIN_INFORMATION = 0.1
+# A deformation at 4 mm with more gain is not a change of some places: the head is deformed as a whole. 31 pairs of real
+# scans of one head gained -0.19 to 0.09, heads deformed by 8 mm 0.37 to 1.5 (docs/develop/experiments.md).
+DEFORMED_HEAD = 0.25
+# From this displacement in mm on, a change is worth a note.
+NOTED_CHANGE_MM = 3.0
 CHOSEN = "you chose it."
 SAME = (
     "the images show one head: after a rigid registration they tell {:.2f} times as much about each other as mirrored."
 )
+DEFORMED = (
+    "the images show one head, but all of it is deformed, by up to {:.0f} mm: a rigid transform does not suffice."
+)
 DIFFERENT = (
     "the images show two people: after a rigid registration they tell only {:.2f} times as much about each other as "
     "mirrored."
+)
+UNKNOWN = (
+    "the images tell too little about each other to show whether they are of one head; a rigid transform deforms "
+    "nothing."
+)
+CHANGED = (
+    "After the rigid registration parts of the brain lie up to {:.0f} mm apart: they have changed, or one image is "
+    "distorted. A deformable transform follows that."
 )
 # What to say where the user has chosen otherwise.
 RIGID_INSTEAD = (
@@ -36,8 +56,9 @@ class Choice:
 
     :param transform: ``rigid``, ``affine`` or ``deformable``.
     :param reason: one sentence, without a capital letter.
-    :param warning: a sentence for the notes if the images contradict what the user has chosen, or empty.
-    :param pose: a rough rigid transform of fixed points to moving points, if it is known.
+    :param warning: a sentence for the notes if the images contradict what the user has chosen, or a brain has changed;
+        or empty.
+    :param pose: a rigid transform of fixed points to moving points, exact to about a millimetre, if it is known.
     :param is_one_head: whether the images show one head, as far as that is known.
     """
 
@@ -62,13 +83,24 @@ def choose(
     if wanted == DEFORMABLE and not are_segmented(fixed, moving):
         # A rough pose, which the deformation does not need, would have to be searched.
         return Choice(wanted, CHOSEN)
-    pose = rough_pose(fixed, moving, start)
-    gain = gain_over_mirror_image(fixed, moving, pose)
-    is_one_head = gain > ONE_HEAD
+    like = likeness(fixed, moving, rough_pose(fixed, moving, start))
     if wanted == AUTO:
-        reason = (SAME if is_one_head else DIFFERENT).format(gain)
-        return Choice(RIGID if is_one_head else DEFORMABLE, reason, pose=pose, is_one_head=is_one_head)
-    warning = ""
-    if is_one_head == (wanted == DEFORMABLE):
+        return _chosen(fixed, moving, like)
+    is_one_head, warning = like.gain > ONE_HEAD, ""
+    if like.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
-    return Choice(wanted, CHOSEN, warning, pose, is_one_head)
+    return Choice(wanted, CHOSEN, warning, like.pose, is_one_head)
+
+
+def _chosen(fixed: Subject, moving: Subject, like: Likeness) -> Choice:
+    """Choose by the images."""
+    if like.information < MIN_INFORMATION:
+        return Choice(RIGID, UNKNOWN, pose=like.pose)
+    if like.gain <= ONE_HEAD:
+        return Choice(DEFORMABLE, DIFFERENT.format(like.gain), pose=like.pose)
+    change = change_between(fixed, moving, like.pose)
+    if change.gain > DEFORMED_HEAD:
+        return Choice(DEFORMABLE, DEFORMED.format(change.displacement_mm), pose=like.pose, is_one_head=True)
+    has_changed = change.displacement_mm > NOTED_CHANGE_MM
+    warning = CHANGED.format(change.displacement_mm) if has_changed else ""
+    return Choice(RIGID, SAME.format(like.gain), warning, like.pose, is_one_head=True)

@@ -12,6 +12,7 @@ import torch
 from ..losses.lncc import local_correlation
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, resize_image, smooth
+from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
 from .channels import INTENSITY, ChannelImage
 from .linear_similarity import UNEXPLAINED
@@ -38,7 +39,7 @@ def supported(field: torch.Tensor, fixed: ChannelImage, moving: ChannelImage, af
     :param affine: fixed points to moving points, applied after the field.
     :returns: the same shape.
     """
-    factor = max(1, round(SPACING / fixed.grid.mean_spacing))
+    factor = comparison_factor(fixed.grid)
     head = (downsample(fixed.channels[INTENSITY], factor) > HEAD_INTENSITY).float()
     compared = head if fixed.compared is None else head * downsample(fixed.compared, factor)
     gain = gained_information(field, fixed, moving, affine, factor)
@@ -49,6 +50,11 @@ def supported(field: torch.Tensor, fixed: ChannelImage, moving: ChannelImage, af
         min=float(_ramp(gain.new_tensor(average), *WHOLE_HEAD_GAIN))
     )
     return field * resize_image(weight, field.shape[2:])
+
+
+def comparison_factor(grid: Grid) -> int:
+    """Return the downsampling factor from a prepared image's grid to that on which the images are compared."""
+    return max(1, round(SPACING / grid.mean_spacing))
 
 
 def gained_information(

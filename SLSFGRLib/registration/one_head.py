@@ -7,6 +7,7 @@ the contrasts, the noise and the slices of these very images, so the measure nee
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,18 +33,33 @@ HEAD_INTENSITY = 0.05
 MIN_PAIRS, MIN_APART_MM = 3, 10.0
 
 
-@torch.no_grad()
-def gain_over_mirror_image(fixed: Subject, moving: Subject, pose: Affine) -> float:
-    """Return how many times as much the blocks of two images tell about each other as with one of them mirrored.
+@dataclass(frozen=True)
+class Likeness:
+    """What the blocks of two images tell about each other in their best rigid pose.
 
-    About 1 for two people, more for one head. Both poses are refined alike.
-
-    :param pose: rigid, fixed points to moving points.
+    :param pose: fixed points to moving points.
+    :param information: the mean over the blocks.
+    :param mirrored_information: the same with one image mirrored.
     """
-    found = [
-        _information(fixed, moving, refined(fixed, moving, start)) for start in (pose, _mirroring(fixed).then(pose))
-    ]
-    return found[0] / max(found[1], 1e-6)
+
+    pose: Affine
+    information: float
+    mirrored_information: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as much the images tell as mirrored: about 1 for two people, more for one head."""
+        return self.information / max(self.mirrored_information, 1e-6)
+
+
+@torch.no_grad()
+def likeness(fixed: Subject, moving: Subject, pose: Affine) -> Likeness:
+    """Compare two images with each other and with their mirror image; both poses are refined alike.
+
+    :param pose: rigid, fixed points to moving points, exact to a few millimetres.
+    """
+    poses = [refined(fixed, moving, start) for start in (pose, _mirroring(fixed).then(pose))]
+    return Likeness(poses[0], *(_information(fixed, moving, each) for each in poses))
 
 
 def _information(fixed: Subject, moving: Subject, pose: Affine) -> float:

@@ -3,7 +3,9 @@
 import pytest
 from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject
 
+from SLSFGRLib.registration.change import Change
 from SLSFGRLib.registration.choice import choose
+from SLSFGRLib.registration.one_head import Likeness
 from SLSFGRLib.segmentation.subject import Subject
 
 
@@ -40,6 +42,35 @@ def test_the_images_decide_unless_the_user_does(fixed, request, moving, wanted, 
     assert reason in choice.reason
     assert bool(choice.warning) == bool(warning)
     assert warning in choice.warning
+
+
+@pytest.mark.parametrize(
+    ("change", "transform", "reason", "warning"),
+    [
+        (Change(0.05, 1.0), "rigid", "one head: after", ""),
+        (Change(0.05, 4.6), "rigid", "one head: after", "up to 5 mm apart"),
+        (Change(0.4, 7.8), "deformable", "deformed, by up to 8 mm", ""),
+    ],
+)
+def test_how_far_one_head_has_changed_decides_what_is_said_and_done(
+    fixed, same, monkeypatch, change, transform, reason, warning
+):
+    monkeypatch.setattr("SLSFGRLib.registration.choice.change_between", lambda *arguments: change)
+    choice = choose(fixed, same, "auto")
+    assert (choice.transform, choice.is_one_head) == (transform, True)
+    assert reason in choice.reason
+    assert bool(choice.warning) == bool(warning)
+    assert warning in choice.warning
+
+
+def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.registration.choice.likeness", lambda *arguments: Likeness(POSE, 0.06, 0.06))
+    choice = choose(fixed, same, "auto")
+    assert (choice.transform, choice.is_one_head) == ("rigid", False)
+    assert "too little" in choice.reason
+    # Nothing contradicts what the user has chosen.
+    assert choose(fixed, same, "rigid").warning == ""
+    assert choose(fixed, same, "deformable").warning == ""
 
 
 def test_a_wish_that_only_a_deformation_can_fulfil_decides():
