@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from fake_models import model_of_balls
-from phantoms import balls_image, empty_image, filled, head_image, rotation_about, stored
+from phantoms import OTHER_HEAD, balls_image, empty_image, filled, head_image, rotation_about, stored
 
 import SLSFGRLib
 from SLSFGRLib import Affine, RegistrationResult, Solution, Subject, align, deform, load_subject, publish
@@ -19,8 +19,11 @@ from SLSFGRLib.io.resources import model_path
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
 from SLSFGRLib.registration.align import structure_dice
+from SLSFGRLib.registration.deform_one_head import deform_one_head
 from SLSFGRLib.registration.field_optimisation import Level
+from SLSFGRLib.registration.one_head import likeness
 from SLSFGRLib.registration.quality import measure
+from SLSFGRLib.registration.rigid import align_heads, rough_pose
 from SLSFGRLib.registration.schedules import planned_levels
 from SLSFGRLib.registration.template import bundled_template
 from SLSFGRLib.runtime.memory import is_out_of_memory
@@ -279,14 +282,26 @@ def assert_equal_results(found: RegistrationResult, expected: RegistrationResult
 
 
 def test_stages_of_segmented_brains_give_what_register_gives(balls, segmenting):
-    fixed, moving = (load_subject(image, model=segmenting) for image in balls)
-    levels = planned_levels("standard", balls[0])
+    images = balls[0], balls_image(OTHER_HEAD, spacing=2.0)
+    fixed, moving = (load_subject(image, model=segmenting) for image in images)
+    levels = planned_levels("standard", images[0])
     solution = solve(fixed, moving, align(fixed, moving), levels, template=bundled_template())
     found = publish(fixed, moving, solution)
-    expected = SLSFGRLib.register(*balls, "standard", "cpu", transform="deformable")
-    assert_equal_results(found, expected, balls[0])
+    expected = SLSFGRLib.register(*images, "standard", "cpu", transform="deformable")
+    assert_equal_results(found, expected, images[0])
     measures = measure(fixed, moving, solution, found)
     assert measures == {name: expected.report[name] for name in measures}
+
+
+def test_a_deformation_of_one_head_starts_at_its_rigid_pose_and_uses_no_template(balls, segmenting):
+    fixed, moving = (load_subject(image, model=segmenting) for image in balls)
+    pose = align_heads(fixed, moving, likeness(fixed, moving, rough_pose(fixed, moving)).pose)
+    field = deform_one_head(fixed, moving, pose, planned_levels("standard", balls[0], is_one_head=True))
+    found = publish(fixed, moving, Solution.from_field(fixed, pose, field))
+    expected = SLSFGRLib.register(*balls, "standard", "cpu", transform="deformable")
+    assert_equal_results(found, expected, balls[0])
+    assert "template" not in [model["role"] for model in expected.report["models"]]
+    assert "a rigid transform deforms nothing" in " ".join(expected.report["notes"])
 
 
 # --- kinds of transform -------------------------------------------------------------------------------------
@@ -396,10 +411,10 @@ def exhausted_below(monkeypatch):
     """Let the memory run out in every level with a smaller spacing in mm than the one given; torch raises the error."""
 
     def limit(spacing: float) -> None:
-        def deform_within(fixed, moving, affine, levels, *options):
+        def deform_within(fixed, moving, affine, levels, **options):
             if min(level.spacing for level in levels) < spacing:
                 torch.empty(2**58, dtype=torch.uint8)
-            return deform(fixed, moving, affine, levels, *options)
+            return deform(fixed, moving, affine, levels, **options)
 
         monkeypatch.setattr("SLSFGRLib.registration.pipeline.deform", deform_within)
 
