@@ -8,7 +8,7 @@ from ..modes import AUTO, DEFORMABLE, RIGID
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .change import change_between
-from .one_head import Likeness, likeness
+from .one_head import MirrorComparison, compare_with_mirror_image
 from .rigid import rough_pose
 
 # Two images with more gain over the mirror image show one head. Chosen on the nine hardest of 80 pairs: two people had
@@ -83,24 +83,24 @@ def choose(
     if wanted == DEFORMABLE and not are_segmented(fixed, moving):
         # A rough pose, which the deformation does not need, would have to be searched.
         return Choice(wanted, CHOSEN)
-    like = likeness(fixed, moving, rough_pose(fixed, moving, start))
+    compared = compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
     if wanted == AUTO:
-        return _chosen(fixed, moving, like)
-    is_one_head, warning = like.gain > ONE_HEAD, ""
-    if like.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
+        return _chosen(fixed, moving, compared)
+    is_one_head, warning = compared.gain > ONE_HEAD, ""
+    if compared.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
-    return Choice(wanted, CHOSEN, warning, like.pose, is_one_head)
+    return Choice(wanted, CHOSEN, warning, compared.pose, is_one_head)
 
 
-def _chosen(fixed: Subject, moving: Subject, like: Likeness) -> Choice:
+def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:
     """Choose by the images."""
-    if like.information < MIN_INFORMATION:
-        return Choice(RIGID, UNKNOWN, pose=like.pose)
-    if like.gain <= ONE_HEAD:
-        return Choice(DEFORMABLE, DIFFERENT.format(like.gain), pose=like.pose)
-    change = change_between(fixed, moving, like.pose)
+    if compared.information < MIN_INFORMATION:
+        return Choice(RIGID, UNKNOWN, pose=compared.pose)
+    if compared.gain <= ONE_HEAD:
+        return Choice(DEFORMABLE, DIFFERENT.format(compared.gain), pose=compared.pose)
+    change = change_between(fixed, moving, compared.pose)
     if change.gain > DEFORMED_HEAD:
-        return Choice(DEFORMABLE, DEFORMED.format(change.displacement_mm), pose=like.pose, is_one_head=True)
+        return Choice(DEFORMABLE, DEFORMED.format(change.displacement_mm), pose=compared.pose, is_one_head=True)
     has_changed = change.displacement_mm > NOTED_CHANGE_MM
     warning = CHANGED.format(change.displacement_mm) if has_changed else ""
-    return Choice(RIGID, SAME.format(like.gain), warning, like.pose, is_one_head=True)
+    return Choice(RIGID, SAME.format(compared.gain), warning, compared.pose, is_one_head=True)

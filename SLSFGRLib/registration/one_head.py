@@ -34,7 +34,7 @@ MIN_PAIRS, MIN_APART_MM = 3, 10.0
 
 
 @dataclass(frozen=True)
-class Likeness:
+class MirrorComparison:
     """What the blocks of two images tell about each other in their best rigid pose.
 
     :param pose: fixed points to moving points.
@@ -53,13 +53,13 @@ class Likeness:
 
 
 @torch.no_grad()
-def likeness(fixed: Subject, moving: Subject, pose: Affine) -> Likeness:
+def compare_with_mirror_image(fixed: Subject, moving: Subject, pose: Affine) -> MirrorComparison:
     """Compare two images with each other and with their mirror image; both poses are refined alike.
 
     :param pose: rigid, fixed points to moving points, exact to a few millimetres.
     """
     poses = [refined(fixed, moving, start) for start in (pose, _mirroring(fixed).then(pose))]
-    return Likeness(poses[0], *(_information(fixed, moving, each) for each in poses))
+    return MirrorComparison(poses[0], *(_information(fixed, moving, each) for each in poses))
 
 
 def _information(fixed: Subject, moving: Subject, pose: Affine) -> float:

@@ -5,7 +5,7 @@ from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject
 
 from SLSFGRLib.registration.change import Change
 from SLSFGRLib.registration.choice import choose
-from SLSFGRLib.registration.one_head import Likeness
+from SLSFGRLib.registration.one_head import MirrorComparison
 from SLSFGRLib.segmentation.subject import Subject
 
 
@@ -64,7 +64,9 @@ def test_how_far_one_head_has_changed_decides_what_is_said_and_done(
 
 
 def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same, monkeypatch):
-    monkeypatch.setattr("SLSFGRLib.registration.choice.likeness", lambda *arguments: Likeness(POSE, 0.06, 0.06))
+    monkeypatch.setattr(
+        "SLSFGRLib.registration.choice.compare_with_mirror_image", lambda *arguments: MirrorComparison(POSE, 0.06, 0.06)
+    )
     choice = choose(fixed, same, "auto")
     assert (choice.transform, choice.is_one_head) == ("rigid", False)
     assert "too little" in choice.reason

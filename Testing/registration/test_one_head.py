@@ -8,7 +8,7 @@ from phantoms import OTHER_HEAD, POSE, balls_subject, empty_image, rotation_abou
 
 from SLSFGRLib.io.label_table import mirrored_channels
 from SLSFGRLib.registration.choice import ONE_HEAD
-from SLSFGRLib.registration.one_head import _mirroring, likeness
+from SLSFGRLib.registration.one_head import _mirroring, compare_with_mirror_image
 from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
@@ -26,13 +26,13 @@ def same():
 
 
 def test_one_head_fits_much_better_than_mirrored_and_another_does_not(fixed, same):
-    assert likeness(fixed, same, POSE.inverse()).gain > 1.3
-    assert likeness(fixed, balls_subject(OTHER_HEAD), POSE.inverse()).gain < ONE_HEAD
+    assert compare_with_mirror_image(fixed, same, POSE.inverse()).gain > 1.3
+    assert compare_with_mirror_image(fixed, balls_subject(OTHER_HEAD), POSE.inverse()).gain < ONE_HEAD
 
 
 def test_in_a_wrong_pose_nothing_is_gained(fixed, same):
     turned = Affine.from_parts(rotation_about((0, 0, 1), 90.0), (0.0, 0.0, 0.0))
-    assert likeness(fixed, same, POSE.inverse().then(turned)).gain < 1.0
+    assert compare_with_mirror_image(fixed, same, POSE.inverse().then(turned)).gain < 1.0
 
 
 def test_what_lies_outside_the_moving_image_does_not_count(fixed, same):
@@ -40,7 +40,7 @@ def test_what_lies_outside_the_moving_image_does_not_count(fixed, same):
     slab = empty_image((128, 128, 40), origin=whole.GetOrigin(), spacing=whole.GetSpacing())
     slab.SetOrigin(whole.TransformIndexToPhysicalPoint((0, 0, 44)))
     cut = Subject.from_image(resample_image(whole, slab, Affine.identity().to_itk()))
-    assert likeness(fixed, cut, POSE.inverse()).gain > 1.3
+    assert compare_with_mirror_image(fixed, cut, POSE.inverse()).gain > 1.3
 
 
 def with_structures(subject, pose):
