@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,8 @@ def main(how, folder):
     send = _sole_writer_to_standard_output()
     send(pid=os.getpid())
     (folder / "pid").write_text(str(os.getpid()))
+    # As the worker does; else it would wait for ever when a test fails.
+    threading.Thread(target=_end_with_standard_input, args=(folder,), daemon=True).start()
     job, number = None, 0
     while True:
         while not (folder / "job").exists():
@@ -116,8 +119,6 @@ def do(job, how, number, folder, send):
     print("a warning of some library", flush=True)
     if how == "endless" or (how == "endless_second" and number == 2):
         time.sleep(600)
-    elif how == "orphan":
-        _end_with_standard_input(folder)
     elif how == "refuse" or (how == "refuse_first" and number == 1):
         send(error="the moving image: every voxel has the value 0; there is nothing to register.")
         return

@@ -52,7 +52,7 @@ def test_cancel_leaves_no_process_no_file_and_no_node(widget, tmp_path, how):
 def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
     job_folder = tmp_path / "SLSFGR-1"
     job_folder.mkdir()
-    command = [sys.executable, WORKERS, "orphan", str(job_folder)]
+    command = [sys.executable, WORKERS, "endless", str(job_folder)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     save_job(SegmentationJob(small_head()), job_folder / "unfinished")
     (job_folder / "unfinished").rename(job_folder / "job")
