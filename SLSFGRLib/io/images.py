@@ -22,6 +22,12 @@ LARGEST_SPACING = 50.0
 SMALLEST_EXTENT, LARGEST_EXTENT = 5.0, 5000.0
 
 
+def image_stem(path: Path) -> str:
+    """Return the name of an image file without its ending."""
+    endings = [ending for ending in IMAGE_ENDINGS if path.name.lower().endswith(ending)]
+    return path.name[: -max(map(len, endings))] if endings else path.name
+
+
 def read_image(path: str | Path) -> sitk.Image:
     """Read a three-dimensional scalar image of any kind that SimpleITK knows.
 

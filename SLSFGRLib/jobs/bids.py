@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import InputError
+from ..io.images import image_stem
 from ..io.label_table import read_label_table
 from ..io.resources import STANDARD_BRAIN, standard_brain_path
 from ..version import VERSION
-from .cases import REGISTER, SETTINGS, Case, image_stem, images_of, require_different
+from .cases import REGISTER, SETTINGS, Case, images_of, require_different
 
 DESCRIPTION = "dataset_description.json"
 BIDS_VERSION = "1.10.0"
@@ -25,6 +26,12 @@ PLACES = ("sub-*/anat", "sub-*/ses-*/anat")
 # What the data set holds that BIDS has no names for.
 IGNORED = ("index.html", "results.csv", "**/*_xfm.h5", "**/*_report.*", "**/*_case.json", "**/*_thumbnail.jpg",
            "**/*_jacobian.nii.gz", "**/*_volumes.csv")  # fmt: skip
+
+README = """Results of slsfgr batch, version {version}, for the T1-weighted images of {folder}.
+
+Look at index.html first: it shows a picture of every case, the worst first. results.csv has a line for each case, with
+warnings, overlap, folding and the volumes of the structures. For research use only: not for diagnosis or treatment.
+"""
 
 
 def is_bids(folder: Path) -> bool:
@@ -81,7 +88,7 @@ def _derivative_names(start: str, space: str) -> dict[str, str]:
         "inverse_transform.h5": f"{start}_from-{space}_to-T1w_mode-image_xfm.h5",
         "moving_labels.nii.gz": f"{start}_desc-slsfgr_dseg.nii.gz",
         "labels.nii.gz": f"{start}_desc-slsfgr_dseg.nii.gz",
-        "fixed_labels.nii.gz": f"{start}_space-{space}_desc-slsfgr_dseg.nii.gz",
+        "fixed_labels.nii.gz": f"{start}_space-{space}_desc-fixed_dseg.nii.gz",
         "jacobian.nii.gz": f"{start}_space-{space}_jacobian.nii.gz",
     }
 
@@ -102,7 +109,7 @@ def write_data_set(folder: Path, output: Path, task: str, fixed: Path | None) ->
     output.mkdir(parents=True, exist_ok=True)
     _write_json(output / DESCRIPTION, description)
     (output / ".bidsignore").write_text("\n".join(IGNORED) + "\n", encoding="utf-8")
-    (output / "README").write_text("Made by slsfgr batch; see https://github.com/slsfgr.\n", encoding="utf-8")
+    (output / "README").write_text(README.format(folder=folder.resolve(), version=VERSION), encoding="utf-8")
     with (output / "desc-slsfgr_dseg.tsv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(["index", "name", "color"])
@@ -117,7 +124,7 @@ def _write_sidecars(output: Path, task: str, fixed: Path | None) -> None:
         space = space_name(fixed)
         reference = {"SpatialReference": str(fixed if fixed.exists() else standard_brain_path())}
         _write_json(output / f"space-{space}_desc-warped_T1w.json", {"SkullStripped": False} | reference)
-        _write_json(output / f"space-{space}_desc-slsfgr_dseg.json", {"Manual": False} | reference)
+        _write_json(output / f"space-{space}_desc-fixed_dseg.json", {"Manual": False} | reference)
 
 
 def _write_json(path: Path, content: dict) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..io.images import IMAGE_ENDINGS
+from ..io.images import IMAGE_ENDINGS, image_stem
 from ..io.resources import STANDARD_BRAIN, image_path
 from ..modes import AUTO, DEFAULT_MODE, MODES, TRANSFORMS
 from .job import REGIONS
@@ -122,12 +122,6 @@ def cases_of_folder(
 def images_of(task: str, path: Path, fixed: Path | sitk.Image | None) -> dict[str, Path | sitk.Image]:
     """Return the images of a case by role."""
     return {"image": path} if task == SEGMENT else {"fixed": fixed, "moving": path}
-
-
-def image_stem(path: Path) -> str:
-    """Return the name of an image file without its ending."""
-    endings = [ending for ending in IMAGE_ENDINGS if path.name.lower().endswith(ending)]
-    return path.name[: -max(map(len, endings))] if endings else path.name
 
 
 def require_different(cases: list[Case], lines: list[str]) -> None:

@@ -136,6 +136,8 @@ def test_bids_images_are_found_and_results_named_as_derivatives(data_set):
     assert first.file_name("warped.nii.gz") == "sub-01_space-brain_desc-warped_T1w.nii.gz"
     assert first.file_name("transform.h5") == "sub-01_from-T1w_to-brain_mode-image_xfm.h5"
     assert second.file_name("moving_labels.nii.gz") == "sub-02_ses-a_run-1_desc-slsfgr_dseg.nii.gz"
+    # Two files of one folder need descriptions of their own: BIDS' validator refuses ambiguous sidecars.
+    assert first.file_name("fixed_labels.nii.gz") == "sub-01_space-brain_desc-fixed_dseg.nii.gz"
     assert second.file_name("report.html") == "sub-02_ses-a_run-1_report.html"
 
 
