@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 NO_DASK = "this needs Dask; install it with: pip install 'slsfgr[cluster]'."
+SCHEDULER_GONE = "the Dask scheduler has ended; start it and its workers again; the same command continues the batch."
 # A whole head at 1 mm: what a worker's memory must be enough for.
 HEAD = ((256, 256, 256), (1.0, 1.0, 1.0))
 # How long to wait for a scheduler, and for its first worker, in seconds.
@@ -112,6 +114,7 @@ def do_on_workers(
 
     :param threads: for each case; None for as many as its worker has.
     :param work: what is done with a case; :func:`work_on_case` by default.
+    :raises InputError: the scheduler ends.
     """
     import distributed
 
@@ -139,8 +142,11 @@ def do_on_workers(
             del future
             yield case, row
             hand_out()
+    except (OSError, CancelledError) as error:
+        raise InputError(SCHEDULER_GONE) from error
     finally:
-        client.cancel(list(running))
+        with suppress(OSError):
+            client.cancel(list(running))
 
 
 def work_on_case(case: Case, output: Path, version: str, threads: int | None) -> dict:
