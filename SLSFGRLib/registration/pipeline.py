@@ -102,7 +102,7 @@ def register(
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` continues on the CPU if a card's memory is full.
     :param progress: called with the fraction done and a sentence; it may raise to stop the run.
     :param transform: ``rigid``, ``affine`` or ``deformable``; ``auto`` is rigid for two scans of one head, deformable
-        for two people; the images decide.
+        for two people, or for a head that is deformed all over; the images decide.
     :param initial_transform: a linear transform of fixed points to moving points (LPS mm) to start from.
     :param affine: estimate an affine alignment first; if not, the initial transform is used as it is.
     :param moving_labels: a label map of the moving image to warp to the fixed one, instead of the network's.
