@@ -21,6 +21,7 @@ def scene(tmp_path, monkeypatch):
 
     monkeypatch.setattr(slicer.app, "temporaryPath", str(tmp_path))
     monkeypatch.setattr(slicer.app, "settings", {})
+    monkeypatch.setattr(slicer.app, "dialogs", [])
     return slicer_module.new_scene()
 
 
