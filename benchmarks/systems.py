@@ -64,7 +64,6 @@ SYSTEMS = {
     "greedy-2-05": System("greedy_ncc.py", "-m NCC 2x2x2 -s 2vox 0.5vox", "greedy"),
     "greedy-3-1": System("greedy_ncc.py", "-m NCC 2x2x2 -s 3vox 1vox", "greedy"),
     "greedy-sv": System("greedy_ncc.py", "-m WNCC 2x2x2 -sv", "greedy"),
-    "greedy-nmi-2-05": System("greedy_ncc.py", "--affine NMI -m NMI -s 2vox 0.5vox", "greedy", ()),
     "greedy-nmi": System("greedy_ncc.py", "--affine NMI -m NMI", "greedy", (T2,)),
     "ants-rigid": System("ants_rigid.py", "", "ants_rigid", ()),
     "greedy-rigid": System("greedy_rigid.py", "NMI", "greedy_rigid", ()),
