@@ -8,9 +8,9 @@ import torch
 
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
-from ..spatial.fields import downsample, vector_norms
-from .channels import INTENSITY, ChannelImage
-from .evidence import HEAD_INTENSITY, comparison_factor, gained_information, supported
+from ..spatial.fields import vector_norms
+from .channels import ChannelImage
+from .evidence import gained_information, head_of, supported
 from .field_optimisation import optimise_field
 from .intensity_mapping import match_contrast
 from .quality import brain_mask
@@ -41,13 +41,12 @@ def change_between(fixed: Subject, moving: Subject, pose: Affine) -> Change:
     images = ChannelImage.from_subject(fixed), ChannelImage.from_subject(moving)
     matched = match_contrast(*images, pose) or images
     field = optimise_field(*matched, pose, ONE_HEAD_SCHEDULES["fast"][:1])
-    factor = comparison_factor(fixed.grid)
-    head = downsample(matched[0].channels[INTENSITY], factor) > HEAD_INTENSITY
-    gain = gained_information(field, *matched, pose, factor)[head]
-    kept = supported(field, *matched, pose)
+    gain = gained_information(field, *matched, pose)
+    kept = supported(field, gain, matched[0])
+    in_head = gain[head_of(matched[0])]
     distances = vector_norms(kept)[0][brain_mask(fixed, kept.shape[2:])]
     spacing = fixed.grid.resized(kept.shape[2:]).mean_spacing
-    return Change(float(gain.mean()) if len(gain) else 0.0, spacing * _quantile(distances))
+    return Change(float(in_head.mean()) if len(in_head) else 0.0, spacing * _quantile(distances))
 
 
 def _quantile(values: torch.Tensor) -> float:

@@ -9,7 +9,7 @@ import torch
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from .channels import ChannelImage
-from .evidence import supported
+from .evidence import gained_information, supported
 from .field_optimisation import Level, optimise_field
 from .intensity_mapping import match_contrast
 
@@ -45,5 +45,5 @@ def deform_one_head(
             field,
             lambda fraction, before=before, own=work[number]: update((before + own * fraction) / sum(work)),
         )
-        field = supported(field, *matched, affine)
+        field = supported(field, gained_information(field, *matched, affine), matched[0])
     return field

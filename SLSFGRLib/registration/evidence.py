@@ -32,17 +32,17 @@ HEAD_INTENSITY = 0.05
 MIN_COMPARED = 1e-3
 
 
-def supported(field: torch.Tensor, fixed: ChannelImage, moving: ChannelImage, affine: Affine) -> torch.Tensor:
+def supported(field: torch.Tensor, gain: torch.Tensor, fixed: ChannelImage) -> torch.Tensor:
     """Scale a field at each place by how well the images support it: 1 for well, 0 for not at all.
 
     :param field: (1, 3, d, h, w) in its voxels, over the box of the fixed image.
-    :param affine: fixed points to moving points, applied after the field.
+    :param gain: of :func:`gained_information`.
     :returns: the same shape.
     """
     factor = comparison_factor(fixed.grid)
-    head = (downsample(fixed.channels[INTENSITY], factor) > HEAD_INTENSITY).float()
-    compared = head if fixed.compared is None else head * downsample(fixed.compared, factor)
-    gain = gained_information(field, fixed, moving, affine, factor)
+    compared = head_of(fixed).float()
+    if fixed.compared is not None:
+        compared = compared * downsample(fixed.compared, factor)
     average = float((gain * compared).sum() / compared.sum().clamp(min=1.0))
     sigma = SIGMA_MM / (factor * fixed.grid.mean_spacing)
     local = smooth(gain * compared, sigma) / smooth(compared, sigma).clamp(min=MIN_COMPARED)
@@ -57,15 +57,21 @@ def comparison_factor(grid: Grid) -> int:
     return max(1, round(SPACING / grid.mean_spacing))
 
 
-def gained_information(
-    field: torch.Tensor, fixed: ChannelImage, moving: ChannelImage, affine: Affine, factor: int
-) -> torch.Tensor:
+def head_of(fixed: ChannelImage) -> torch.Tensor:
+    """Return the voxels of the head on the grid on which the images are compared, (1, 1, d, h, w)."""
+    return downsample(fixed.channels[INTENSITY], comparison_factor(fixed.grid)) > HEAD_INTENSITY
+
+
+def gained_information(field: torch.Tensor, fixed: ChannelImage, moving: ChannelImage, affine: Affine) -> torch.Tensor:
     """Return how much more the windows of two images tell about each other with a field than without it.
 
     What they tell is ``-log(1 - r^2)``, twice the mutual information of Gaussian variables with correlation ``r``.
 
-    :returns: (1, 1, d, h, w), on the fixed grid, coarser by the factor.
+    :param field: (1, 3, d, h, w) in its voxels, over the box of the fixed image.
+    :param affine: fixed points to moving points, applied after the field.
+    :returns: (1, 1, d, h, w), on the fixed grid, coarser by :func:`comparison_factor`.
     """
+    factor = comparison_factor(fixed.grid)
     target = downsample(fixed.channels[INTENSITY], factor)
     matrix = affine.in_voxels(fixed.grid, moving.grid)
     warper = AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, factor)
