@@ -62,6 +62,7 @@ LIMITS: dict[str, dict[str, Any]] = {
     "training": {
         "method": Literal[*METHODS],
         "steps": Count,
+        "batch": Count,
         "learning_rate": Positive,
         "validate_every": Count,
     },

@@ -122,7 +122,8 @@ class Schedule:
     :param frozen: parts of the network that keep the weights of ``start``, such as ``encoder`` and ``segmenter``.
     :param dynamic_weights: weigh the losses by dynamic weight averaging.
     :param seed: decides the random initial weights, the order of the pairs and the augmentation.
-    :param steps: number of pairs to train on.
+    :param steps: number of changes of the weights.
+    :param batch: number of examples in each step, whose gradients are averaged; processes share them equally.
     :param learning_rate: of Adam at the start; it falls to zero along a cosine.
     :param validate_every: steps between two validations, each with a checkpoint.
     """
@@ -133,6 +134,7 @@ class Schedule:
     dynamic_weights: bool = False
     seed: int = 0
     steps: int = 2000
+    batch: int = 1
     learning_rate: float = 3e-4
     validate_every: int = 100
 

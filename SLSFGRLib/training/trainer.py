@@ -19,6 +19,7 @@ from ..models.loading import load_model
 from ..models.model import Model
 from ..runtime.devices import choose_device
 from .acceleration import compile_parts, mixed_precision
+from .distributed import add_up_gradients, first_process_first, gather, process_count, rank, share
 from .loss_weighting import LossWeighting
 from .methods.brain_extraction import BrainExtraction
 from .methods.method import Method
@@ -39,8 +40,8 @@ MAX_GRADIENT_NORM = 5.0
 # The running average reaches back about 1 / (1 - DECAY) steps; at first fewer, or it would keep the random initial
 # weights for long. Chosen, not measured.
 DECAY, WARM_UP_STEPS = 0.997, 10.0
-# Each step has a seed of its own: the recipe's seed times this number plus the step. It is larger than any number of
-# steps, so that the seeds of two recipes do not overlap.
+# Each example has a seed of its own: the recipe's seed times this number plus the example's number in the run. It is
+# larger than any number of examples, so that the seeds of two recipes do not overlap.
 SEED_STRIDE = 7_000_021
 
 
@@ -48,10 +49,11 @@ class Trainer:
     """A training run of one recipe into one folder.
 
     The folder gets ``model.pt`` (the best averaged weights so far), ``checkpoint.pt`` (to resume from), ``curve.csv``,
-    ``curve.png`` and ``samples.png`` (the network's output for validation examples), after each validation.
+    ``curve.png`` and ``samples.png`` (the network's output for validation examples), after each validation. Among
+    several processes (:mod:`SLSFGRLib.training.distributed`) only the first writes.
 
     :param device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    :raises InputError: the weights to start from do not fit.
+    :raises InputError: the weights to start from do not fit, or the processes cannot share a step equally.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, device: str = "auto") -> None:
@@ -59,6 +61,7 @@ class Trainer:
         self.folder = folder
         self.device = choose_device(device)
         schedule = recipe.training
+        _require_equal_shares(schedule.batch)
         with torch.random.fork_rng():
             torch.manual_seed(schedule.seed)
             network = recipe.model.build()
@@ -109,38 +112,49 @@ class Trainer:
         :param progress: called with the fraction done and a sentence; it may raise to stop.
         :returns: the file of the best model.
         """
-        self.method.prepare(lambda fraction: progress(0.0, "Preparing the images"))
+        with first_process_first():
+            self.method.prepare(lambda fraction: progress(0.0, "Preparing the images"))
         schedule = self.recipe.training
         losses: list[dict[str, float]] = []
         message = "Training"
         while self.step < schedule.steps:
-            losses.append(self._learn())
+            losses += self._learn()
             self.step += 1
             progress(self.step / schedule.steps, message)
             if self.step % schedule.validate_every == 0 or self.step == schedule.steps:
-                self._validate(_means(losses))
+                self._validate(_means(gather(losses)))
                 losses = []
                 score = self.rows[-1][self.method.score]
                 message = f"Training, {self.method.score_title} {score:.4f} at step {self.step}"
         return self.folder / MODEL
 
-    def _generator(self) -> torch.Generator:
-        """Return random numbers that depend on the seed and the step only, so that resuming changes nothing."""
-        return torch.Generator().manual_seed(self.recipe.training.seed * SEED_STRIDE + self.step)
+    def _generator(self, number: int) -> torch.Generator:
+        """Return random numbers for one of the step's examples, which depend on the seed and the step only.
 
-    def _learn(self) -> dict[str, float]:
-        """Take one step on one random example, and return the unweighted losses."""
-        with mixed_precision(self.device):
-            losses = self.method.losses(self.step, self._generator())
-        weights = self.weighting.weights()
-        total = sum(weights.get(name, 1.0) * loss for name, loss in losses.items())
+        Neither resuming nor the number of processes changes them.
+        """
+        schedule = self.recipe.training
+        return torch.Generator().manual_seed(schedule.seed * SEED_STRIDE + self.step * schedule.batch + number)
+
+    def _learn(self) -> list[dict[str, float]]:
+        """Take one step on some random examples, and return the unweighted losses of those of this process."""
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        examples = [self._add_gradients(number) for number in share(range(self.recipe.training.batch))]
+        add_up_gradients(self.network.parameters())
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimiser.step()
         self.learning_rate.step()
         self.average.update_parameters(self.network)
-        return {name: loss.item() for name, loss in losses.items()}
+        return [{name: loss.item() for name, loss in losses.items()} for losses in examples]
+
+    def _add_gradients(self, number: int) -> dict[str, torch.Tensor]:
+        """Add the gradients of one of the step's examples, and return its unweighted losses."""
+        with mixed_precision(self.device):
+            losses = self.method.losses(self.step, self._generator(number))
+        weights = self.weighting.weights()
+        total = sum(weights.get(name, 1.0) * loss for name, loss in losses.items())
+        (total / self.recipe.training.batch).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
 
     @torch.no_grad()
     def _validate(self, means: dict[str, float]) -> None:
@@ -150,10 +164,16 @@ class Trainer:
         network = self.average.module
         row = {"step": self.step} | {f"training_{name}": value for name, value in means.items()}
         row |= self.method.validate(network)
-        samples = self.method.samples(network)
         self.rows.append(row)
+        if rank() == 0:
+            self._write()
+
+    def _write(self) -> None:
+        """Write the folder's files, after a validation."""
+        network = self.average.module
+        samples = self.method.samples(network)
         with staged_folder(self.folder) as staging:
-            if max(self.rows, key=lambda other: other[self.method.score]) is row:
+            if max(self.rows, key=lambda row: row[self.method.score]) is self.rows[-1]:
                 Model(self.recipe.name, self.recipe.model, network, sha256=None).save(staging / MODEL)
             torch.save(self._state(), staging / CHECKPOINT)
             draw_samples(samples, staging / SAMPLES)
@@ -203,6 +223,15 @@ def averaged(network: torch.nn.Module) -> AveragedModel:
     return average
 
 
+def _require_equal_shares(batch: int) -> None:
+    """Refuse a number of examples that the processes cannot share equally."""
+    if batch % process_count():
+        raise InputError(
+            f"training.batch is {batch}, which {process_count()} processes cannot share equally; set it to a multiple "
+            f"of {process_count()} in the recipe."
+        )
+
+
 def _start_from(network: torch.nn.Module, path: Path) -> None:
     """Give a network the weights of a trained model.
 
@@ -215,7 +244,7 @@ def _start_from(network: torch.nn.Module, path: Path) -> None:
 
 
 def _means(losses: list[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each loss over the steps that had it."""
+    """Return the mean of each loss over the examples that had it."""
     names = dict.fromkeys(name for row in losses for name in row)
     values = {name: [row[name] for row in losses if name in row] for name in names}
     return {name: sum(of_name) / len(of_name) for name, of_name in values.items()}

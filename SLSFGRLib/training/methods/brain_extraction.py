@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class BrainExtraction:
 
     def validate(self, network: BrainExtractionNetwork) -> dict[str, float]:
         """Return the Dice of brain, and of brain with CSF, on validation maps; and the fraction that is missed."""
-        return mean_figures(_figures(network, sample) for sample in self._validation_samples())
+        return mean_figures(partial(_figures, network), self._validation_samples())
 
     def samples(self, network: BrainExtractionNetwork) -> list[Sample]:
         """Return the first validation images with their labels and the network's."""

@@ -65,7 +65,7 @@ class SelfSupervised:
 
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return mean figures over pairs of neighbours, whose fixed images are never trained on."""
-        return mean_figures(self._figures(network, moving, fixed) for moving, fixed in self._validation_pairs())
+        return mean_figures(lambda pair: self._figures(network, *pair), self._validation_pairs())
 
     def samples(self, network: torch.nn.Module) -> list[Sample]:
         """Return the output of a network for the first of these pairs."""

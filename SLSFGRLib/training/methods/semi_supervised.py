@@ -74,7 +74,7 @@ class SemiSupervised:
         """Return the Dice of the segmentation, and of labels that the field warps, on validation maps."""
         # A recipe that never learns to register is not judged by its fields.
         registers = self._segmentation_steps < self.recipe.training.steps
-        means = mean_figures(_figures(network, pair, registers) for pair in self._validation_pairs())
+        means = mean_figures(lambda pair: _figures(network, pair, registers), self._validation_pairs())
         parts = [means[name] for name in ("segmentation_dice", "registration_dice") if name in means]
         return means | {"validation_dice": sum(parts) / len(parts)}
 

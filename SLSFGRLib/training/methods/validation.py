@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 
 from ...losses.dice import soft_dice
 from ...spatial.fields import jacobian_determinant
+from ..distributed import gather, share
+
+T = TypeVar("T")
 
 
 def mean_dice(masks: torch.Tensor, reference: torch.Tensor) -> float:
@@ -29,7 +33,10 @@ def folding_percent(field: torch.Tensor) -> float:
     return 100.0 * float((jacobian_determinant(field) <= 0).float().mean())
 
 
-def mean_figures(figures: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each figure over several pairs."""
-    rows = list(figures)
+def mean_figures(figures: Callable[[T], dict[str, float]], examples: Iterable[T]) -> dict[str, float]:
+    """Return the mean of each figure over several examples, which the processes of the training share.
+
+    :param figures: returns the figures of one example, the same ones for all.
+    """
+    rows = gather([figures(example) for example in share(examples)])
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -92,7 +92,7 @@ class WeaklySupervised:
 
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return the Dice of the labels before and after, and folding, on the validation pairs."""
-        return mean_figures(_figures(network, pair.to(self.device)) for pair in self.validation())
+        return mean_figures(lambda pair: _figures(network, pair.to(self.device)), self.validation())
 
     def samples(self, network: torch.nn.Module) -> list[Sample]:
         """Return the output of a network for the first of these pairs."""
