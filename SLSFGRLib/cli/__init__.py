@@ -12,7 +12,7 @@ import sys
 from types import FrameType
 
 from ..errors import InputError
-from ..runtime.process import set_up_process
+from ..runtime.process import limit_threads, set_up_process
 from ..version import VERSION
 from . import apply, batch, demo, evaluate, info, register, segment, train
 from .options import shared_options
@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     set_up_process()
     try:
+        _limit_threads(chosen)
         SUBCOMMANDS[chosen.subcommand].run(chosen)
     except InputError as error:
         return _fail(str(error))
@@ -77,6 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(subparser)
     return parser
+
+
+def _limit_threads(chosen: argparse.Namespace) -> None:
+    """Follow ``--threads``, which most subcommands have."""
+    threads = getattr(chosen, "threads", None)
+    if threads is None:
+        return
+    if threads < 1:
+        raise InputError(f"--threads is {threads}; give 1 or more.")
+    limit_threads(threads)
 
 
 def _fail(message: str) -> int:

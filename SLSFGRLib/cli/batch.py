@@ -78,10 +78,8 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse numbers that are not positive and options of the other task."""
     from ..errors import InputError
 
-    for name in ("workers", "threads"):
-        number = getattr(arguments, name)
-        if number is not None and number < 1:
-            raise InputError(f"--{name} is {number}; give 1 or more.")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise InputError(f"--workers is {arguments.workers}; give 1 or more.")
     if arguments.task == "segment" and (arguments.fixed or arguments.jacobian or arguments.no_affine):
         raise InputError("--fixed, --jacobian and --no-affine are for registrations; leave them out.")
 
@@ -114,7 +112,6 @@ def _runner(
 ) -> Runner | None:
     """Return what does the cases on workers; None for this process. The stack ends the workers."""
     if arguments.scheduler is None and arguments.workers is None:
-        _limit_threads(arguments.threads)
         return None
     from ..jobs.cluster import affordable_workers, cluster_client, cores_for_each, do_on_workers, local_client
 
@@ -128,14 +125,6 @@ def _runner(
         threads = threads or cores_for_each(workers)
     say(f"Dask's dashboard: {client.dashboard_link}")
     return lambda waiting: do_on_workers(client, waiting, output, threads)
-
-
-def _limit_threads(threads: int | None) -> None:
-    """Use so many cores in this process."""
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 class _Say:

@@ -10,7 +10,7 @@ from ..modes import AUTO, DEFAULT_MODE, MODES, TRANSFORMS
 def shared_options(*names: str) -> argparse.ArgumentParser:
     """Return a parent parser with ``--quiet`` and the named options.
 
-    :param names: of ``mode``, ``transform`` and ``device``.
+    :param names: of ``mode``, ``transform``, ``device`` and ``threads``.
     """
     parser = argparse.ArgumentParser(add_help=False)
     if "mode" in names:
@@ -27,5 +27,9 @@ def shared_options(*names: str) -> argparse.ArgumentParser:
         )
     if "device" in names:
         parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    if "threads" in names:
+        parser.add_argument(
+            "--threads", type=int, metavar="N", help="threads for each computation (default: one for each core)"
+        )
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     return parser

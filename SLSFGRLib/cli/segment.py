@@ -17,7 +17,7 @@ from .console import ConsoleProgress
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-SHARED_OPTIONS = ("device",)
+SHARED_OPTIONS = ("device", "threads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

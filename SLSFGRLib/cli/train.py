@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .console import ConsoleProgress
 
-SHARED_OPTIONS = ("device",)
+SHARED_OPTIONS = ("device", "threads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,8 @@ ALLOCATION = {M_TRIM_THRESHOLD: 1_000_000_000, M_ARENA_MAX: 1, M_MMAP_MAX: 0}
 COLLECTION_THRESHOLD = 100_000
 # Registers the shapes that torch's operations return, for its compiler, which its optimisers load.
 COMPILER_SHAPES = "torch._meta_registrations"
+# Environment variables that torch's libraries and ITK read when they are loaded.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
 
 def set_up_process() -> None:
@@ -38,6 +40,11 @@ def reduce_spinning() -> None:
     """
     for name, value in WAITING.items():
         os.environ.setdefault(name, value)
+
+
+def limit_threads(count: int) -> None:
+    """Use so many threads for each computation; call this before torch is loaded."""
+    os.environ.update(dict.fromkeys(THREADS, str(count)))
 
 
 def keep_freed_memory() -> None:

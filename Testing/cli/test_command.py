@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from SLSFGRLib.cli import main
+
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 RESULTS = {"warped.nii.gz", "transform.h5", "inverse_transform.h5", "report.json", "report.html"}
 
@@ -206,6 +208,15 @@ def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
 def _small_files_only() -> None:
     # Stands for a full disk: no file may grow beyond this many bytes.
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["register f.nii m.nii --output o", "segment i.nii l.nii", "batch t.csv --output o", "train recipe.toml"],
+)
+def test_threads_are_one_or_more(words, capsys):
+    assert main([*words.split(), "--threads", "0"]) == 2
+    assert capsys.readouterr().err == "slsfgr: error: --threads is 0; give 1 or more.\n"
 
 
 @pytest.mark.parametrize("ending", ["nii.gz", "nii", "nrrd", "mha", "img"])

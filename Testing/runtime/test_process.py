@@ -70,3 +70,19 @@ print(hasattr(torch._meta_registrations, "register_meta"))
 
 def test_torch_without_its_compiler_computes_and_the_compiler_can_be_loaded_later():
     assert child(WITHOUT_COMPILER).split() == ["False", "16.0", "True"]
+
+
+THREADS = """
+from SLSFGRLib.runtime.process import limit_threads
+
+limit_threads(1)
+import SimpleITK
+import torch
+
+print(torch.get_num_threads(), SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())
+"""
+
+
+def test_torch_and_itk_use_so_many_threads():
+    two = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "2")
+    assert child(THREADS, **os.environ | two).split() == ["1", "1"]
