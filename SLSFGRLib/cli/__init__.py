@@ -14,7 +14,7 @@ from types import FrameType
 from ..errors import InputError
 from ..runtime.process import limit_threads, set_up_process
 from ..version import VERSION
-from . import apply, batch, demo, evaluate, info, register, segment, train
+from . import apply, batch, demo, evaluate, info, register, segment, template, train
 from .options import shared_options
 
 SUBCOMMANDS = {
@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "apply": apply,
     "evaluate": evaluate,
     "batch": batch,
+    "template": template,
     "train": train,
     "demo": demo,
     "info": info,

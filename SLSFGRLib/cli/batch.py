@@ -13,15 +13,14 @@ same command continues it; cases whose inputs, settings or version have changed 
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import ConsoleProgress
+from .workers import Say, add_worker_options, check_workers, chosen_runner
 
 if TYPE_CHECKING:
-    from ..jobs.batch import Runner
     from ..jobs.cases import Case
 
 SHARED_OPTIONS = ("transform", "mode", "device")
@@ -36,15 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="", metavar="M", help="as for slsfgr register or segment")
     parser.add_argument("--no-affine", action="store_true", help="skip the affine registration")
     parser.add_argument("--jacobian", action="store_true", help="also write images of the local change of volume")
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes here, as far as memory allows (default: no further one)",
-    )
-    place.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, such as tcp://10.0.0.1:8786")
-    parser.add_argument("--threads", type=int, metavar="N", help="cores for each case (default: an equal part)")
+    add_worker_options(parser, "case")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -57,8 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     cases = _cases(arguments)
     output = arguments.output.resolve()
     with ExitStack() as stack:
-        say = _Say(arguments.quiet)
-        runner = _runner(arguments, cases, output, stack, say)
+        say = Say(arguments.quiet)
+        runner = chosen_runner(arguments, cases, output, stack, say)
         progress = stack.enter_context(ConsoleProgress(arguments.quiet))
         try:
             rows = run_batch(cases, output, runner, progress, say)
@@ -78,8 +69,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse numbers that are not positive and options of the other task."""
     from ..errors import InputError
 
-    if arguments.workers is not None and arguments.workers < 1:
-        raise InputError(f"--workers is {arguments.workers}; give 1 or more.")
+    check_workers(arguments)
     if arguments.task == "segment" and (arguments.fixed or arguments.jacobian or arguments.no_affine):
         raise InputError("--fixed, --jacobian and --no-affine are for registrations; leave them out.")
 
@@ -105,35 +95,3 @@ def _cases(arguments: argparse.Namespace) -> list[Case]:
     cases = cases_of_bids(source, task, common, fixed)
     write_data_set(source, arguments.output, task, fixed)
     return cases
-
-
-def _runner(
-    arguments: argparse.Namespace, cases: list[Case], output: Path, stack: ExitStack, say: _Say
-) -> Runner | None:
-    """Return what does the cases on workers; None for this process. The stack ends the workers."""
-    if arguments.scheduler is None and arguments.workers is None:
-        return None
-    from ..jobs.cluster import affordable_workers, cluster_client, cores_for_each, do_on_workers, local_client
-
-    threads = arguments.threads
-    if arguments.scheduler is not None:
-        client = stack.enter_context(cluster_client(arguments.scheduler))
-    else:
-        workers, note = affordable_workers(arguments.workers, cases)
-        say(note)
-        client = stack.enter_context(local_client(workers))
-        threads = threads or cores_for_each(workers)
-    say(f"Dask's dashboard: {client.dashboard_link}")
-    return lambda waiting: do_on_workers(client, waiting, output, threads)
-
-
-class _Say:
-    """Writes sentences to standard error, unless the user wants quiet."""
-
-    def __init__(self, quiet: bool) -> None:
-        self._quiet = quiet
-
-    def __call__(self, text: str) -> None:
-        """Write a sentence, if it is not empty."""
-        if text and not self._quiet:
-            print(text, file=sys.stderr, flush=True)

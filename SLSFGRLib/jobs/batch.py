@@ -40,6 +40,21 @@ def run_batch(
     :param library: a module with ``register`` and ``segment``; this library by default.
     :returns: a line of the table of results for each case, in the order of the cases.
     """
+    ordered = do_cases(cases, output, run, progress, say, library)
+    what = "registrations" if cases[0].task == REGISTER else "segmentations"
+    write_summary(ordered, f"Batch of {len(cases)} {what}", output)
+    return ordered
+
+
+def do_cases(
+    cases: Sequence[Case],
+    output: Path,
+    run: Runner | None = None,
+    progress: ProgressCallback | None = None,
+    say: Callable[[str], None] | None = None,
+    library: ModuleType | None = None,
+) -> list[dict]:
+    """Do all cases that are not done yet; see :func:`run_batch`, which also sums them up."""
     output.mkdir(parents=True, exist_ok=True)
     rows, waiting = _finished(cases, output, say)
     clock = _Clock(progress, len(rows), len(cases))
@@ -48,10 +63,7 @@ def run_batch(
     for case, row in run(waiting):
         rows[case.key] = row
         clock.count(row)
-    ordered = [rows[case.key] for case in cases]
-    what = "registrations" if cases[0].task == REGISTER else "segmentations"
-    write_summary(ordered, f"Batch of {len(cases)} {what}", output)
-    return ordered
+    return [rows[case.key] for case in cases]
 
 
 def _finished(

@@ -21,7 +21,7 @@ def fingerprint(case: Case) -> dict:
     :raises OSError: an input is not there.
     """
     inputs = {role: _state(image) for role, image in (case.images | dict(case.files)).items()}
-    model = Path(str(case.settings["model"]))
+    model = Path(str(case.settings.get("model", "")))
     if model.is_file():
         inputs["model"] = _state(model)
     return {"task": case.task, "version": VERSION, "settings": dict(case.settings), "inputs": inputs}

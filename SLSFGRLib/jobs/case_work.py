@@ -20,13 +20,15 @@ from ..report.results import THUMBNAIL, write_results, write_segmentation
 from ..runtime.memory import MEMORY_IS_FULL, is_out_of_memory
 from ..runtime.progress import ProgressCallback
 from .case_record import fingerprint, finished_row, write_record
-from .cases import REGISTER, Case
+from .cases import REGISTER, SEGMENT, Case
 from .job import REGIONS, RegistrationJob, SegmentationJob
 
 if TYPE_CHECKING:
     from ..registration.fixed_brain import FixedBrain
 
 DONE, FAILED = "done", "failed"
+# Takes a case, a progress callback and a module with ``register`` and ``segment``.
+Work = Callable[[Case, ProgressCallback | None, ModuleType | None], Callable[[Path], dict]]
 # A registration uses all threads that it may; a second one in the same process would only slow both down.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -84,8 +86,7 @@ def _done(
     case: Case, output: Path, progress: ProgressCallback | None, library: ModuleType | None, begin: float
 ) -> dict:
     depends_on = fingerprint(case)
-    work = _register if case.task == REGISTER else _segment
-    result, write = work(case, progress, library)
+    write = _work_of(case.task)(case, progress, library)
     with staged_folder(output / case.name) as folder:
         report = write(folder)
         for path in list(folder.iterdir()):
@@ -94,17 +95,25 @@ def _done(
         row = _named_row(case) | {"status": DONE, "problem": ""} | _figures(report) | {"seconds": seconds}
         row |= {
             f"{image}: {name} (mL)": round(volume, 4)
-            for image, volumes in result.report.get("volumes_ml", {}).items()
+            for image, volumes in report.get("volumes_ml", {}).items()
             for name, volume in volumes.items()
         }
         write_record(case, depends_on, row, folder)
     return row
 
 
-def _register(
-    case: Case, progress: ProgressCallback | None, library: ModuleType | None
-) -> tuple[object, Callable[[Path], dict]]:
-    """Register; return the result, and what writes it into a folder and returns the report."""
+def _work_of(task: str) -> Work:
+    """Return what does a case: a function that computes, and returns what writes the results into a folder."""
+    if task in (REGISTER, SEGMENT):
+        return _register if task == REGISTER else _segment
+    # Needs torch.
+    from .group_steps import STEPS
+
+    return STEPS[task]
+
+
+def _register(case: Case, progress: ProgressCallback | None, library: ModuleType | None) -> Callable[[Path], dict]:
+    """Register; return what writes the result into a folder and returns the report."""
     fixed, moving = _known_image(case.images["fixed"]), read_image(case.images["moving"])
     settings, files = case.settings, case.files
     # Those of the fixed image are read once, since a fixed brain is known again by them.
@@ -131,12 +140,10 @@ def _register(
             write_image(result.jacobian, folder / "jacobian.nii.gz")
         return report
 
-    return result, write
+    return write
 
 
-def _segment(
-    case: Case, progress: ProgressCallback | None, library: ModuleType | None
-) -> tuple[object, Callable[[Path], dict]]:
+def _segment(case: Case, progress: ProgressCallback | None, library: ModuleType | None) -> Callable[[Path], dict]:
     """Segment, likewise."""
     image = read_image(case.images["image"])
     job = SegmentationJob(image, device=case.settings["device"], model=case.settings["model"])
@@ -144,7 +151,7 @@ def _segment(
     labels = smallest_label_type(result.fixed_labels)
     volumes = {"image": result.report["volumes_ml"]["fixed"]}
     result.report["volumes_ml"] = volumes
-    return result, lambda folder: write_segmentation(labels, image, result.report, folder)
+    return lambda folder: write_segmentation(labels, image, result.report, folder)
 
 
 @lru_cache(maxsize=1)

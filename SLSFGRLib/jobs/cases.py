@@ -1,9 +1,9 @@
-"""The cases of a batch: from a table, a folder of images or a BIDS data set, all checked before work begins."""
+"""The cases of a batch or a template: from a table, a folder or a BIDS data set, all checked before work begins."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -15,12 +15,12 @@ from ..io.resources import STANDARD_BRAIN, image_path
 from ..modes import AUTO, DEFAULT_MODE, MODES, TRANSFORMS
 from .job import REGIONS
 
-REGISTER, SEGMENT = TASKS = ("register", "segment")
+REGISTER, SEGMENT, TEMPLATE = "register", "segment", "template"
 # The images that each task needs, by the names of the table's columns.
-IMAGES = {REGISTER: ("fixed", "moving"), SEGMENT: ("image",)}
+IMAGES = {REGISTER: ("fixed", "moving"), SEGMENT: ("image",), TEMPLATE: ("image",)}
 NAME = "name"
 # Other columns that name files, and those with settings and their defaults.
-FILES = {REGISTER: ("initial_transform", "moving_labels", *REGIONS), SEGMENT: ()}
+FILES = {REGISTER: ("initial_transform", "moving_labels", *REGIONS), SEGMENT: (), TEMPLATE: ("labels",)}
 SETTINGS: dict[str, dict[str, object]] = {
     REGISTER: {
         "mode": DEFAULT_MODE,
@@ -31,14 +31,18 @@ SETTINGS: dict[str, dict[str, object]] = {
         "jacobian": False,
     },
     SEGMENT: {"device": "auto", "model": ""},
+    # All images of a template are treated alike.
+    TEMPLATE: {},
 }
 CHOICES = {"mode": MODES, "transform": TRANSFORMS}
+# The fewest images that have a mean.
+MIN_IMAGES = 2
 YES, NO = ("yes", "true", "1"), ("no", "false", "0", "")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One registration or segmentation of a batch.
+    """One registration or segmentation of a batch, one image of a template, or one step of work on it.
 
     :param name: its folder below that of the batch, with ``/`` between folders.
     :param images: the images it needs by their role, as files; the fixed one may be an image in memory.
@@ -98,6 +102,8 @@ def cases_of_table(path: Path, task: str, common: Mapping[str, object], fixed: P
         cases.append(_case_of_row(row, where, task, common, path.parent, fixed, one_fixed))
         lines.append(where)
     require_different(cases, lines)
+    if task == TEMPLATE:
+        _require_labels_of_all(cases, lines)
     return cases
 
 
@@ -121,7 +127,7 @@ def cases_of_folder(
 
 def images_of(task: str, path: Path, fixed: Path | sitk.Image | None) -> dict[str, Path | sitk.Image]:
     """Return the images of a case by role."""
-    return {"image": path} if task == SEGMENT else {"fixed": fixed, "moving": path}
+    return {"fixed": fixed, "moving": path} if task == REGISTER else {"image": path}
 
 
 def require_different(cases: list[Case], lines: list[str]) -> None:
@@ -145,6 +151,23 @@ def require_different(cases: list[Case], lines: list[str]) -> None:
                 "their own (column 'name')."
             )
         by_content[content] = by_output[output] = line
+
+
+def require_group(cases: Sequence[Case]) -> None:
+    """Refuse a single image where a mean is wanted.
+
+    :raises InputError: there are fewer than two images.
+    """
+    if len(cases) < MIN_IMAGES:
+        raise InputError(f"a template needs at least {MIN_IMAGES} images; there is {len(cases)}.")
+
+
+def _require_labels_of_all(cases: Sequence[Case], lines: Sequence[str]) -> None:
+    """Refuse label maps of some images only: the others would count as background."""
+    with_labels = sum("labels" in case.files for case in cases)
+    for case, line in zip(cases, lines, strict=True):
+        if with_labels and "labels" not in case.files:
+            raise InputError(f"{line}: names no labels, but other images have some; fill the cell, or remove all.")
 
 
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -189,9 +212,8 @@ def _case_of_row(
     files = {name: _existing(row[name], folder, f"{where}, {name}") for name in FILES[task] if row.get(name)}
     settings = SETTINGS[task] | dict(common)
     settings |= {name: setting(name, row[name], where) for name in SETTINGS[task] if row.get(name)}
-    model = folder / str(settings["model"])
-    if row.get("model") and model.is_file():
-        settings["model"] = str(model)
+    if row.get("model") and (folder / row["model"]).is_file():
+        settings["model"] = str(folder / row["model"])
     stems = [image_stem(path) for path in images.values()]
     name = row.get(NAME) or (stems[-1] if one_fixed else f"{stems[-1]}_to_{stems[0]}")
     return Case(task, _checked_name(name, where), images, files, settings)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..modes import DEFORMABLE, RIGID
 from ..registration.costs import expected_costs
 from ..runtime.memory import available_memory
 from ..runtime.process import set_up_process
 from ..version import VERSION
 from .case_work import do_case, failed_row
-from .cases import REGISTER, Case
+from .cases import SEGMENT, Case
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -47,9 +48,9 @@ def affordable_workers(wanted: int, cases: Sequence[Case]) -> tuple[int, str]:
 
 def _memory_of(case: Case) -> int:
     settings = case.settings
-    if case.task == REGISTER:
-        return expected_costs((HEAD, HEAD), settings["transform"], settings["mode"]).memory
-    return expected_costs((HEAD, HEAD), "rigid", "fast").memory
+    if case.task == SEGMENT:
+        return expected_costs((HEAD, HEAD), RIGID, "fast").memory
+    return expected_costs((HEAD, HEAD), settings.get("transform", DEFORMABLE), settings["mode"]).memory
 
 
 @contextmanager

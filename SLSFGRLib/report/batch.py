@@ -77,8 +77,16 @@ def batch_page(rows: Sequence[Row], title: str, output: Path) -> str:
     if rows and not any("dice_after" in row or "similarity_after" in row for row in rows):
         summary = f"{len(rows)} cases, {failed} failed. Failed ones come first, then the most unusual volumes."
     return Template(resource_path("report", "batch.html").read_text(encoding="utf-8")).substitute(
-        title=escape(title), summary=escape(summary), cases="\n".join(_case(row, output) for row in rows)
+        title=escape(title), summary=escape(summary), cases=case_cards(rows, output)
     )
+
+
+def case_cards(rows: Sequence[Row], output: Path) -> str:
+    """Return a card in HTML for each case: its picture, figures and warnings.
+
+    :param output: the folder of the page.
+    """
+    return "\n".join(_case(row, output) for row in rows)
 
 
 def _case(row: Row, output: Path) -> str:

@@ -34,6 +34,8 @@ PNG_COMPRESSION = 3
 # At most, in pixels; and of the structures on it.
 THUMBNAIL_SIZE = (480, 200)
 LABEL_OPACITY = 0.6
+# Of labels that are not in the label table, in turn.
+OTHER_COLOURS = ((255, 170, 0), (120, 230, 255), (170, 255, 120), (255, 120, 160), (190, 150, 255), (255, 255, 120))
 
 # One array of values from 0 to 1 for each of the three planes.
 Panels = list[np.ndarray]
@@ -81,6 +83,43 @@ def outline_thumbnail(fixed: sitk.Image, warped: sitk.Image) -> bytes:
     lines = [_edges(panel) for panel in _panels(layout, fixed_array, intensity_window(fixed_array))]
     after = _panels(layout, after_array, intensity_window(after_array))
     return _thumbnail([_covered(_grey(panel), OUTLINE, line) for panel, line in zip(after, lines, strict=True)])
+
+
+def template_picture(template: sitk.Image, affine_average: sitk.Image, labels: sitk.Image | None) -> bytes:
+    """Draw a group template, with the borders of its labels and beside the average after affine registration alone.
+
+    :param labels: on the template's grid; None for none.
+    :returns: a PNG file.
+    """
+    (array, grid), (before, _) = canonical_array(template), canonical_array(affine_average)
+    layout, window = Layout.around(head_mask(array), grid), intensity_window(array)
+    panels = _panels(layout, array, window)
+    rows = {"Template": [_grey(panel) for panel in panels]}
+    if labels is not None:
+        numbers = canonical_array(labels)[0]
+        rows["Labels"] = [
+            _with_borders(layout, plane, panel, numbers) for plane, panel in zip(PLANES, panels, strict=True)
+        ]
+    rows["Average after affine registration alone"] = [_grey(panel) for panel in _panels(layout, before, window)]
+    return _png(_composed(layout, rows))
+
+
+def _with_borders(layout: Layout, plane: Plane, panel: np.ndarray, numbers: np.ndarray) -> Image.Image:
+    """Draw a line around each label of a plane.
+
+    :param numbers: the label map, (D, H, W).
+    """
+    # As bright as they can be: a dark line does not show.
+    colours = {item.number: tuple(255 * part // max(item.color) for part in item.color) for item in read_label_table()}
+    picture = _grey(panel)
+    box = np.take(numbers, layout.cut[plane.axis], plane.axis)
+    for number in np.unique(box[box > 0]).tolist():
+        inside = layout.panel(plane, (numbers == number).astype(np.float32))
+        # Half a pixel to both sides of where the interpolated label is one half.
+        slope = np.hypot(*np.gradient(inside))
+        line = np.clip(1.5 - np.abs(inside - 0.5) / np.maximum(slope, 1e-3), 0.0, 1.0)
+        picture = _covered(picture, colours.get(number, OTHER_COLOURS[number % len(OTHER_COLOURS)]), line)
+    return picture
 
 
 def labels_thumbnail(image: sitk.Image, labels: sitk.Image) -> bytes:

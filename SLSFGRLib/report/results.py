@@ -77,6 +77,18 @@ def write_segmentation(labels: sitk.Image, image: sitk.Image, report: dict, fold
     return report
 
 
+def write_warped_case(result: RegistrationResult, template: sitk.Image, folder: Path) -> None:
+    """Write an image's part of a group template: transforms, the warped image and labels, and a small picture.
+
+    :param result: of the registration of the image to the template, which is fixed.
+    """
+    _write_transforms(result, folder)
+    write_image(result.warped, folder / "warped.nii.gz")
+    if result.fixed_labels is not None:
+        write_image(smallest_label_type(result.fixed_labels), folder / "warped_labels.nii.gz")
+    _write_thumbnail("outline_thumbnail", template, result.warped, folder)
+
+
 def write_volumes(labels: sitk.Image, table: Path) -> None:
     """Write the volume of each structure of a label map in mm3."""
     with table.open("w", newline="", encoding="utf-8") as stream:
@@ -87,7 +99,7 @@ def write_volumes(labels: sitk.Image, table: Path) -> None:
 
 def _write_thumbnail(kind: str, image: sitk.Image, other: sitk.Image, folder: Path) -> None:
     """Draw a small picture, or none where Pillow is not installed."""
-    pictures = _pictures_module()
+    pictures = pictures_module()
     if pictures is not None:
         (folder / THUMBNAIL).write_bytes(getattr(pictures, kind)(image, other))
 
@@ -107,14 +119,14 @@ def _write_images(result: RegistrationResult, folder: Path) -> None:
 
 def _pictures(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image) -> dict[str, bytes]:
     """Draw the pictures, or none where Pillow is not installed."""
-    pictures = _pictures_module()
+    pictures = pictures_module()
     if pictures is None:
         return {}
     before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
     return pictures.overview(fixed, before, result.warped, None if result.transform.IsLinear() else result.transform)
 
 
-def _pictures_module() -> ModuleType | None:
+def pictures_module() -> ModuleType | None:
     """Return what draws, or None where Pillow is not installed."""
     try:
         pictures = import_module(".pictures", __package__)

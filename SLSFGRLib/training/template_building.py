@@ -24,8 +24,9 @@ from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
-from ..spatial.fields import invert, resize_field, warp
+from ..spatial.fields import resize_field
 from ..spatial.grid import Grid
+from ..spatial.shape_mean import ShapeMean
 from ..spatial.warping import AffineWarper
 
 FINE = (*LEVELS, Level(spacing=2.0, iterations=12, weights=WEIGHTS))
@@ -126,18 +127,16 @@ def _next_template(
     update: Callable[[float], None],
 ) -> TissueAtlas:
     """Warp all brains to the template, average them, and remove the mean of all fields from their shape."""
-    fields, sums = torch.zeros(1, 3, *template.grid.shape), 0.0
+    mean = ShapeMean()
     for number, (brain, affine) in enumerate(zip(brains, affines, strict=True)):
         update(number / len(brains))
-        field = torch.zeros_like(fields)
+        field = torch.zeros(1, 3, *template.grid.shape)
         if levels:
             coarse, _ = template.field_to(brain.maps, affine, levels)
             field = resize_field(coarse, template.grid.shape)
         matrix = affine.in_voxels(template.grid, brain.maps.grid)
         channels = torch.cat([brain.maps.tissues, brain.probabilities], dim=1)
-        sums = sums + AffineWarper(channels, matrix, template.grid.shape, 1)(field)
-        fields += field
-    inverse, _ = invert(fields / len(brains))
+        mean.add(AffineWarper(channels, matrix, template.grid.shape, 1)(field), field)
     counts = [len(TISSUES), brains[0].probabilities.shape[1]]
-    tissues, probabilities = warp(sums / len(brains), inverse).split(counts, dim=1)
+    tissues, probabilities = mean.centred()[0].split(counts, dim=1)
     return TissueAtlas(tissues, template.grid, StructureCentroids.from_posteriors(probabilities[0, 1:], template.grid))
