@@ -1,9 +1,9 @@
 """Build a group template of real brains at 2 mm, and compare labels in its space with pairwise registration.
 
-``python -m benchmarks.group_template FOLDER`` reduces brains of ../shared/data/malc to 2 mm, runs ``slsfgr template`` on
-them, and prints its sharpness. For those of the ten pairs that are in the group it prints the mean Dice of all manual
-labels of two brains: after affine registration alone, in the space of the template, and after registering one to the
-other directly. What is there already is not repeated.
+``python -m benchmarks.group_template FOLDER`` reduces brains of ../shared/data/malc to 2 mm, runs ``slsfgr template``
+on them, and prints its sharpness. For those of the ten pairs that are in the group it prints the mean Dice of all
+manual labels of two brains: after affine registration alone, in the space of the template, and after registering one to
+the other directly. What is there already is not repeated.
 """
 
 from __future__ import annotations

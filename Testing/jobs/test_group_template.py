@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from benchmarks.group_template import linear_part
 from phantoms import empty_image, filled, head_at, positions, smooth_field, stored, transformed
 
+from benchmarks.group_template import linear_part
 from SLSFGRLib.cli import main
 from SLSFGRLib.errors import Cancelled, InputError
 from SLSFGRLib.io.transforms import read_transform
@@ -18,7 +18,6 @@ from SLSFGRLib.jobs.case_work import do_case
 from SLSFGRLib.jobs.cases import TEMPLATE, cases_of_table
 from SLSFGRLib.jobs.group_means import most_frequent_labels, sharpness
 from SLSFGRLib.jobs.group_template import build_group_template
-from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import invert, resize_field, warp
 from SLSFGRLib.spatial.mean_transform import mean_log_stretch
 
