@@ -170,11 +170,11 @@ class _Builder:
         }
         rows = self._do("publish", "Writing", steps)
         folders = {name: self.output / steps[name].name for name in self.images}
-        earlier = _json(self.output / REPORT)
+        earlier = _images_of(_json(self.output / REPORT))
         with staged_folder(self.output) as staging:
             report = self._report(space, rows) | self._write_template(space, list(folders.values()), staging)
-            for row in (earlier or {}).get("cases", []):
-                shutil.rmtree(self.output / row["folder"], ignore_errors=True)
+            for name in earlier:
+                shutil.rmtree(self.output / "cases" / name, ignore_errors=True)
             for name, folder in folders.items():
                 _move(folder, self.output / "cases" / name)
             write_group_report(report, self.output, staging)
@@ -330,11 +330,18 @@ def _plain(content: dict) -> dict:
 
 
 def _json(path: Path) -> dict | None:
-    """Read a JSON file; None if it is not there or not whole."""
+    """Read an object from a JSON file; None if it is not there or not whole."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return content if isinstance(content, dict) else None
+
+
+def _images_of(report: dict | None) -> list[str]:
+    """Return the names of the images that the template of a report was made from; none if it is another report."""
+    names = (report or {}).get("made_from", {}).get("images", {})
+    return [name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()]
 
 
 def _box_around(grid: Grid, transform: Affine) -> tuple[np.ndarray, np.ndarray]:
