@@ -101,7 +101,7 @@ def test_slicers_own_process_needs_no_torch():
     modules = {name for name in imports() if package(name) in packages} | {"spatial.grid", "evaluation.summary"}
     # These work with torch.
     modules -= {"runtime.devices", "runtime.parallel"}
-    modules -= {"jobs.group_means", "jobs.group_steps", "jobs.group_template"}
+    modules -= {"jobs.group_means", "jobs.group_steps", "jobs.group_template", "jobs.longitudinal"}
     lines = ["import sys; sys.modules['torch'] = None; import SLSFGRLib"]
     lines += [f"import SLSFGRLib.{name}" for name in sorted(modules)]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=LIBRARY.parent)

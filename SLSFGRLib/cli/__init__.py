@@ -14,7 +14,7 @@ from types import FrameType
 from ..errors import InputError
 from ..runtime.process import limit_threads, set_up_process
 from ..version import VERSION
-from . import apply, batch, demo, evaluate, info, register, segment, template, train
+from . import apply, batch, demo, evaluate, info, longitudinal, register, segment, template, train
 from .options import shared_options
 
 SUBCOMMANDS = {
@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "evaluate": evaluate,
     "batch": batch,
     "template": template,
+    "longitudinal": longitudinal,
     "train": train,
     "demo": demo,
     "info": info,
