@@ -109,7 +109,7 @@ def test_a_known_shrinkage_is_found(volumes):
 
 def test_the_transforms_follow_the_head(written):
     """A point of the half-way space is the same place of the head in both scans."""
-    points = (*np.random.default_rng(0).uniform(-15, 15, (200, 3)), -8.0, 9.0, -4.0)
+    points = np.random.default_rng(0).uniform(-15, 15, (200, 3)) + np.array((-8.0, 9.0, -4.0))
     seen = [
         pose.inverse().apply(transformed(sitk.ReadTransform(str(written / name)), points))
         for pose, name in zip(POSES, ("1_first_transform.h5", "2_second_transform.h5"), strict=True)
