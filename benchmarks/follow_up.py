@@ -88,7 +88,7 @@ def shrinking_field(inside: np.ndarray, percent: float) -> torch.Tensor:
     spectrum = np.fft.rfftn(density) * np.exp(-0.5 * square) / square
     spectrum[0, 0, 0] = 0.0
     middle = tuple(slice(PADDING, -PADDING) for _ in range(3))
-    parts = [np.fft.irfftn(-1j * axis * spectrum, s=density.shape)[middle] for axis in axes]
+    parts = [np.fft.irfftn(-1j * axis * spectrum, s=density.shape, axes=(0, 1, 2))[middle] for axis in axes]
     return torch.from_numpy(np.stack(parts).astype(np.float32))[None]
 
 
