@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="for brains and results")
     parser.add_argument("--brains", type=int, default=10)
+    parser.add_argument("--pairs", type=int, help="only so many of the pairs")
     parser.add_argument("--mode", default="standard")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> None:
     template = built(images, arguments.folder, arguments.mode, arguments.threads)
     print_rounds(json.loads((template / "report.json").read_text(encoding="utf-8")))
     pairs = [pair.split("-") for pair in TEN_PAIRS if set(pair.split("-")) <= set(names)]
-    print_dice(pairs, arguments.folder, template, arguments.mode)
+    print_dice(pairs[: arguments.pairs], arguments.folder, template, arguments.mode)
 
 
 def reduced(name: str, folder: Path) -> Path:
@@ -94,12 +95,11 @@ def print_dice(pairs: list[list[str]], folder: Path, template: Path, mode: str) 
     def affine(name: str) -> sitk.Image:
         return SLSFGRLib.warp_labels(labels(name), linear_part(_transform(template, name)).to_itk(), space)
 
-    figures = [
-        (_between(pair, affine), _between(pair, deformed), _direct(pair, folder, labels, mode)) for pair in pairs
-    ]
     print("pair: affine, in the template's space, direct")
-    for pair, values in zip(pairs, figures, strict=True):
-        print(f"{'-'.join(pair)}: {', '.join(f'{value:.3f}' for value in values)}", flush=True)
+    figures = []
+    for pair in pairs:
+        figures.append((_between(pair, affine), _between(pair, deformed), _direct(pair, folder, labels, mode)))
+        print(f"{'-'.join(pair)}: {', '.join(f'{value:.3f}' for value in figures[-1])}", flush=True)
     print(f"mean: {', '.join(f'{value:.3f}' for value in np.mean(figures, axis=0))}")
 
 

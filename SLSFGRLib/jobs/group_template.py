@@ -39,7 +39,7 @@ from .group_space import GroupSpace, kept_intensities
 from .group_steps import AFFINE_FILE, ALIGN, BRAIN_FILE, FIELD_FILE, LABELS_FILE, PUBLISH, WARP, WARPED_FILE
 
 # Modes of the rounds; None stands for the mode that the user chose.
-ROUNDS = ("fast", None, None, None)
+ROUNDS = ("fast", None, None)
 # Around the box of the standard brain, which has a margin itself, in mm: heads differ.
 MARGIN_MM = 4.0
 # Images whose finest spacing in mm is below this get a template of 1 mm, as registrations work at.
