@@ -36,6 +36,9 @@ from ..version import VERSION
 
 # Two scans of one head in one contrast have a correlation of 0.9 and more in the brain. Chosen.
 MIN_CORRELATION = 0.6
+# A scan is empty where it has less than this share of another's intensity, if that is at least tissue: fluid has more.
+# Looked for outside the brain and within its outermost millimetres. Chosen.
+EMPTY, TISSUE, RIM_MM = 0.1, 0.2, 3.0
 # With a larger distance of slices, in mm, small changes are not measured well. Chosen.
 THICK_MM = 2.0
 # All structures but the ventricles and the fluid around the brain.
@@ -109,10 +112,12 @@ def _followed(
             raise InputError(f"{name}: no brain was found in it; give scans of a head.")
     stages.begin("Aligning the heads")
     poses, _ = halfway_poses(subjects, stages.update)
-    grid, compared = _halfway_grid(subjects, poses)
+    grid, distances = _halfway_grid(subjects, poses)
+    compared = np.all([distance < KEPT_MM for distance in distances], axis=0)
     resampled = [_resampled(image, pose, grid) for image, pose in zip(images, poses, strict=True)]
     scans = [_intensities(scan, compared) for scan in resampled]
     _require_alike(scans, compared, names)
+    compared &= ~_cut_off(scans, distances)
     stages.begin("Measuring the changes")
     tensors = [tensor_from_array(scan)[None, None].to(device) for scan in scans]
     inside = tensor_from_array(compared.astype(np.float32))[None, None].to(device)
@@ -143,20 +148,31 @@ def _structures(mean: sitk.Image, finder: torch.nn.Module | None, device: torch.
     return label_map(subject), model.description("segmentation")
 
 
-def _halfway_grid(subjects: Sequence[Subject], poses: Sequence[Affine]) -> tuple[Grid, np.ndarray]:
-    """Return a grid around the brain in the half-way space, and which of its voxels lie in or near the brain."""
+def _halfway_grid(subjects: Sequence[Subject], poses: Sequence[Affine]) -> tuple[Grid, list[np.ndarray]]:
+    """Return a grid around the brain in the half-way space, and the distance from each brain at its voxels, in mm."""
     corners = np.concatenate([_corners(subject, pose) for subject, pose in zip(subjects, poses, strict=True)])
     # Rounded, so that the order of the scans cannot change the number of voxels.
     lower, upper = np.round(corners.min(0) - MARGIN_MM, 3), np.round(corners.max(0) + MARGIN_MM, 3)
     count = np.ceil((upper - lower)[::-1] / FINEST_SPACING / SIZE_MULTIPLE).astype(int) * SIZE_MULTIPLE
     grid = Grid.upright(count, FINEST_SPACING, (lower + upper) / 2.0)
     reference = image_from_array(np.empty(grid.shape, np.uint8), grid)
-    compared = np.ones(grid.shape, dtype=bool)
+    distances = []
     for subject, pose in zip(subjects, poses, strict=True):
-        if subject.brain is not None:
+        if subject.brain is None:
+            distances.append(np.zeros(grid.shape, dtype=np.float32))
+        else:
             distance = sitk.Resample(subject.brain.distance, reference, pose.to_itk(), sitk.sitkLinear, 99.0)
-            compared &= sitk.GetArrayFromImage(distance) < KEPT_MM
-    return grid, compared
+            distances.append(sitk.GetArrayFromImage(distance))
+    return grid, distances
+
+
+def _cut_off(scans: Sequence[np.ndarray], distances: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the voxels around which a scan is empty and another shows tissue, as where an image is cut."""
+    brightest = np.max(scans, axis=0)
+    empty = [(distance > -RIM_MM) & (scan < EMPTY * brightest) for scan, distance in zip(scans, distances, strict=True)]
+    cut = np.any(empty, axis=0) & (brightest > TISSUE)
+    reach = [round(RIM_MM / FINEST_SPACING)] * 3
+    return sitk.GetArrayFromImage(sitk.BinaryDilate(sitk.GetImageFromArray(cut.astype(np.uint8)), reach)) > 0
 
 
 def _corners(subject: Subject, pose: Affine) -> np.ndarray:

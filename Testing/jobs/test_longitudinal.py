@@ -148,6 +148,17 @@ def test_the_results_are_a_table_a_page_and_images(written, volumes):
     assert inside.mean() == pytest.approx(volumes["Left hippocampus"][2], abs=0.3)
 
 
+def test_what_one_image_cuts_off_is_not_compared():
+    """Tissue in both scans but below index 6, where the second one is cut; fluid at index 12 is no cut."""
+    whole = np.full((16, 16, 16), 0.7, dtype=np.float32)
+    cut = whole.copy()
+    cut[:6], cut[12] = 0.0, 0.15
+    distance = np.broadcast_to(6.0 - np.arange(16.0)[:, None, None], whole.shape)
+    found = longitudinal._cut_off([whole, cut], [np.full(whole.shape, -20.0), distance])
+    # And what is nearer to it than 3 mm.
+    np.testing.assert_array_equal(np.unique(np.argwhere(found)[:, 0]), np.arange(9))
+
+
 def test_another_head_is_refused(scans):
     other = sitk.Flip(scans[1], (True, True, False))
     other.CopyInformation(scans[1])
