@@ -15,6 +15,9 @@ from .template import GUIDED_SPACING, TissueAtlas, guide_by_template
 
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
 COARSE_PROGRESS = 0.3
+# A start by a network has details that a field via the template lacks, so that its similarity is higher: 0.82 and 0.84
+# were measured on two pairs of brains. Chosen.
+MIN_LNCC_RATIO_OF_START = 0.6
 
 
 @torch.no_grad()
@@ -30,18 +33,21 @@ def deform(
     """Find the field that, followed by an affine transform, brings the moving brain to the fixed one.
 
     The intensities are compared. So are the tissue probability maps, where a level says so and both brains are
-    segmented. Contrasts are matched if needed. After the coarse levels the field is guided by a template, if one is
-    given.
+    segmented. Contrasts are matched if needed. The start, or the field after the coarse levels, is guided by a template,
+    if one is given.
 
     :param affine: fixed points to moving points.
-    :param start: a field to begin with, on any grid over the box of the fixed brain; it is not guided.
+    :param start: a field to begin with, on any grid over the box of the fixed brain.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid; ``warped(x) = moving(affine(x + u(x)))``.
     """
     tissues = uses_tissues(fixed, moving, levels)
     images = (ChannelImage.from_subject(fixed, tissues), ChannelImage.from_subject(moving, tissues))
     coarse = tuple(level for level in levels if level.spacing >= GUIDED_SPACING)
-    if template is None or not tissues or start is not None or not coarse:
+    if template is None or not tissues or (start is None and not coarse):
+        return optimise_across_contrasts(*images, affine, levels, start, update)
+    if start is not None:
+        start = guide_by_template(start, fixed, moving, affine, template, MIN_LNCC_RATIO_OF_START)
         return optimise_across_contrasts(*images, affine, levels, start, update)
     field = optimise_across_contrasts(
         *images, affine, coarse, update=lambda fraction: update(COARSE_PROGRESS * fraction)

@@ -279,7 +279,7 @@ def _deform(
     template = None
     if model is not None:
         levels = levels_after(model, levels)
-    elif uses_tissues(fixed, moving, levels):
+    if uses_tissues(fixed, moving, levels):
         template = bundled_template()
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template

@@ -107,7 +107,12 @@ class TissueAtlas:
 
 
 def guide_by_template(
-    field: torch.Tensor, fixed: Subject, moving: Subject, affine: Affine, template: TissueAtlas
+    field: torch.Tensor,
+    fixed: Subject,
+    moving: Subject,
+    affine: Affine,
+    template: TissueAtlas,
+    min_ratio: float = MIN_LNCC_RATIO,
 ) -> torch.Tensor:
     """Average a field with the field via a template, as a start for finer levels.
 
@@ -116,21 +121,27 @@ def guide_by_template(
 
     :param field: (1, 3, d, h, w) in its voxels, over the box of the fixed brain.
     :param affine: fixed points to moving points, applied after the field.
+    :param min_ratio: of the similarity via the template to that of the field.
     :returns: on a grid of about 4 mm.
     """
-    template = template.to(field.device)
-    return guide_by_atlas(field, TissueAtlas.from_subject(fixed), TissueAtlas.from_subject(moving), affine, template)
+    brains = TissueAtlas.from_subject(fixed), TissueAtlas.from_subject(moving)
+    return guide_by_atlas(field, *brains, affine, template.to(field.device), min_ratio)
 
 
 def guide_by_atlas(
-    field: torch.Tensor, fixed: TissueAtlas, moving: TissueAtlas, affine: Affine, template: TissueAtlas
+    field: torch.Tensor,
+    fixed: TissueAtlas,
+    moving: TissueAtlas,
+    affine: Affine,
+    template: TissueAtlas,
+    min_ratio: float = MIN_LNCC_RATIO,
 ) -> torch.Tensor:
     """Average a field with the field via a template; see :func:`guide_by_template`."""
     via_template = _field_via(template, fixed, moving, affine)
     if via_template is None:
         return field
     direct = resize_field(field, via_template.shape[2:])
-    if _lncc(via_template, affine, fixed, moving) < MIN_LNCC_RATIO * _lncc(direct, affine, fixed, moving):
+    if _lncc(via_template, affine, fixed, moving) < min_ratio * _lncc(direct, affine, fixed, moving):
         return field
     # The template has another affine alignment: on the border, where fields are zero, it must not count.
     taper = border_ramp(via_template.shape[2:], BORDER).to(field.device)

@@ -6,7 +6,7 @@ import torch
 from phantoms import balls_subject
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deform import deform
+from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, deform
 from SLSFGRLib.registration.field_optimisation import Level
 from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
 from SLSFGRLib.registration.template import TissueAtlas, guide_by_template
@@ -69,16 +69,20 @@ def test_field_is_guided_by_the_template_after_the_coarse_levels(fixed, moving, 
     torch.testing.assert_close(deform(fixed, moving, IDENTITY, COARSE, template=template), guided)
 
 
-def test_template_takes_no_part_without_tissues_or_with_a_start(fixed, moving, template):
+def test_a_start_is_guided_by_the_template(fixed, moving, template):
+    start = deform(fixed, moving, IDENTITY, COARSE)
+    guided = guide_by_template(start, fixed, moving, IDENTITY, template, MIN_LNCC_RATIO_OF_START)
+    assert not torch.equal(guided, start)
+    expected = deform(fixed, moving, IDENTITY, FINE, guided)
+    torch.testing.assert_close(deform(fixed, moving, IDENTITY, FINE, start, template), expected)
+
+
+def test_template_takes_no_part_without_tissues_or_where_all_levels_are_fine(fixed, moving, template):
     intensities = tuple(Level(level.spacing, 3) for level in COARSE)
     unsegmented = Subject(moving.image, moving.prepared)
     for pair, levels in (((fixed, moving), intensities), ((fixed, unsegmented), COARSE)):
         expected = deform(*pair, IDENTITY, levels)
         assert torch.equal(deform(*pair, IDENTITY, levels, template=template), expected)
-    start = deform(fixed, moving, IDENTITY, COARSE)
-    expected = deform(fixed, moving, IDENTITY, FINE, start)
-    assert torch.equal(deform(fixed, moving, IDENTITY, FINE, start, template), expected)
-    # Nor where all levels are fine.
     expected = deform(fixed, moving, IDENTITY, FINE)
     assert torch.equal(deform(fixed, moving, IDENTITY, FINE, template=template), expected)
 

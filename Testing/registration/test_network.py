@@ -178,10 +178,10 @@ def test_levels_finer_than_the_network_refine_its_field_and_at_least_the_last(re
     assert tuple(level.spacing for level in levels) == spacings
 
 
-@pytest.mark.parametrize("name", ["sl_sfgr", "multimodal"])
-def test_fields_of_bundled_models_are_refined_at_1_mm(name):
-    # Their finest fields have 2 mm.
-    assert tuple(level.spacing for level in levels_after(load_model(name), SCHEDULES["standard"])) == (1.0,)
+# Their finest fields have 2 mm. SL-SFGR has not compared the tissue probability maps, which the level of 2 mm does.
+@pytest.mark.parametrize(("name", "spacings"), [("sl_sfgr", (2.0, 1.0)), ("multimodal", (1.0,))])
+def test_levels_that_refine_the_fields_of_bundled_models(name, spacings):
+    assert tuple(level.spacing for level in levels_after(load_model(name), SCHEDULES["standard"])) == spacings
 
 
 def test_images_that_are_as_coarse_as_the_network_are_not_downsampled():
