@@ -33,8 +33,8 @@ def deform(
     """Find the field that, followed by an affine transform, brings the moving brain to the fixed one.
 
     The intensities are compared. So are the tissue probability maps, where a level says so and both brains are
-    segmented. Contrasts are matched if needed. The start, or the field after the coarse levels, is guided by a template,
-    if one is given.
+    segmented. Contrasts are matched if needed. If a template is given, it guides the start, or without one the field
+    after the coarse levels.
 
     :param affine: fixed points to moving points.
     :param start: a field to begin with, on any grid over the box of the fixed brain.
