@@ -111,7 +111,7 @@ def _followed(
         if finder is not None and subject.brain is None:
             raise InputError(f"{name}: no brain was found in it; give scans of a head.")
     stages.begin("Aligning the heads")
-    poses, _ = halfway_poses(subjects, stages.update)
+    poses = halfway_poses(subjects, stages.update)
     grid, distances = _halfway_grid(subjects, poses)
     compared = np.all([distance < KEPT_MM for distance in distances], axis=0)
     resampled = [_resampled(image, pose, grid) for image, pose in zip(images, poses, strict=True)]

@@ -18,14 +18,10 @@ TOLERATED_MM = 0.3
 ROUNDS = 100
 
 
-def halfway_poses(
-    subjects: Sequence[Subject], update: Callable[[float], None] = lambda fraction: None
-) -> tuple[list[Affine], np.ndarray]:
-    """Find the rigid transform from the half-way space to each scan, and the place of the head in that space.
+def halfway_poses(subjects: Sequence[Subject], update: Callable[[float], None] = lambda fraction: None) -> list[Affine]:
+    """Find the rigid transform of points (LPS mm) from the half-way space to each scan.
 
     Each pair is registered in both directions. The order of the scans makes no difference.
-
-    :returns: transforms of points in LPS mm, and the centre of the heads in the half-way space, (3,).
     """
     count = len(subjects)
     pairs = {}
@@ -34,7 +30,8 @@ def halfway_poses(
         ways = align_heads(subjects[one], subjects[other]), align_heads(subjects[other], subjects[one]).inverse()
         pairs[one, other] = mean_pose(ways, subjects[one].grid.centre)
         pairs[other, one] = pairs[one, other].inverse()
-    return average_poses(pairs, [subject.grid.centre for subject in subjects])
+    poses, _ = average_poses(pairs, [subject.grid.centre for subject in subjects])
+    return poses
 
 
 def average_poses(
@@ -44,7 +41,7 @@ def average_poses(
 
     :param pairs: by the numbers of two scans, the rigid transform of points of the first to points of the second.
     :param centres: of the head in each scan, LPS mm.
-    :returns: as :func:`halfway_poses`.
+    :returns: transforms of points in LPS mm, and the centre of the heads in the half-way space, (3,).
     """
     count = len(centres)
     poses = [Affine.identity() if number == 0 else pairs[0, number] for number in range(count)]

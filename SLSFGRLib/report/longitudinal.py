@@ -7,10 +7,9 @@ import csv
 import json
 from collections.abc import Sequence
 from html import escape
-from importlib import import_module
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import SimpleITK as sitk
 
@@ -18,9 +17,7 @@ from ..io.images import image_stem, smallest_label_type, write_image
 from ..io.label_table import read_label_table
 from ..io.resources import resource_path
 from ..io.transforms import write_transform
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from .results import pictures_module
 
 
 class Date(Protocol):
@@ -103,17 +100,8 @@ def _page(result: FollowUp, rows: list[tuple[str, list[float], list[float]]], ti
 
 def _picture(result: FollowUp) -> str:
     """Return the structures on the mean as an image of the page; nothing where Pillow is not installed."""
-    pictures = _pictures_module()
+    pictures = pictures_module()
     if pictures is None:
         return ""
     data = base64.b64encode(pictures.labels_thumbnail(result.mean, result.labels)).decode("ascii")
     return f'<img alt="The structures" src="data:image/jpeg;base64,{data}">'
-
-
-def _pictures_module() -> ModuleType | None:
-    try:
-        return import_module(".pictures", __package__)
-    except ModuleNotFoundError as error:
-        if error.name != "PIL":
-            raise
-        return None
