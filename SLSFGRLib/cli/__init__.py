@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     :returns: the exit code: 0 done, 2 bad input, 130 interrupted.
     """
     chosen = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
     set_up_process()
     try:
         _limit_threads(chosen)
@@ -61,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}; check the folder and the disk.")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
     return DONE
 
 

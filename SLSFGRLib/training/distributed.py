@@ -8,6 +8,7 @@ all. Networks are small and methods call parts of them, so one sum over all grad
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -57,6 +58,7 @@ def joined_processes(device: str) -> Iterator[str]:
         dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=LONGEST_WAIT)
         yield device
     except (InputError, OSError, KeyboardInterrupt):
+        _ignore_requests_to_end()
         if not _is_first_to_report():
             os._exit(FAILED)
         raise
@@ -119,7 +121,13 @@ def _others() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        _ignore_requests_to_end()
         raise ProcessLostError("another process of this training has ended") from error
+
+
+def _ignore_requests_to_end() -> None:
+    """Let this process report why it ends; torchrun asks all to end as soon as one has ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _is_joined() -> bool:

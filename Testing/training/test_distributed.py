@@ -14,6 +14,7 @@ from training_runs import Stopped, changed, prepared, state_of
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.training import Trainer, distributed, read_recipe, trainer
+from SLSFGRLib.training.distributed import ProcessLostError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = """
@@ -122,6 +123,16 @@ def kill_second_process_after_first_checkpoint(job, folder):
             os.kill(int(child), signal.SIGKILL)
             return
     raise AssertionError("there is no second process")
+
+
+def test_a_request_to_end_does_not_cut_off_the_message_about_a_lost_process():
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(ProcessLostError, match="another process of this training has ended"), distributed._others():
+            raise RuntimeError("Connection closed by peer")
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def test_gradients_of_a_step_s_examples_are_averaged(recipe, tmp_path):
