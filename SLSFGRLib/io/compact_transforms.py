@@ -14,15 +14,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..spatial.affine import Affine
-from .hdf5 import Tree, write_hdf5
+from .hdf5 import FRACTIONS, Tree, fractions, write_hdf5
 
 # How far rounding may move a point, in mm: the largest error of three numbers, each rounded by half a step.
 ERROR_MM = 0.0099
-# A displacement is rounded to multiples of this fraction of its unit: a power of two, so that the last bits of a number
-# are zero.
-STEPS = 128.0
-# Up to this number of units a number of 16 bits holds every multiple of a step; beyond it takes 32 bits.
-LARGEST_HALF = 16.0
 
 
 def write_compact(parts: Sequence[np.ndarray | sitk.Image], path: Path) -> None:
@@ -36,7 +31,7 @@ def write_compact(parts: Sequence[np.ndarray | sitk.Image], path: Path) -> None:
     outer = Affine.identity()
     for part in parts:
         if isinstance(part, sitk.Image):
-            unit = 2.0 * ERROR_MM * STEPS / np.sqrt(3.0) / np.linalg.norm(outer.linear, 2)
+            unit = 2.0 * ERROR_MM * FRACTIONS / np.sqrt(3.0) / np.linalg.norm(outer.linear, 2)
             pieces[-1] = _scaling(unit).then(pieces[-1])
             pieces += [_field(part, unit), _scaling(1.0 / unit)]
         else:
@@ -63,10 +58,11 @@ def _field(image: sitk.Image, unit: float) -> Tree:
     """Return the entries of a displacement field in units of so many mm."""
     origin, spacing = (np.array(lengths) / unit for lengths in (image.GetOrigin(), image.GetSpacing()))
     vectors = sitk.GetArrayViewFromImage(image).reshape(-1, 3)
-    rounded = np.rint(vectors * np.float32(STEPS / unit)) * np.float32(1.0 / STEPS)
-    kind = np.float16 if np.abs(rounded).max() < LARGEST_HALF else np.float32
+    # A displacement is rounded to multiples of a fraction of its unit, which 16 bits hold up to one unit (some 90 mm).
+    steps = np.rint(vectors * np.float32(FRACTIONS / unit))
+    fits = np.abs(steps).max() < FRACTIONS
     return {
         "TransformType": "DisplacementFieldTransform_double_3_3",
         "TransformFixedParameters": np.concatenate([image.GetSize(), origin, spacing, image.GetDirection()]),
-        "TransformParameters": rounded.astype(kind),
+        "TransformParameters": fractions(steps) if fits else steps * np.float32(1.0 / FRACTIONS),
     }
