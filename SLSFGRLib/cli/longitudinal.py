@@ -19,7 +19,7 @@ from ..io.staging import staged_folder
 from ..runtime.process import load_torch_without_compiler
 from .console import ConsoleProgress
 
-SHARED_OPTIONS = ("device",)
+SHARED_OPTIONS = ("device", "threads")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

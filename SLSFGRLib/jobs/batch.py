@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,8 @@ def do_cases(
     run = run or (lambda waiting: ((case, do_case(case, output, clock.part, library)) for case in waiting))
     clock.show()
     for case, row in run(waiting):
-        rows[case.key] = row
+        # Each line from a worker brings its own copies of the columns' names.
+        rows[case.key] = {sys.intern(name): value for name, value in row.items()}
         clock.count(row)
     return [rows[case.key] for case in cases]
 

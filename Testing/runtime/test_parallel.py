@@ -9,11 +9,21 @@ import torch
 from SLSFGRLib.runtime.parallel import both, in_background
 
 
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request, monkeypatch):
+    """Run every test with one thread and with two."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+    return request.param
+
+
 def test_both_results_are_returned_in_order():
     assert both(lambda first, second: (first, second), ("a", 1), ("b", 2)) == (("a", 1), ("b", 2))
 
 
-def test_both_calls_run_at_once():
+def test_both_calls_run_at_once_if_there_are_two_threads(threads):
+    if threads == 1:
+        assert both(lambda _: threading.get_ident(), (0,), (1,)) == (threading.get_ident(),) * 2
+        return
     meeting = threading.Barrier(2, timeout=10.0)
     # Neither call could pass the barrier alone.
     assert sorted(both(lambda _: meeting.wait(), (0,), (1,))) == [0, 1]
