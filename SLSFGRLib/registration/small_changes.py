@@ -23,7 +23,7 @@ from ..spatial.fields import (
 )
 
 # What is expected of a field: the standard deviation of its derivatives. Brains shrink by a few percent in years.
-EXPECTED_STRAIN = 0.06
+EXPECTED_STRAIN = 0.05
 # Least standard deviation of the noise, where intensities go from 0 to 1. From 0.01 to 0.007 a drawn shrinkage is found
 # more completely by a thirtieth, and noise moves a thirtieth more.
 MIN_NOISE = 0.007
