@@ -8,6 +8,7 @@ from ..modes import AUTO, DEFORMABLE, RIGID
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .change import change_between
+from .linear_solver import COARSE
 from .one_head import MirrorComparison, compare_with_mirror_image
 from .rigid import rough_pose
 
@@ -17,6 +18,9 @@ ONE_HEAD = 1.17
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
 # 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
 MIN_INFORMATION = 0.1
+# In a wrong pose the gain means nothing; images then had at most 0.17 to tell, in the right pose those of one head at
+# least 0.46, except for CT (docs/develop/experiments.md).
+CONFIRMING_INFORMATION = 0.3
 # A deformation at 4 mm with more gain is not a change of some places: the head is deformed as a whole. 31 pairs of real
 # scans of one head gained -0.19 to 0.09, heads deformed by 8 mm 0.37 to 1.5 (docs/develop/experiments.md).
 DEFORMED_HEAD = 0.25
@@ -83,13 +87,26 @@ def choose(
     if wanted == DEFORMABLE and not are_segmented(fixed, moving):
         # A rough pose, which the deformation does not need, would have to be searched.
         return Choice(wanted, CHOSEN)
-    compared = compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
+    compared = _compared(fixed, moving, start)
     if wanted == AUTO:
         return _chosen(fixed, moving, compared)
     is_one_head, warning = compared.gain > ONE_HEAD, ""
     if compared.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
     return Choice(wanted, CHOSEN, warning, compared.pose, is_one_head)
+
+
+def _compared(fixed: Subject, moving: Subject, start: Affine | None) -> MirrorComparison:
+    """Compare two images in their best rigid pose.
+
+    Scans of one session, and most of one patient, lie nearly on each other by their headers. Where the images confirm
+    that, no pose needs to be searched.
+    """
+    if start is None and not are_segmented(fixed, moving):
+        by_headers = compare_with_mirror_image(fixed, moving, Affine.identity(), COARSE)
+        if by_headers.information > CONFIRMING_INFORMATION and by_headers.gain > ONE_HEAD:
+            return compare_with_mirror_image(fixed, moving, by_headers.pose)
+    return compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
 
 
 def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:

@@ -6,7 +6,7 @@ grid, and nothing is interpolated twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -40,6 +40,7 @@ class LinearImage:
     tensor: torch.Tensor
     grid: Grid
     compared: LinearImage | None = None
+    _levels: dict[float, LinearImage] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def from_subject(cls, subject: Subject) -> LinearImage:
@@ -76,7 +77,12 @@ class LinearImage:
         return float(np.prod(self.grid.spacing * self.grid.shape))
 
     def at(self, spacing: float) -> LinearImage:
-        """Average voxels to about a spacing in mm along each axis that is finer."""
+        """Average voxels to about a spacing in mm along each axis that is finer; the result is kept."""
+        if spacing not in self._levels:
+            self._levels[spacing] = self._averaged(spacing)
+        return self._levels[spacing]
+
+    def _averaged(self, spacing: float) -> LinearImage:
         factors = np.maximum(1, np.floor(spacing / self.grid.spacing / FINER)).astype(int)
         factors = np.minimum(factors, self.grid.shape)
         tensor = self.tensor

@@ -1,4 +1,4 @@
-"""Similarity of scattered or blocked samples of two images, with what a Gauss-Newton step needs.
+"""Similarity of scattered or blocked samples of two images in some poses, with what a Gauss-Newton step needs.
 
 Both measures return, for the intensities of the moving image at fixed samples, a value to maximise, its gradient and a
 positive curvature for each sample. The curvature is that of a Gaussian model of the residuals: of the moving
@@ -27,14 +27,14 @@ MIN_INSIDE = 0.7
 
 @dataclass(frozen=True)
 class Linearisation:
-    """A similarity around one pose.
+    """A similarity around each of B poses.
 
-    :param value: to maximise.
-    :param gradient: (P,), with respect to the parameters.
-    :param curvature: (P, P), positive.
+    :param value: (B,), to maximise.
+    :param gradient: (B, P), with respect to the parameters.
+    :param curvature: (B, P, P), positive.
     """
 
-    value: float
+    value: torch.Tensor
     gradient: torch.Tensor
     curvature: torch.Tensor
 
@@ -53,9 +53,9 @@ class Similarity(Protocol):
     def __call__(self, values: torch.Tensor, jacobian: torch.Tensor, inside: torch.Tensor) -> Linearisation:
         """Compare.
 
-        :param values: (N,) moving intensities from 0 to 1.
-        :param jacobian: (N, P), their derivatives with respect to the parameters.
-        :param inside: (N,), whether the sample is inside the moving image.
+        :param values: (B, N) moving intensities from 0 to 1 in B poses.
+        :param jacobian: (B, N, P), their derivatives with respect to the parameters.
+        :param inside: (B, N), whether the sample is inside the moving image.
         """
 
 
@@ -70,35 +70,40 @@ class MutualInformation:
 
     def __call__(self, values: torch.Tensor, jacobian: torch.Tensor, inside: torch.Tensor) -> Linearisation:
         """Return mutual information in nats over the samples inside; see :class:`Similarity`."""
-        bins, values, jacobian = self.bins[inside], values[inside], jacobian[inside]
-        count = max(len(values), 1)
+        bins, poses, weights = self.bins, len(values), inside.to(values.dtype)
+        count = weights.sum(1).clamp(min=1.0)[:, None]
         # Three more bins, into which the windows of the outermost values reach.
         width = BINS + 3
         place = values * (BINS - 1) + 1.0
         first = place.floor().clamp(1, BINS)
-        columns = first.long()[:, None] + torch.arange(-1, 3, device=values.device)
+        columns = first.long()[..., None] + torch.arange(-1, 3, device=values.device)
         window, slope = _cubic(place - first)
-        cells = (bins[:, None] * width + columns).flatten()
-        joint = torch.bincount(cells, window.flatten(), minlength=BINS * width).view(BINS, width) / count
-        rows, sums = joint.sum(1, keepdim=True), joint.sum(0, keepdim=True)
+        tables = torch.arange(poses, device=values.device)[:, None, None] * (BINS * width)
+        cells = (tables + bins[:, None] * width + columns).flatten()
+        joint = torch.bincount(cells, (window * weights[..., None]).flatten(), minlength=poses * BINS * width)
+        joint = joint.view(poses, BINS, width) / count[..., None]
+        rows, sums = joint.sum(2, keepdim=True), joint.sum(1, keepdim=True)
         ratio = (joint / (rows * sums).clamp(min=1e-12)).clamp(min=1e-6).log()
-        slopes = (ratio.flatten()[cells].view_as(slope) * slope).sum(1) * (BINS - 1) / count
+        slopes = (ratio.flatten()[cells].view_as(slope) * slope).sum(2) * weights * (BINS - 1) / count
         centres = (torch.arange(width, device=values.device) - 1.0) / (BINS - 1)
-        mean = (joint * centres).sum(1) / rows[:, 0].clamp(min=1e-12)
-        spread = (joint * (centres - mean[:, None]) ** 2).sum(1) / rows[:, 0].clamp(min=1e-12) + MIN_SPREAD**2
-        weighted = jacobian / (count * spread[bins])[:, None]
+        given = rows[..., 0].clamp(min=1e-12)
+        mean = (joint * centres).sum(2) / given
+        spread = (joint * (centres - mean[..., None]) ** 2).sum(2) / given + MIN_SPREAD**2
+        weighted = jacobian * (weights / (count * spread[:, bins]))[..., None]
         return Linearisation(
-            float((joint * ratio).sum()), (slopes @ jacobian).double(), (weighted.T @ jacobian).double()
+            (joint * ratio).sum((1, 2)).double(),
+            (slopes[:, None] @ jacobian)[:, 0].double(),
+            (weighted.mT @ jacobian).double(),
         )
 
 
 def _cubic(fraction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cubic B-spline's weights of the four nearest bins, and their derivatives, (N, 4) each."""
-    t = fraction[:, None]
+    """Return the cubic B-spline's weights of the four nearest bins, and their derivatives, (B, N, 4) each."""
+    t = fraction[..., None]
     rest = 1.0 - t
     weights = [rest**3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (3 * rest**3 - 6 * rest**2 + 4) / 6, t**3 / 6]
     slopes = [-(rest**2) / 2, (3 * t**2 - 4 * t) / 2, -(3 * rest**2 - 4 * rest) / 2, t**2 / 2]
-    return torch.cat(weights, 1), torch.cat(slopes, 1)
+    return torch.cat(weights, -1), torch.cat(slopes, -1)
 
 
 class BlockCorrelation:
@@ -115,6 +120,13 @@ class BlockCorrelation:
 
     def __call__(self, values: torch.Tensor, jacobian: torch.Tensor, inside: torch.Tensor) -> Linearisation:
         """Return the mean information of the blocks inside; see :class:`Similarity`."""
+        poses = [self._in_one_pose(*samples) for samples in zip(values, jacobian, inside, strict=True)]
+        return Linearisation(*(torch.stack(parts) for parts in zip(*poses, strict=True)))
+
+    def _in_one_pose(
+        self, values: torch.Tensor, jacobian: torch.Tensor, inside: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return value, gradient and curvature."""
         fixed, count = self.fixed, self.fixed.shape[1]
         moving, weights = values.view_as(fixed), inside.view_as(fixed).float()
         usable = weights.mean(1) > MIN_INSIDE
@@ -136,8 +148,8 @@ class BlockCorrelation:
         scale = explained / mm / rest
         flat = (j * scale.sqrt()[:, None, None]).flatten(0, 1)
         curvature = flat.T @ flat - (along * (scale / ff)[:, None]).T @ along
-        value = float(-0.5 * rest.log().mean()) if len(fixed) else 0.0
-        return Linearisation(value, gradient.double(), (curvature / number).double())
+        value = -0.5 * rest.log().sum() / number
+        return value.double(), gradient.double(), (curvature / number).double()
 
 
 class BlocksAndHistogram:

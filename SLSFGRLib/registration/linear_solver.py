@@ -7,6 +7,7 @@ slices gives the samples; the other one is averaged over the slices' thickness.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,7 @@ def solve(
     """
     found = Aligned(start, 0.0)
     for level in levels:
-        found = LevelProblem(reference, other, level, found.pose).maximise(found.pose, is_rigid)
+        (found,) = LevelProblem(reference, other, level, found.pose).maximise([found.pose], is_rigid)
     return found
 
 
@@ -89,40 +90,70 @@ class LevelProblem:
         profile = slice_profile(reference, other, pose, level.spacing)
         self.interpolator = Interpolator(other.at(level.spacing), profile)
 
-    def maximise(self, pose: Affine, is_rigid: bool) -> Aligned:
-        """Take steps until they are small."""
-        damping, here = DAMPING, self.linearised(pose, is_rigid)
+    def maximise(self, poses: Sequence[Affine], is_rigid: bool) -> list[Aligned]:
+        """Take steps from each pose until they are small."""
+        climbers = [_Climber(pose) for pose in poses]
+        self._look_around(climbers, [climber.pose for climber in climbers], is_rigid)
+        moving = climbers
         for _ in range(self.level.iterations):
-            step = _damped_step(here, damping)
-            moved = pose.then(_motion(step, pose.apply(array_from_tensor(self.centre))))
-            there = self.linearised(moved, is_rigid)
-            if there.value > here.value:
-                pose, here, damping = moved, there, damping * LESS
-            else:
-                damping *= MORE
-            if float(step.abs().max()) < TOLERANCE * self.level.spacing:
+            steps = [climber.step() for climber in moving]
+            centre = array_from_tensor(self.centre)
+            moved = [
+                climber.pose.then(_motion(step, climber.pose.apply(centre)))
+                for climber, step in zip(moving, steps, strict=True)
+            ]
+            self._look_around(moving, moved, is_rigid)
+            smallest = TOLERANCE * self.level.spacing
+            moving = [climber for climber, step in zip(moving, steps, strict=True) if step.abs().max() >= smallest]
+            if not moving:
                 break
-        return Aligned(pose, here.value)
+        return [Aligned(climber.pose, float(climber.value)) for climber in climbers]
 
-    def linearised(self, pose: Affine, is_rigid: bool) -> Linearisation:
-        """Return the similarity around a pose; the parameters are those of :func:`_motion`."""
-        matrix = tensor_from_array(pose.matrix, device=self.points.device)
-        moved = self.points @ matrix[:3, :3].T + matrix[:3, 3]
-        values, slopes, inside = self.interpolator(moved)
-        centre = matrix[:3, :3] @ self.centre + matrix[:3, 3]
-        arms = (moved - centre).float() / HEAD_RADIUS_MM
+    def _look_around(self, climbers: Sequence[_Climber], poses: Sequence[Affine], is_rigid: bool) -> None:
+        """Let each climber go to its pose if the images are more alike there."""
+        around = self.linearised(poses, is_rigid)
+        for place, (climber, pose) in enumerate(zip(climbers, poses, strict=True)):
+            climber.offered(pose, around.value[place], around.gradient[place], around.curvature[place])
+
+    def linearised(self, poses: Sequence[Affine], is_rigid: bool) -> Linearisation:
+        """Return the similarity around some poses; the parameters are those of :func:`_motion`."""
+        matrices = tensor_from_array(np.stack([pose.matrix for pose in poses]), device=self.points.device)
+        moved = self.points @ matrices[:, :3, :3].mT + matrices[:, None, :3, 3]
+        values, slopes, inside = self.interpolator(moved.flatten(0, 1))
+        slopes = slopes.view(moved.shape)
+        centres = self.centre @ matrices[:, :3, :3].mT + matrices[:, :3, 3]
+        arms = (moved - centres[:, None]).float() / HEAD_RADIUS_MM
         parts = [slopes, torch.linalg.cross(arms, slopes)]
         if not is_rigid:
-            parts += [arms * slopes, arms * slopes.roll(1, 1) + arms.roll(1, 1) * slopes]
-        return self.similarity(values, torch.cat(parts, dim=1), inside)
+            parts += [arms * slopes, arms * slopes.roll(1, -1) + arms.roll(1, -1) * slopes]
+        each = moved.shape[:2]
+        return self.similarity(values.view(each), torch.cat(parts, dim=-1), inside.view(each))
 
 
-def _damped_step(here: Linearisation, damping: float) -> torch.Tensor:
-    diagonal = here.curvature.diagonal()
-    damped = here.curvature + torch.diag(damping * diagonal + 1e-6 * diagonal.max() + 1e-12)
-    step = torch.linalg.solve(damped, here.gradient)
-    # A step of more than a voxel or so is beyond what the derivatives know.
-    return step / max(1.0, float(step.abs().max()) / 8.0)
+class _Climber:
+    """A pose that improves by damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963)."""
+
+    def __init__(self, pose: Affine) -> None:
+        self.pose, self.value = pose, torch.tensor(-torch.inf)
+        self._gradient = self._curvature = torch.empty(0)
+        # The first pose that is offered is its own, which is no step.
+        self._damping = DAMPING / LESS
+
+    def offered(self, pose: Affine, value: torch.Tensor, gradient: torch.Tensor, curvature: torch.Tensor) -> None:
+        """Go to a pose if the images are more alike there, and take longer or shorter steps from now on."""
+        if value > self.value:
+            self.pose, self.value, self._gradient, self._curvature = pose, value, gradient, curvature
+            self._damping *= LESS
+        else:
+            self._damping *= MORE
+
+    def step(self) -> torch.Tensor:
+        """Return the parameters of the next step."""
+        diagonal = self._curvature.diagonal()
+        damped = self._curvature + torch.diag(self._damping * diagonal + 1e-6 * diagonal.max() + 1e-12)
+        step = torch.linalg.solve(damped, self._gradient)
+        # A step of more than a voxel or so is beyond what the derivatives know.
+        return step / max(1.0, float(step.abs().max()) / 8.0)
 
 
 def _motion(step: torch.Tensor, centre: np.ndarray) -> Affine:

@@ -22,12 +22,15 @@ from ..spatial.warping import AffineWarper
 from .centroids import MIN_VOLUME_MM3
 from .linear_image import LinearImage
 from .linear_similarity import UNEXPLAINED
-from .rigid import refined
+from .linear_solver import COARSE, FINE, Level
+from .rigid import brains, refined
 
 # Spacing in mm of the blocks' voxels, and half the edge of a block in voxels: blocks of 15 mm hold a fold or two.
 SPACING, RADIUS = 3.0, 2
 # Voxels with less intensity are air.
 HEAD_INTENSITY = 0.05
+# Levels after which blocks of 15 mm can be compared.
+REFINING = (*COARSE, FINE[0])
 # With fewer pairs of structures, or with less distance in mm between left and right on average, the plane between the
 # halves of a brain is not known. Chosen: those of a brain are 20 to 70 mm apart.
 MIN_PAIRS, MIN_APART_MM = 3, 10.0
@@ -53,12 +56,16 @@ class MirrorComparison:
 
 
 @torch.no_grad()
-def compare_with_mirror_image(fixed: Subject, moving: Subject, pose: Affine) -> MirrorComparison:
+def compare_with_mirror_image(
+    fixed: Subject, moving: Subject, pose: Affine, levels: tuple[Level, ...] = REFINING
+) -> MirrorComparison:
     """Compare two images with each other and with their mirror image; both poses are refined alike.
 
-    :param pose: rigid, fixed points to moving points, exact to a few millimetres.
+    :param pose: rigid, fixed points to moving points.
+    :param levels: that refine it; those by default need a pose that is exact to a few millimetres.
     """
-    poses = [refined(fixed, moving, start) for start in (pose, _mirroring(fixed).then(pose))]
+    images = brains(fixed, moving)
+    poses = [refined(images, start, levels) for start in (pose, _mirroring(fixed).then(pose))]
     return MirrorComparison(poses[0], *(_information(fixed, moving, each) for each in poses))
 
 

@@ -44,7 +44,7 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     found = [poses[place] for place in _distinct(poses, scores, reference.centre(), first)]
     for level, kept in ((FIRST_STEPS, first), (DECIDING, KEPT_LONGER), (MORE_STEPS, KEPT_LAST), (COARSE[1], 1)):
         problem = LevelProblem(reference, other, level, found[0])
-        refined = [problem.maximise(pose, is_rigid=True) for pose in found]
+        refined = problem.maximise(found, is_rigid=True)
         refined.sort(key=lambda aligned: aligned.value, reverse=True)
         found = [aligned.pose for aligned in refined[:kept]]
     return refined[0]

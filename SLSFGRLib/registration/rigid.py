@@ -16,8 +16,6 @@ from .pose_search import search
 # With a larger mean Dice of the structures a start is right. Chosen: two scans of one head that lie on each other have
 # 0.7 to 0.9.
 TRUSTED_DICE = 0.5
-# Levels after which blocks of 15 mm can be compared.
-REFINING = (*COARSE, FINE[0])
 
 
 @torch.no_grad()
@@ -30,7 +28,7 @@ def align_heads(fixed: Subject, moving: Subject, start: Affine | None = None, is
     heads = _whole(fixed, moving)
     if start is None:
         start = rough_pose(fixed, moving)
-    found = _solved(heads, start, (*COARSE, *FINE), True)
+    found = refined(heads, start, (*COARSE, *FINE))
     return found if is_rigid else _solved(heads, found, FINE, False)
 
 
@@ -46,15 +44,21 @@ def rough_pose(fixed: Subject, moving: Subject, start: Affine | None = None) -> 
         start = _structures_pose(fixed, moving)
     if start is None:
         return _searched(*_whole(fixed, moving))
-    heads = LinearImage.from_subject(fixed), LinearImage.from_subject(moving)
-    return _solved(heads, start, COARSE, True)
+    return refined(brains(fixed, moving), start, COARSE)
+
+
+def brains(fixed: Subject, moving: Subject) -> tuple[LinearImage, LinearImage]:
+    """Return the prepared images, in which what is far from the brain fades out."""
+    return LinearImage.from_subject(fixed), LinearImage.from_subject(moving)
 
 
 @torch.no_grad()
-def refined(fixed: Subject, moving: Subject, pose: Affine) -> Affine:
-    """Refine a rough pose, which may also mirror, by the brains alone."""
-    heads = LinearImage.from_subject(fixed), LinearImage.from_subject(moving)
-    return _solved(heads, pose, REFINING, True)
+def refined(images: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...]) -> Affine:
+    """Refine a rigid transform of fixed points to moving points, which may also mirror.
+
+    The image with the thicker slices gives the samples; the other is averaged over them.
+    """
+    return _solved(images, start, levels, True)
 
 
 def _structures_pose(fixed: Subject, moving: Subject) -> Affine | None:

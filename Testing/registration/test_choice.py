@@ -1,12 +1,18 @@
 """One head or two people: what the images show, what the user has chosen, and what is said about both."""
 
+import numpy as np
 import pytest
-from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject
+from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject, rotation_about
 
+from SLSFGRLib.registration import rigid
 from SLSFGRLib.registration.change import Change
 from SLSFGRLib.registration.choice import choose
 from SLSFGRLib.registration.one_head import MirrorComparison
 from SLSFGRLib.segmentation.subject import Subject
+from SLSFGRLib.spatial.affine import Affine
+
+# Too far from the headers' pose to be found from there.
+FAR = Affine.from_parts(rotation_about((1, 2, -1), 100.0), (6.0, -9.0, 4.0))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +79,18 @@ def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same,
     # Nothing contradicts what the user has chosen.
     assert choose(fixed, same, "rigid").warning == ""
     assert choose(fixed, same, "deformable").warning == ""
+
+
+@pytest.mark.parametrize(("moved", "is_searched"), [(POSE, False), (FAR, True)])
+def test_a_pose_is_searched_only_where_headers_do_not_show_one_head(monkeypatch, moved, is_searched):
+    searches = []
+    monkeypatch.setattr(rigid, "_searched", lambda *heads: searches.append(heads) or moved.inverse())
+    choice = choose(*(Subject.from_image(balls_image(pose)) for pose in (Affine.identity(), moved)), "rigid")
+    assert bool(searches) == is_searched
+    assert choice.is_one_head
+    corners = np.array([[60.0, 60.0, 60.0], [-60.0, 0.0, 40.0]])
+    # The exact transform starts here: a millimetre is near enough.
+    assert np.abs(choice.pose.apply(corners) - moved.inverse().apply(corners)).max() < 1.0
 
 
 def test_a_wish_that_only_a_deformation_can_fulfil_decides():

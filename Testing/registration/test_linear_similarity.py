@@ -15,7 +15,8 @@ def samples():
     fixed = torch.rand(BLOCKS, SAMPLES, generator=generator(0), dtype=torch.float64)
     noise = torch.rand(BLOCKS, SAMPLES, generator=generator(1), dtype=torch.float64)
     jacobian = torch.randn(BLOCKS * SAMPLES, 3, generator=generator(2), dtype=torch.float64) * fixed.view(-1, 1)
-    return fixed, (0.1 + 0.5 * fixed + 0.3 * noise).flatten(), jacobian, torch.ones(BLOCKS * SAMPLES, dtype=bool)
+    moving = (0.1 + 0.5 * fixed + 0.3 * noise).flatten()
+    return fixed, moving[None], jacobian[None], torch.ones(1, BLOCKS * SAMPLES, dtype=bool)
 
 
 def similarity(kind, fixed):
@@ -26,10 +27,10 @@ def similarity(kind, fixed):
 def test_gradient_is_that_of_the_value(samples, kind):
     fixed, moving, jacobian, inside = samples
     measure = similarity(kind, fixed)
-    found = measure(moving, jacobian, inside).gradient
+    (found,) = measure(moving, jacobian, inside).gradient
     step = 1e-5
     for parameter in range(3):
-        there = [measure(moving + sign * step * jacobian[:, parameter], jacobian, inside).value for sign in (1, -1)]
+        there = [measure(moving + sign * step * jacobian[..., parameter], jacobian, inside).value for sign in (1, -1)]
         assert float(found[parameter]) == pytest.approx((there[0] - there[1]) / (2 * step), rel=0.02, abs=2e-5)
 
 
@@ -37,15 +38,15 @@ def test_gradient_is_that_of_the_value(samples, kind):
 def test_curvature_is_positive_and_samples_outside_do_not_count(samples, kind):
     fixed, moving, jacobian, inside = samples
     measure = similarity(kind, fixed)
-    inside = inside.view(BLOCKS, SAMPLES).clone()
-    inside[: BLOCKS // 2] = False
-    whole = measure(moving, jacobian, inside.flatten())
+    inside = inside.view(1, BLOCKS, SAMPLES).clone()
+    inside[:, : BLOCKS // 2] = False
+    whole = measure(moving, jacobian, inside.flatten(1))
     assert torch.linalg.eigvalsh(whole.curvature).min() > 0
-    wrong = torch.where(inside.flatten(), moving, torch.zeros_like(moving))
-    assert measure(wrong, jacobian, inside.flatten()).value == pytest.approx(whole.value)
+    wrong = torch.where(inside.flatten(1), moving, torch.zeros_like(moving))
+    assert measure(wrong, jacobian, inside.flatten(1)).value == pytest.approx(whole.value)
     half = similarity(kind, fixed[BLOCKS // 2 :])
     rows = slice(BLOCKS // 2 * SAMPLES, None)
-    assert half(moving[rows], jacobian[rows], inside.flatten()[rows]).value == pytest.approx(whole.value)
+    assert half(moving[:, rows], jacobian[:, rows], inside.flatten(1)[:, rows]).value == pytest.approx(whole.value)
 
 
 def test_shading_and_inversion_do_not_change_the_correlation_of_blocks(samples):
