@@ -68,9 +68,11 @@ def test_the_multimodal_model_brings_t2_to_t1(pair):
     inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
     settings = ModelSettings(network="hu_local", network_options={"channels": [3, 4]}, pair_steps=0)
     affine_alone = Model("finds nothing", settings, settings.build(), "some sum")
+    # Registered at 2 mm, which takes a fifth of the time, and measured at 1 mm.
+    images = [sitk.BinShrink(image, [2, 2, 2]) for image in (pair.fixed, pair.moving)]
     errors = []
     for model in (affine_alone, load_model("multimodal")):
-        result = register(pair.fixed, pair.moving, "fast", model=model)
+        result = register(*images, "fast", model=model)
         errors.append(pair.error(result.transform)[inside].mean())
         assert result.report["folding_percent"] == 0.0
     # The known field has a peak of 8 mm; the error was 1.1 mm when the model was trained.
