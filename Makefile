@@ -4,12 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The peers get an environment of their own, so that they cannot disturb the one we develop in.
 BENCH_VENV := .venv-bench
+# Slicer's own Python is 3.12: its module is also tested with that, where it is installed.
+SLICER_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python3.12) python3.12)
+SLICER_VENV := .venv-slicer
 # The build of PyTorch that we develop with; any from 2.1 on works.
 TORCH ?= torch==2.13.0
 # Tests use one core for most of their time: two processes with a thread each take half as long as one with two.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+IN_TWO_PROCESSES := --numprocesses 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_TWO_PROCESSES)
+SLICER_PYTEST := OMP_NUM_THREADS=1 $(SLICER_VENV)/bin/pytest $(IN_TWO_PROCESSES)
+# The tests of nodes, without the panel.
+NODE_TESTS := $(patsubst %,Testing/slicer_extension/test_%.py,itk_conversion output_nodes apply_transform \
+	applied_results display comparison logic regions sequences standard_brain)
 
-.PHONY: demo test test-fast lint format bench clean
+.PHONY: demo test test-fast test-slicer test-slicer-newest lint format bench clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/slsfgr demo --output demo-output
@@ -19,6 +27,17 @@ test: lint
 
 test-fast: $(VENV)/test.installed
 	$(PYTEST) -m "not slow"
+
+# The module's tests with Slicer 5.12's versions of Python, NumPy and SimpleITK; a quarter of an hour, not in CI.
+test-slicer: $(SLICER_VENV)/slicer.installed
+	$(SLICER_PYTEST) Testing/slicer_extension Testing/test_packaging.py
+
+# The tests of nodes with the newest slicer-core, of Slicer's preview; it lies beside the other for this run only.
+test-slicer-newest: $(SLICER_VENV)/slicer.installed
+	rm -rf $(SLICER_VENV)/newest
+	$(SLICER_VENV)/bin/pip install --quiet --target $(SLICER_VENV)/newest slicer-core
+	ls -d $(SLICER_VENV)/newest/slicer_core-*.dist-info
+	PYTHONPATH=$(SLICER_VENV)/newest $(SLICER_PYTEST) $(NODE_TESTS)
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
@@ -42,6 +61,12 @@ $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@
 
+$(SLICER_VENV)/slicer.installed: Testing/slicer_extension/requirements.txt
+	$(SLICER_PYTHON) -m venv $(SLICER_VENV)
+	$(SLICER_VENV)/bin/pip install --quiet "$(TORCH)"
+	$(SLICER_VENV)/bin/pip install --quiet --requirement $<
+	touch $@
+
 $(BENCH_VENV)/bench.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/pip install --quiet "$(TORCH)"
@@ -50,4 +75,4 @@ $(BENCH_VENV)/bench.installed: benchmarks/requirements.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) demo-output build *.egg-info
+	rm -rf $(VENV) $(BENCH_VENV) $(SLICER_VENV) demo-output build *.egg-info
