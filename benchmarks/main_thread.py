@@ -1,7 +1,7 @@
 """Measure how long the Slicer module keeps Slicer's main thread busy: ``python -m benchmarks.main_thread``.
 
-Each step that runs in one go is measured on its own, on random volumes of 256 x 256 x 256 voxels, with Slicer's own
-nodes (slicer-core). The most that the module allows itself is 0.3 s.
+Each step that runs in one go is measured on its own, on random volumes with Slicer's own nodes (slicer-core), and the
+temporary files of a run are weighed. The most that the module allows itself is 0.3 s, for 256 x 256 x 256 voxels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from SLSFGRLib.io.label_table import read_label_table
-from SLSFGRLib.jobs.job import JobResult, save_job
+from SLSFGRLib.jobs.job import JobResult, save_job_in_steps
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "Testing" / part) for part in ("", "slicer_extension")]
 
@@ -29,8 +29,9 @@ FIELD_SHAPE = (180, 220, 190)  # a box around a brain, at 1 mm
 def main() -> None:
     """Print the seconds of each step."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--size", type=int, default=256, help="voxels along each axis (default: 256)")
-    size = arguments.parse_args().size
+    arguments.add_argument("--size", type=int, nargs=3, default=(256, 256, 256), help="voxels along each axis")
+    arguments.add_argument("--type", default="int16", help="of a voxel, such as float64 (default: int16)")
+    options = arguments.parse_args()
 
     from nodes import add_volume
     from stand_ins import slicer_module
@@ -40,16 +41,20 @@ def main() -> None:
     comparison = slicer_module.load("SLSFGRModule.comparison")
     slicer_module.new_scene()
     generator = np.random.default_rng(0)
-    image = sitk.GetImageFromArray(generator.integers(0, 1000, 3 * (size,)).astype(np.int16))
+    voxels = generator.integers(0, 1000, options.size[::-1], dtype=np.int16)
+    image = sitk.GetImageFromArray(voxels.astype(options.type))
     volumes = add_volume(image, "fixed"), add_volume(image, "moving")
-    with tempfile.TemporaryDirectory() as folder:
-        job = timed("copy both volumes", lambda: logic.prepareRegistration(*volumes))
-        timed("write the job", lambda: save_job(job, Path(folder) / "job"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        *_, job = steps("prepare the job", logic.prepareRegistrationInSteps(*volumes))
+        longest("write a piece of the job", save_job_in_steps(job, folder / "job"))
+        weigh("the job", folder / "job")
         nodes = None
         for run in ("first run", "second run"):
-            result_of(image, generator).save(Path(folder) / run)
-            *_, result = steps(f"{run}: read part", JobResult.load_in_steps(Path(folder) / run))
+            result_of(image, generator).save(folder / run)
+            result = longest(f"{run}: read a piece", JobResult.load_in_steps(folder / run))
             *_, nodes = steps(f"{run}: node", output_nodes.publishInSteps(result, *volumes, nodes))
+        weigh("the result", folder / run)
     timed("show", lambda: comparison.showComparison(volumes[0], nodes.warpedVolumeNode, 0.5, False))
     timed("checkerboard", lambda: comparison.makeCheckerboard(volumes[0], nodes.warpedVolumeNode))
 
@@ -80,12 +85,37 @@ def steps(name: str, generator: Iterator[T]) -> Iterator[T]:
             return
 
 
+def longest(name: str, generator: Iterator[T]) -> T | None:
+    """Print how many steps a generator takes, and how long the longest takes; return the last value."""
+    seconds, value = [], None
+    while True:
+        clock, processor = time.perf_counter(), time.process_time()
+        try:
+            value = next(generator)
+        except StopIteration:
+            break
+        finally:
+            seconds.append((time.perf_counter() - clock, time.process_time() - processor))
+    print_seconds(f"{name}, longest of {len(seconds)}", *max(seconds, key=lambda both: both[1]))
+    return value
+
+
+def weigh(name: str, folder: Path) -> None:
+    """Print the room that a folder takes."""
+    print(f"{name}: {sum(file.stat().st_size for file in folder.iterdir()) / 1e6:.0f} MB in temporary files")
+
+
 def timed(name: str, work: Callable[[], T]) -> T:
     """Do some work and print how long it took, by the clock and by the processor."""
     clock, processor = time.perf_counter(), time.process_time()
     result = work()
-    print(f"{name:28} {time.perf_counter() - clock:6.3f} s, processor {time.process_time() - processor:6.3f} s")
+    print_seconds(name, time.perf_counter() - clock, time.process_time() - processor)
     return result
+
+
+def print_seconds(name: str, clock: float, processor: float) -> None:
+    """Print a line of the table."""
+    print(f"{name:45} {clock:6.3f} s, processor {processor:6.3f} s")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
 
         :param progress: called with a fraction, 0 to 1, and a message; may raise to cancel.
         :param into: :class:`RegistrationNodes` to fill; by default new nodes are made.
-        :param options: as in :meth:`prepareRegistration`.
+        :param options: as in :meth:`prepareRegistrationInSteps`.
         :returns: :class:`RegistrationNodes`.
         :raises ValueError: the volumes cannot be registered; the message says why.
         :raises RuntimeError: PyTorch is not installed.
@@ -56,7 +56,7 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :returns: :class:`RegistrationNodes` with these two.
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
-        job = self.prepareSegmentation(volumeNode, None, device)
+        job = self.prepareSegmentation(volumeNode, None, device=device)
         _requireTorch()
         return publish(job.run(progress), volumeNode, None, into)
 
@@ -70,7 +70,7 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
     def registerFolder(self, fixedVolumeNode, inputFolder, outputFolder, progress=None, **options):
         """Register every image file of a folder to one volume, and write the results to files.
 
-        :param options: ``mode`` and ``device`` as in :meth:`prepareRegistration`.
+        :param options: ``mode`` and ``device`` as in :meth:`prepareRegistrationInSteps`.
         :returns: list of :class:`SLSFGRLib.jobs.batch.FolderCase`; a file that failed has the reason.
         :raises ValueError, RuntimeError: as :meth:`register`.
         """
@@ -79,7 +79,12 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         folders, image = importLibrary("SLSFGRLib.jobs.batch"), imageFromVolumeNode(fixedVolumeNode)
         return folders.register_folder(image, Path(inputFolder), Path(outputFolder), progress, **options)
 
-    def prepareRegistration(
+    def prepareRegistration(self, *volumeNodes, **options):
+        """Copy two volumes out of the scene into a job; the arguments are those of the next method."""
+        *_steps, job = self.prepareRegistrationInSteps(*volumeNodes, **options)
+        return job
+
+    def prepareRegistrationInSteps(
         self,
         fixedVolumeNode,
         movingVolumeNode,
@@ -89,7 +94,7 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         frame=None,
         **options,
     ):
-        """Copy two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
+        """Copy two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`, but stop after each image.
 
         :param initialTransformNode: linear; moves the moving volume near the fixed one when it is applied to it.
         :param regionNodes: label maps, or segmentations of which the segments that are shown count, by the names
@@ -100,29 +105,45 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :param frame: of the sequence that the moving volume plays, from 0; None for the volume as it is.
         :param options: ``transform``, ``mode``, ``device``, ``model``, ``jacobian`` and ``start_from_segmentation``,
             as in :class:`SLSFGRLib.jobs.job.RegistrationJob`.
+        :returns: a generator: the first step checks all and copies nothing, the last gives the job, the others None.
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
         _refuseFor(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
         regions = {name: node for name, node in (regionNodes or {}).items() if node}
         _refuseFor(reasonNotToUseRegions(regions.values()))
+        yield None
+        jobs = importLibrary("SLSFGRLib.jobs.job")
+        yield None
         for name, option in REGION_OPTIONS.items():
             if name in regions:
                 isKnown = before and name.startswith("fixed")
                 options[option] = getattr(before, option) if isKnown else regionImage(regions[name])
+                yield None
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
         fixed = before.fixed if before else imageFromVolumeNode(fixedVolumeNode)
+        yield None
         moving = imageFromVolumeNode(movingVolumeNode) if frame is None else frameImage(movingVolumeNode, frame)
-        return importLibrary("SLSFGRLib.jobs.job").RegistrationJob(fixed, moving, initial_transform=start, **options)
+        yield jobs.RegistrationJob(fixed, moving, initial_transform=start, **options)
 
-    def prepareSegmentation(self, fixedVolumeNode, movingVolumeNode, device="auto"):
-        """Copy one or two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`.
+    def prepareSegmentation(self, *volumeNodes, **options):
+        """Copy one or two volumes out of the scene into a job; the arguments are those of the next method."""
+        *_steps, job = self.prepareSegmentationInSteps(*volumeNodes, **options)
+        return job
+
+    def prepareSegmentationInSteps(self, fixedVolumeNode, movingVolumeNode, device="auto"):
+        """Copy one or two volumes out of the scene into a job of :mod:`SLSFGRLib.jobs.job`, but stop after each.
 
         :param fixedVolumeNode, movingVolumeNode: one of them may be None.
+        :returns: a generator, as that of :meth:`prepareRegistrationInSteps`.
         :raises ValueError: both are None, or one cannot be used; the message says why.
         """
         _refuseFor(reasonNotToSegment(fixedVolumeNode, movingVolumeNode))
-        images = [node and imageFromVolumeNode(node) for node in (fixedVolumeNode, movingVolumeNode)]
-        return importLibrary("SLSFGRLib.jobs.job").SegmentationJob(*images, device=device)
+        yield None
+        jobs, images = importLibrary("SLSFGRLib.jobs.job"), []
+        for node in (fixedVolumeNode, movingVolumeNode):
+            yield None
+            images.append(node and imageFromVolumeNode(node))
+        yield jobs.SegmentationJob(*images, device=device)
 
 
 def _refuseFor(reason, error=ValueError):

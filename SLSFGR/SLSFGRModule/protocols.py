@@ -19,6 +19,9 @@ class Runner(Protocol):
     def cancel(self) -> None:
         """End the job; a later :meth:`poll` reports its end."""
 
+    def release(self) -> None:
+        """Free the memory of the last job: no other follows that could use what is known about its fixed image."""
+
     def discard(self) -> None:
         """End the job, and call no callback any more."""
 

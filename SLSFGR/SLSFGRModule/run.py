@@ -30,8 +30,11 @@ class Pair:
 class Run:
     """Jobs for several pairs of volumes; while a result is put into the scene, the next job is computed already.
 
+    Everything is done in short steps, so that Slicer stays responsive.
+
     :param runner: a :class:`.protocols.Runner`.
-    :param prepare: called with a :class:`Pair` and the job before; returns a job, or raises ValueError.
+    :param prepare: called with a :class:`Pair` and the job before; returns a generator that copies volumes step by
+        step: the first only checks them, the last gives the job, the others None. It may raise ValueError.
     :param pairs: the pairs, in order.
     :param outputs: :class:`.output_nodes.RegistrationNodes` to fill with the results of the first pair.
     :param listener: its methods ``onProgress(fraction, message)``, ``onLog(text)``, ``onPublished(nodes, pair)`` and
@@ -42,7 +45,7 @@ class Run:
         self.pairs, self._outputs = pairs, outputs
         self._runner, self._prepare, self._listener = runner, prepare, listener
         self.number, self.isCancelled, self._isComputing = 0, False, False
-        self._job = None
+        self._job, self._preparation = None, None
         self._publications = deque()  # of pairs and generators
         self._sequenceResults, self._isFixedSegmented = None, False
 
@@ -66,19 +69,27 @@ class Run:
 
     def poll(self):
         """See what the job does, and put a part of a result into the scene; call this some times a second."""
-        if self._isComputing:
-            self._runner.poll()
+        try:
+            if self._preparation:
+                self._prepareOn()
+            elif self._isComputing:
+                self._runner.poll()
+        finally:
+            if not self._isComputing:
+                self._runner.release()
         if self._publications:
             self._publishOneNode()
 
     def cancel(self):
         """End the job and start no other; what was computed still comes into the scene."""
-        if self._isComputing:
+        if self._preparation:
+            self._preparation, self._isComputing, self.isCancelled = None, False, True
+        elif self._isComputing:
             self._runner.cancel()
 
     def discard(self):
         """End everything at once; a result that is only partly in the scene is removed."""
-        self._isComputing = False
+        self._preparation, self._isComputing = None, False
         self._runner.discard()
         while self._publications:
             self._publications.popleft()[1].close()
@@ -86,9 +97,27 @@ class Run:
     def _startNext(self):
         pair = self.pairs[self.number]
         self.number += 1
-        self._job = self._prepare(pair, self._job)
-        self._runner.start(self._job, self._listener.onProgress, self._listener.onLog, self._onJobEnd)
-        self._isComputing = True
+        preparation = self._prepare(pair, self._job)
+        next(preparation)
+        self._preparation, self._isComputing = preparation, True
+
+    def _prepareOn(self):
+        """Take the next step of the preparation; start the job after the last."""
+        preparation, self._preparation = self._preparation, None
+        try:
+            job = next(preparation)
+            if job is None:
+                self._preparation = preparation
+                return
+            self._job = job
+            self._runner.start(job, self._listener.onProgress, self._listener.onLog, self._onJobEnd)
+        except ValueError as reason:
+            self._isComputing = False
+            self._listener.onProblem(str(reason), self.pairs[self.number - 1])
+            self._startOneOfTheRest()
+        except Exception:
+            self._isComputing = False
+            raise
 
     def _onJobEnd(self, result, problem):
         pair, self._isComputing = self.pairs[self.number - 1], False

@@ -236,12 +236,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _prepareSegmentation(self, pair, before):
         device = self._parameterNode.device.value
-        return self.logic.prepareSegmentation(pair.fixedVolumeNode, pair.movingVolumeNode, device)
+        return self.logic.prepareSegmentationInSteps(pair.fixedVolumeNode, pair.movingVolumeNode, device)
 
     def _prepareRegistration(self, pair, before):
         chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
         self.ui.modelPathLineEdit.addCurrentPathToHistory()
-        return self.logic.prepareRegistration(
+        return self.logic.prepareRegistrationInSteps(
             pair.fixedVolumeNode,
             pair.movingVolumeNode,
             *self._belongingTo(chosen, pair.movingVolumeNode),

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from ..io.transforms import transform_from_parts
 from ..runtime.progress import ProgressCallback
 from ..version import VERSION
-from .exchange import each_value, load_values, save_values
+from .exchange import load_in_steps, load_values, save_in_steps, save_values
 
 if TYPE_CHECKING:
     from ..models.model import Model
@@ -92,10 +92,10 @@ class JobResult:
 
     @classmethod
     def load_in_steps(cls, folder: Path) -> Iterator[JobResult | None]:
-        """As :meth:`load`, but stop after each part; the last step gives the result, the others None."""
+        """As :meth:`load`, but stop again and again; the last step gives the result, the others None."""
         values = {}
-        for name, value in each_value(folder):
-            values[name] = value
+        for named in load_in_steps(folder):
+            values |= [named] if named else []
             yield None
         yield cls(**values)
 
@@ -254,12 +254,18 @@ def _volumes_ml(**labels: sitk.Image | None) -> dict[str, dict[str, float]]:
 Job = RegistrationJob | SegmentationJob
 
 
-def save_job(job: Job, folder: Path, before: Job | None = None) -> None:
-    """Write a job into a folder, which is made.
+def save_job_in_steps(job: Job, folder: Path, before: Job | None = None) -> Iterator[None]:
+    """Write a job into a folder, which is made; stop after each piece of an image.
 
     :param before: the job that was written last for the same process: images of it are not written again.
     """
-    save_values(vars(job) | {"task": job.TASK}, folder, vars(before) if before else {})
+    return save_in_steps(vars(job) | {"task": job.TASK}, folder, vars(before) if before else {})
+
+
+def save_job(job: Job, folder: Path, before: Job | None = None) -> None:
+    """As :func:`save_job_in_steps`, in one go."""
+    for _step in save_job_in_steps(job, folder, before):
+        pass
 
 
 def load_job(folder: Path, before: Job | None = None) -> Job:

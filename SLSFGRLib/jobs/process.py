@@ -1,8 +1,8 @@
 """Jobs in a child process, seen from its parent; the child runs :mod:`SLSFGRLib.jobs.worker`.
 
-Nothing here blocks or needs a thread: the child writes its messages to files, which :meth:`JobProcess.poll` reads. The
-parent stays responsive, and neither a cancel nor a crash of the child affects it. NumPy and SimpleITK are loaded when a
-job is handed over, not before.
+Nothing here blocks or needs a thread: the child writes its messages to files, which :meth:`JobProcess.poll` reads, and
+images are written and read in pieces. The parent stays responsive, and neither a cancel nor a crash of the child
+affects it. NumPy and SimpleITK are loaded when a job is handed over, not before.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # otherwise Windows open
 WAIT_SECONDS = 2.0
 # How long to try to remove the folder of a process that has ended. Chosen, not measured.
 REMOVE_SECONDS = 0.2
+# How long one call writes or reads images.
+STEP_SECONDS = 0.1
 
 
 class JobProcess:
@@ -47,6 +49,7 @@ class JobProcess:
         self._pid: int | None = None
         self._problem: str | None = None
         self._job: Job | None = None
+        self._writing: Iterator[None] | None = None
         self._reading: Iterator[JobResult | None] | None = None
         self._result: JobResult | None = None
         self._is_done = False
@@ -77,25 +80,29 @@ class JobProcess:
         on_log: Callable[[str], object],
         on_end: Callable[[JobResult | None, str], object],
     ) -> None:
-        """Start a job when the one before has ended; :meth:`poll` calls the callbacks.
+        """Start a job when the one before has ended; :meth:`poll` hands over the images and calls the callbacks.
 
         :param on_progress: called with the fraction done and a message.
         :param on_log: called with new text of the log.
         :param on_end: called once, with the result or None, and with what went wrong, in one sentence; the sentence is
             empty after a cancel.
         """
-        from .job import save_job
+        from .job import save_job_in_steps
 
         self._on_progress, self._on_log, self._on_end = on_progress, on_log, on_end
-        save_job(job, self._folder / "unfinished", self._job)
+        self._writing = save_job_in_steps(job, self._folder / "unfinished", self._job)
+        next(self._writing, None)
         self._job = job
-        (self._folder / "unfinished").rename(self._folder / "job")
 
     def poll(self) -> None:
         """Call the callbacks with what is new; call this some times a second until ``on_end`` was called.
 
-        A result is read in several calls and handed over in the next: each call is short.
+        A job is written, and a result read, in several calls; the result is handed over in the next: each call is
+        short.
         """
+        if self._writing is not None and self.is_alive():
+            self._write_on()
+            return
         if self._result is not None:
             self._end(self._result, "")
             return
@@ -114,6 +121,7 @@ class JobProcess:
         elif self._is_done and self._problem:
             self._end(None, self._problem)
         elif has_ended:
+            self._forget_steps()
             _remove(self._folder)
             unexpected = "The computation ended unexpectedly. The log tells more."
             self._end(None, unexpected if self._problem is None else self._problem)
@@ -121,7 +129,8 @@ class JobProcess:
     def cancel(self) -> None:
         """Kill the process; the next :meth:`poll` that finds it gone calls ``on_end``."""
         self._new_messages()
-        self._problem, self._reading, self._result = "", None, None
+        self._forget_steps()
+        self._problem, self._result = "", None
         if self._process is None:
             return
         if self._pid is not None and self.is_alive():
@@ -148,13 +157,28 @@ class JobProcess:
             self._is_done = self._is_done or "done" in message or "error" in message
         return messages
 
+    def _write_on(self) -> None:
+        """Write the next pieces of the job; the process takes it when all are there."""
+        end = time.monotonic() + STEP_SECONDS
+        try:
+            for _step in self._writing:
+                if time.monotonic() > end:
+                    return
+            (self._folder / "unfinished").rename(self._folder / "job")
+            self._writing = None
+        except OSError as error:
+            self.discard()
+            self._end(None, f"The volumes could not be written to {self._folder.parent}: {error.strerror}.")
+
     def _read_on(self) -> None:
-        """Read the next part of the result."""
+        """Read the next pieces of the result."""
         from .job import JobResult
 
+        end = time.monotonic() + STEP_SECONDS
         try:
             self._reading = self._reading or JobResult.load_in_steps(self._folder / "result")
-            self._result = next(self._reading)
+            while self._result is None and time.monotonic() < end:
+                self._result = next(self._reading)
         except Exception:
             self.discard()
             self._end(None, "The result could not be read.")
@@ -165,6 +189,12 @@ class JobProcess:
     def _end(self, result: JobResult | None, problem: str) -> None:
         self._reading, self._result, self._problem, self._is_done = None, None, None, False
         self._on_end(result, problem)
+
+    def _forget_steps(self) -> None:
+        """Stop writing and reading, and close the files, which Windows would not remove."""
+        for steps in filter(None, (self._writing, self._reading)):
+            steps.close()
+        self._writing = self._reading = None
 
 
 def _message(line: bytes) -> dict | None:
@@ -190,8 +220,8 @@ def _remove(folder: Path) -> None:
 class JobRunner:
     """A runner of one job after the other; a process stands by for the next, with torch loaded.
 
-    A job that is started when another ends, in its ``on_end``, is done by the same process, which still has what it
-    knows about the fixed image. Otherwise the process ends with its job, and frees its memory.
+    A process that has ended a job does the next, too, and still has what it knows about the fixed image;
+    :meth:`release` ends it, and frees its memory.
 
     :param temporary, command: as for :class:`JobProcess`; both may be changed between jobs.
     """
@@ -227,10 +257,7 @@ class JobRunner:
 
         def end(result: JobResult | None, problem: str) -> None:
             self._free, self._running = self._running, None
-            try:
-                on_end(result, problem)
-            finally:
-                self._discard_free()
+            on_end(result, problem)
 
         process = self._process()
         try:
@@ -245,11 +272,13 @@ class JobRunner:
         if self._free and self._free.is_alive():
             process, self._free = self._free, None
             return process
+        self.release()
         self.stand_by(True)
         process, self._standby = self._standby or JobProcess(self.temporary, self.command), None
         return process
 
-    def _discard_free(self) -> None:
+    def release(self) -> None:
+        """End the process that has done the last job and waits for another."""
         if self._free:
             self._free.discard()
             self._free = None
@@ -266,7 +295,7 @@ class JobRunner:
 
     def discard(self) -> None:
         """End the job that is running, wait until it is gone, and call no callback any more."""
-        self._discard_free()
+        self.release()
         if self._running:
             self._running.discard()
             self._running = None

@@ -15,6 +15,7 @@ process removes the folder and ends at once.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -33,6 +34,8 @@ from .job import Job, load_job
 
 FAILED = 1
 POLL_SECONDS = 0.01
+# No space, a quota, a limit for each file.
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def main(folder: Path) -> None:
@@ -54,11 +57,21 @@ def main(folder: Path) -> None:
             send(error=str(error))
         except Exception as error:
             # Also while the job is read or the result is written.
-            if not is_out_of_memory(error):
+            problem = _of_full_machine(error, folder)
+            if not problem:
                 raise
-            send(error=MEMORY_IS_FULL)
+            shutil.rmtree(folder / "result", ignore_errors=True)
+            send(error=problem)
         else:
             send(done=True)
+
+
+def _of_full_machine(error: Exception, folder: Path) -> str:
+    """Return a sentence for the user if memory or the disk is full; else an empty text."""
+    if is_out_of_memory(error):
+        return MEMORY_IS_FULL
+    is_disk_full = isinstance(error, OSError) and error.errno in DISK_IS_FULL
+    return f"the disk of {folder.parent} is full, or your share of it; free some space there." if is_disk_full else ""
 
 
 def _taken(folder: Path, before: Job | None) -> Job:

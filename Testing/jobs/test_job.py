@@ -58,11 +58,44 @@ def test_images_transforms_and_values_come_through_a_folder_unchanged(tmp_path):
     np.testing.assert_allclose(transformed(again, points), transformed(transform, points), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).integers(0, 4000, (60, 70, 80)).astype(np.uint16),
+        np.random.default_rng(1).normal(0, 1000, (60, 70, 80)).astype(np.float32),
+        np.random.default_rng(2).normal(0, 1000, (60, 70, 80)),
+        np.arange(336000, dtype=np.int64).reshape(60, 70, 80) << 40,
+        np.full((60, 70, 80), np.nan),
+        np.full((60, 70, 80), 1e300),
+    ],
+    ids=lambda values: f"{values.dtype}",
+)
+def test_no_voxel_changes_whatever_its_type(tmp_path, values):
+    save_values({"image": sitk.GetImageFromArray(values)}, tmp_path / "values")
+    loaded = sitk.GetArrayFromImage(load_values(tmp_path / "values")["image"])
+    assert loaded.dtype == values.dtype
+    np.testing.assert_array_equal(loaded, values)
+
+
+def test_an_image_takes_the_bytes_of_its_values_not_of_its_type_and_a_label_map_hardly_any(tmp_path):
+    noise = np.random.default_rng(0).integers(-1000, 3000, (60, 200, 400))  # two pieces
+    labels = np.zeros(noise.shape, np.uint16)
+    labels[20:40, 50:150, 100:300] = 17
+    images = {"double": noise.astype(float), "long": noise, "half": noise + 0.5, "short": noise.astype(np.int16)}
+    images["labels"] = labels
+    save_values({name: sitk.GetImageFromArray(array) for name, array in images.items()}, tmp_path / "values")
+    size = {name: (tmp_path / "values" / f"{name}.raw").stat().st_size / noise.size for name in images}
+    assert (size["double"], size["long"], size["half"], size["short"]) == (2.0, 2.0, 4.0, 2.0)
+    assert size["labels"] < 0.05
+    for name, image in load_values(tmp_path / "values").items():
+        np.testing.assert_array_equal(sitk.GetArrayViewFromImage(image), images[name], err_msg=name)
+
+
 def test_an_image_that_the_other_process_has_is_not_written_again(tmp_path, pair):
     fixed, moving = pair
     before = {"fixed": fixed, "moving": moving, "mode": "fast"}
     save_values({"fixed": fixed, "moving": sitk.Image(moving), "mode": "fast"}, tmp_path / "values", before)
-    assert sorted(path.name for path in (tmp_path / "values").iterdir()) == ["index.json", "moving.mha"]
+    assert sorted(path.name for path in (tmp_path / "values").iterdir()) == ["index.json", "moving.raw"]
     there = {"fixed": sitk.Image(fixed), "moving": sitk.Image(moving)}
     assert load_values(tmp_path / "values", there)["fixed"] is there["fixed"]
 
@@ -182,9 +215,9 @@ def messages_of_job(process):
     return messages
 
 
-def start(folder):
+def start(folder, **options):
     pipe = subprocess.PIPE
-    return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, pair):
@@ -216,13 +249,28 @@ def test_worker_sends_bad_input_as_one_sentence(tmp_path, pair):
 def test_a_job_that_is_too_large_to_read_is_reported_once_and_the_next_is_done(tmp_path, pair):
     process = start(tmp_path)
     save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
-    header = "ObjectType = Image\nNDims = 3\nDimSize = 30000 30000 30000\nElementType = MET_SHORT\n"
-    (tmp_path / "unfinished" / "fixed.mha").write_text(f"{header}ElementDataFile = LOCAL\n")
+    index = tmp_path / "unfinished" / "index.json"
+    job = json.loads(index.read_text())
+    job["fixed"][1]["shape"] = [300000, 300000, 300000]
+    index.write_text(json.dumps(job))
     (tmp_path / "unfinished").rename(tmp_path / "job")
     assert "memory of this computer is too small" in messages_of_job(process)[-1]["error"]
     save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
     (tmp_path / "unfinished").rename(tmp_path / "job")
     assert "there is no such mode" in messages_of_job(process)[-1]["error"]
+    process.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for files")
+def test_a_result_that_the_disk_cannot_hold_is_reported_and_the_process_goes_on(tmp_path, pair):
+    import resource
+
+    process = start(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000)))
+    for mode, problem in (("fast", f"the disk of {tmp_path.parent} is full"), ("slow", "there is no such mode")):
+        save_job(RegistrationJob(*pair, mode=mode, device="cpu", transform="rigid"), tmp_path / "unfinished")
+        (tmp_path / "unfinished").rename(tmp_path / "job")
+        assert problem in messages_of_job(process)[-1]["error"]
+        assert not (tmp_path / "result").exists()
     process.communicate()
 
 

@@ -108,6 +108,31 @@ def test_a_cancelled_job_ends_within_a_second_with_no_problem_and_no_file(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_large_job_is_written_in_many_short_calls_and_can_be_cancelled_between_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.jobs.process.STEP_SECONDS", 0.0)
+    process, listener = process_that(tmp_path, "endless"), Listener()
+    listener.start(process, SegmentationJob(sitk.Image((256, 256, 256), sitk.sitkUInt8)))
+    (folder,) = tmp_path.iterdir()
+    for _call in range(2):
+        process.poll()
+        assert (folder / "unfinished").exists()
+    process.cancel()
+    listener.wait_for(process, lambda: listener.ends)
+    assert listener.ends == [(None, "")]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_cannot_be_written_is_reported_and_leaves_no_process(tmp_path, job):
+    process, listener = process_that(tmp_path, "finish"), Listener()
+    listener.start(process, job)
+    (folder,) = tmp_path.iterdir()
+    shutil.rmtree(folder / "unfinished")  # as a cleaner of temporary folders does
+    listener.wait_for(process, lambda: listener.ends)
+    assert listener.ends == [(None, f"The volumes could not be written to {tmp_path}: No such file or directory.")]
+    assert not process.is_alive()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_program_is_reported(tmp_path, job):
     process, listener = JobProcess(tmp_path, ["/no/such/python"]), Listener()
     assert not process.is_alive()
@@ -143,6 +168,8 @@ def test_the_process_that_stands_by_does_the_next_job(tmp_path, job):
     listener.wait_for(runner, lambda: listener.ends)
     assert not runner.is_running
     assert listener.ends[0][0] is not None
+    assert standing_by(tmp_path) == waiting  # for a job of the same fixed image
+    runner.release()
     assert standing_by(tmp_path) == set()
 
 
@@ -155,9 +182,12 @@ def test_a_runner_starts_a_process_where_none_stands_by_and_does_several_jobs(tm
     runner.poll()
     runner.cancel()
     assert len(listener.ends) == 2
+    assert len(standing_by(tmp_path)) == 1
+    runner.release()
+    assert standing_by(tmp_path) == set()
 
 
-def test_a_job_that_is_started_at_the_end_of_another_is_done_by_the_same_process(tmp_path, job):
+def test_jobs_that_follow_each_other_are_done_by_the_same_process_until_it_is_released(tmp_path, job):
     runner, listener = runner_that(tmp_path, "finish"), Listener()
     folders = []
 
@@ -172,6 +202,7 @@ def test_a_job_that_is_started_at_the_end_of_another_is_done_by_the_same_process
     assert [problem for _result, problem in listener.ends] == ["", "", ""]
     assert folders == [folders[0]] * 3
     assert len(folders[0]) == 1
+    runner.release()
     assert standing_by(tmp_path) == set()
 
 
@@ -187,6 +218,7 @@ def test_a_process_that_refused_a_job_does_the_next(tmp_path, job):
     listener.wait_for(runner, lambda: len(listener.ends) == 2)
     assert listener.ends[0][1].startswith("the moving image")
     assert listener.ends[1][0] is not None
+    runner.release()
 
 
 def test_a_process_that_is_not_needed_any_more_ends(tmp_path):

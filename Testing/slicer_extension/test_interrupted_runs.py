@@ -49,6 +49,18 @@ def test_cancel_leaves_no_process_no_file_and_no_node(widget, tmp_path, how):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_cancel_before_the_volumes_are_copied_starts_no_job(widget, tmp_path):
+    choose_volumes(widget)
+    before = nodes_of_scene()
+    press(widget.ui.registerButton)
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+    assert widget.ui.statusLabel.text == "Cancelled."
+    assert (widget.runner.jobs, nodes_of_scene()) == ([], before)
+    widget.exit()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_worker_ends_when_slicer_does_not_get_to_kill_it(tmp_path):
     job_folder = tmp_path / "SLSFGR-1"
     job_folder.mkdir()

@@ -46,6 +46,9 @@ class InstantRunner:
     def cancel(self):
         self.job = "cancelled"
 
+    def release(self):
+        assert self.job is None
+
     def discard(self):
         self.job = None
 

@@ -100,6 +100,6 @@ def test_a_lesion_without_a_shown_segment_is_refused_and_cannot_be_overwritten(w
         widget.ui.fixedLesionSelector.setCurrentNode(None)
         widget.ui.fixedLesionSelector.setCurrentNode(node)
         widget.ui.registerButton._object.click()
-        assert widget.ui.statusLabel.text.startswith(text)
+        wait_until(lambda text=text: widget.ui.statusLabel.text.startswith(text))
         node.GetSegmentation().AddEmptySegment("not drawn yet")
     assert widget.runner.jobs == []
