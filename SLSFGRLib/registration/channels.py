@@ -12,6 +12,8 @@ from ..segmentation.tissue_maps import MAPS
 from ..spatial.grid import Grid
 
 INTENSITY = "intensity"
+# The intensity as it was given, beside one that was mapped to the contrast of the other image.
+GIVEN_INTENSITY = "given intensity"
 
 
 @dataclass(frozen=True)

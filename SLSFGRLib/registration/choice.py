@@ -18,8 +18,8 @@ ONE_HEAD = 1.17
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
 # 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
 MIN_INFORMATION = 0.1
-# In a wrong pose the gain means nothing; images then had at most 0.17 to tell, in the right pose those of one head at
-# least 0.46, except for CT (docs/develop/experiments.md).
+# Where images tell less, as in most wrong poses, the gain means nothing. Near the right pose those of one head told at
+# least 0.41, except for CT (docs/develop/experiments.md).
 CONFIRMING_INFORMATION = 0.3
 # A deformation at 4 mm with more gain is not a change of some places: the head is deformed as a whole. 31 pairs of real
 # scans of one head gained -0.19 to 0.09, heads deformed by 8 mm 0.37 to 1.5 (docs/develop/experiments.md).

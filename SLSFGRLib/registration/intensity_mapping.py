@@ -19,7 +19,7 @@ from torch.nn import functional
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.warping import AffineWarper
-from .channels import INTENSITY, ChannelImage
+from .channels import GIVEN_INTENSITY, INTENSITY, ChannelImage
 from .field_optimisation import Level, optimise_field
 
 BINS = 64
@@ -83,12 +83,16 @@ def match_contrast(
 ) -> tuple[ChannelImage, ChannelImage] | None:
     """Return the two images, one of them in the other's contrast; None if the contrasts are related linearly.
 
+    Both keep their given intensities in another channel: within a window these are often related linearly, and the
+    mapping has blurred nothing there.
+
     For the parameters see :func:`estimate_mappings`.
     """
     to_fixed, to_moving = estimate_mappings(fixed, moving, affine, start)
     better = max(to_fixed, to_moving, key=attrgetter("explained"))
     if not better.is_needed:
         return None
+    fixed, moving = (image.replace(GIVEN_INTENSITY, image.channels[INTENSITY]) for image in (fixed, moving))
     if better is to_fixed:
         return fixed, moving.replace(INTENSITY, better.apply(moving.channels[INTENSITY]))
     return fixed.replace(INTENSITY, better.apply(fixed.channels[INTENSITY])), moving

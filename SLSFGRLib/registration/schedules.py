@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..segmentation.tissue_maps import SHARP_WHITE_MATTER, TISSUES
 from ..spatial.grid import Grid
-from .channels import INTENSITY
+from .channels import GIVEN_INTENSITY, INTENSITY
 from .costs import peak_bytes
 from .field_optimisation import Level
 
@@ -40,14 +40,15 @@ SCHEDULES = {
 }
 # For two scans of one head, whose true deformation is smooth. Chosen on heads deformed by 8 mm
 # (docs/develop/experiments.md).
+BOTH_INTENSITIES = {INTENSITY: 1.0, GIVEN_INTENSITY: 1.0}
 _ONE_HEAD = (
     Level(spacing=4.0, iterations=30, field_sigma=1.5),
-    Level(spacing=2.0, iterations=20, field_sigma=2.0),
+    Level(spacing=2.0, iterations=20, field_sigma=2.0, weights=BOTH_INTENSITIES),
 )
 ONE_HEAD_SCHEDULES = {
     "fast": _ONE_HEAD,
-    "standard": (*_ONE_HEAD, Level(spacing=1.0, iterations=8, field_sigma=2.5)),
-    "accurate": (*_ONE_HEAD, Level(spacing=1.0, iterations=16, field_sigma=2.5)),
+    "standard": (*_ONE_HEAD, Level(spacing=1.0, iterations=8, field_sigma=2.5, weights=BOTH_INTENSITIES)),
+    "accurate": (*_ONE_HEAD, Level(spacing=1.0, iterations=16, field_sigma=2.5, weights=BOTH_INTENSITIES)),
 }
 # An image whose smallest spacing in mm is at least this has no use for a field at 1 mm. Chosen: near 2 mm.
 COARSE_IMAGE_SPACING = 1.75

@@ -7,7 +7,7 @@ import pytest
 import torch
 from phantoms import smooth_diffeomorphism, texture
 
-from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
+from SLSFGRLib.registration.channels import GIVEN_INTENSITY, INTENSITY, ChannelImage
 from SLSFGRLib.registration.field_optimisation import Level, optimise_field
 from SLSFGRLib.registration.intensity_mapping import (
     BINS,
@@ -99,16 +99,18 @@ def test_mapping_sees_the_images_through_the_affine_transform_and_the_field():
 
 
 def test_image_that_explains_the_other_is_the_one_whose_contrast_changes():
-    # Only intensities change; other channels stay.
+    # Only intensities change, and those that were given are kept; other channels stay.
     t1 = channel_image(coarse_texture(), wm=coarse_texture())
     t2 = channel_image(t2_like(coarse_texture()), wm=coarse_texture())
     fixed, moving = match_contrast(t1, t2, IDENTITY)
     assert not torch.equal(fixed.channels[INTENSITY], t1.channels[INTENSITY])
     assert torch.equal(fixed.channels["wm"], t1.channels["wm"])
     assert fixed.grid is t1.grid
-    assert moving is t2
+    for found, given in ((fixed, t1), (moving, t2)):
+        assert found.channels[GIVEN_INTENSITY] is given.channels[INTENSITY]
+    assert moving.channels[INTENSITY] is t2.channels[INTENSITY]
     swapped_fixed, swapped_moving = match_contrast(t2, t1, IDENTITY)
-    assert swapped_fixed is t2
+    assert swapped_fixed.channels[INTENSITY] is t2.channels[INTENSITY]
     torch.testing.assert_close(swapped_moving.channels[INTENSITY], fixed.channels[INTENSITY])
     assert match_contrast(t1, t1, IDENTITY) is None
 
