@@ -30,6 +30,7 @@ from .align import align
 from .choice import Choice, choose
 from .deform import deform, uses_tissues
 from .deform_one_head import deform_one_head
+from .doubts import doubts
 from .field_optimisation import Level
 from .fixed_brain import FixedBrain
 from .network import levels_after, network_field, require_usable
@@ -190,6 +191,7 @@ def _register_on(
     if settings.moving_labels is not None:
         result.fixed_labels = warp_labels(settings.moving_labels, result.transform, fixed.image)
     notes += filter(None, [initial_overlap_note(moving.image, result.warped)])
+    notes += doubts(fixed, moving, result)
     result.report = {"transform": choice.transform, "transform_reason": choice.reason} | result.report
     result.report |= {
         "mode": settings.mode,
