@@ -17,6 +17,7 @@ OUTERMOST = "Cerebrospinal fluid"  # in 3-D it would hide the brain
 FILL_OPACITY = 0.3  # in slices, so that the image beneath stays visible
 JACOBIAN_RANGE = (0.5, 1.5)  # from half the volume to half as much again
 JACOBIAN_COLORS = "vtkMRMLColorTableNodeFileDivergingBlueRed.txt"
+RESULT_ROLE = f"{ATTRIBUTES}Result."  # of a transform: what its references to the nodes made with it begin with
 NAME_GIVEN = "SLSFGR.Name"  # attribute: the name that this module gave a node
 
 
@@ -101,7 +102,21 @@ def publishInSteps(result, fixedVolumeNode, movingVolumeNode, into=None):
     if {"warpedVolumeNode", "movingSegmentationNode"} <= nodes.keys():
         # They lie where the moving volume was, and would clutter the views of the fixed and the warped volume.
         nodes["movingSegmentationNode"].GetDisplayNode().SetVisibility(False)
+    if "transformNode" in nodes:
+        _noteResults(nodes)
     yield RegistrationNodes(**nodes, report=result.report)
+
+
+def _noteResults(nodes):
+    """Note in a transform which other nodes were made with it, and in no other transform."""
+    transforms = slicer.util.getNodesByClass("vtkMRMLTransformNode")
+    for name, node in nodes.items():
+        role = f"{RESULT_ROLE}{name}"
+        for other in transforms:
+            if other.GetNodeReference(role) is node:
+                other.SetNodeReferenceID(role, None)
+        if name != "transformNode":
+            nodes["transformNode"].SetNodeReferenceID(role, node.GetID())
 
 
 def _outputs(result, fixedVolumeNode, movingVolumeNode):

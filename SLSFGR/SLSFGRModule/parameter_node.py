@@ -15,6 +15,7 @@ from slicer import (
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 
+from .output_nodes import RESULT_ROLE
 from .sequences import isProxy
 
 REGIONS = ("fixedMask", "movingMask", "fixedLesion", "movingLesion")
@@ -135,14 +136,17 @@ def swapInputs(parameters):
 
 
 def selectPairOf(parameters, transformNode):
-    """Select the volumes that a transform of this module connects, and the transform for them."""
+    """Select the volumes that a transform of this module connects, the transform, and what was made with it."""
     pair = {
         "fixedVolume": transformNode.GetNodeReference(transformNode.GetFixedNodeReferenceRole()),
         "movingVolume": transformNode.GetNodeReference(transformNode.GetMovingNodeReferenceRole()),
     }
+    results = {name: transformNode.GetNodeReference(f"{RESULT_ROLE}{name}Node") for name in OUTPUTS}
+    results["transform"] = transformNode
+    if pair["fixedVolume"] is parameters.fixedVolume and not results["fixedSegmentation"]:
+        del results["fixedSegmentation"]  # of several volumes registered to one, the first has its segmentation
     isOther = pair != selectedNodes(parameters, tuple(pair))
-    others = dict.fromkeys(REGIONS + OUTPUTS) | {"transform": transformNode} if isOther else {}
-    selectNodes(parameters, pair | others)
+    selectNodes(parameters, pair | results | (dict.fromkeys(REGIONS) if isOther else {}))
 
 
 def outputsToFill(parameters):

@@ -41,7 +41,7 @@ def usableVolumes():
     """Return the volumes of the scene that can be registered, without the results of this module."""
     volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     shown = [node for node in volumes if isListed(node) and not node.GetHideFromEditors()]
-    return [node for node in shown if not node.GetAttribute(f"{ATTRIBUTES}Version") and not reasonNotToUse(node)]
+    return [node for node in shown if not node.GetAttribute(f"{ATTRIBUTES}Version") and not _reasonByHeader(node)]
 
 
 def reasonNotToRegisterAll(fixedVolumeNode, otherVolumeNodes):
@@ -76,6 +76,16 @@ def reasonNotToSegment(*volumeNodes):
 
 def reasonNotToUse(volumeNode):
     """Return why a volume cannot be used as an image."""
+    reason = _reasonByHeader(volumeNode)
+    if reason:
+        return reason
+    low, high = volumeNode.GetImageData().GetScalarRange()  # VTK remembers it until a voxel changes
+    text = _("{name} has the same value in all of its voxels. Select another volume.")
+    return text.format(name=volumeNode.GetName()) if low == high else ""
+
+
+def _reasonByHeader(volumeNode):
+    """As :func:`reasonNotToUse`, without a look at the voxels."""
     name, imageData = volumeNode.GetName(), volumeNode.GetImageData()
     if isEmpty(volumeNode):
         return _("{name} has no voxels. Load an image into it or select another volume.").format(name=name)

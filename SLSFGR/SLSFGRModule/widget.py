@@ -136,13 +136,14 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return 0.7 if isOurs else 0.0
 
     def setEditedNode(self, node, role="", context=""):
-        """Select the pair of volumes of a transform that was made here; Slicer's data tree calls this.
+        """Select a transform that was made here, its volumes and results; Slicer's data tree calls this.
 
         :returns: whether the node can be edited here.
         """
         isEditable = self.nodeEditable(node) > 0.0
         if isEditable:
             selectPairOf(self._parameterNode or self.logic.getParameterNode(), node)
+            self._showComparison(fit=True)
         return isEditable
 
     def onReload(self):
@@ -175,7 +176,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onStandardBrainButton(self):
         with slicer.util.tryWithErrorDisplay(_("The standard brain could not be loaded."), waitCursor=True):
-            selectNodes(self._parameterNode, {"fixedVolume": standardBrain()})
+            chosen, brain = self._parameterNode, standardBrain()
+            if not chosen.movingVolume and chosen.fixedVolume is not brain:
+                swapInputs(chosen)  # the only volume that was selected is the patient's
+            selectNodes(chosen, {"fixedVolume": brain})
 
     def _onSwapButton(self):
         swapInputs(self._parameterNode)
@@ -360,12 +364,16 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             chosen = self._parameterNode or self.logic.getParameterNode()  # there is none while another module is open
             made = {name: getattr(nodes, f"{name}Node") for name in OUTPUTS}
             selectNodes(chosen, {name: node for name, node in made.items() if node})
+            if nodes.fixedSegmentationNode and nodes.report.get("transform") == "rigid":
+                # Segments would hide what two scans of one head are compared for.
+                nodes.fixedSegmentationNode.GetDisplayNode().SetVisibility(False)
             self._showComparison(fit=True)
             self.ui.resultLabel.toolTip = nodes.report["device"]
         learnFrom(nodes.report, pair)
-        summary = importLibrary("SLSFGRLib.evaluation.summary").summary(nodes.report)
-        self._results.append(self._ofPair(summary, pair))
-        self.onLog(self._results[-1])
+        summary = importLibrary("SLSFGRLib.evaluation.summary").summary
+        self.onLog(self._ofPair(summary(nodes.report), pair))
+        report = nodes.report | {"transform_reason": None} if len(self._run.pairs) > 1 else nodes.report
+        self._results.append(self._ofPair(summary(report), pair))
 
     def _ofPair(self, text, pair):
         """Begin a text with the name of the moving volume if there are several."""

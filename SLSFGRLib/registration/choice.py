@@ -27,16 +27,11 @@ DEFORMED_HEAD = 0.25
 # From this displacement in mm on, a change is worth a note.
 NOTED_CHANGE_MM = 3.0
 CHOSEN = "you chose it."
-SAME = (
-    "the images show one head: after a rigid registration they tell {:.2f} times as much about each other as mirrored."
-)
+SAME = "the images show one head: aligned, they fit {:.2f} times as well as with one of them mirrored."
 DEFORMED = (
     "the images show one head, but all of it is deformed, by up to {:.0f} mm: a rigid transform does not suffice."
 )
-DIFFERENT = (
-    "the images show two people: after a rigid registration they tell only {:.2f} times as much about each other as "
-    "mirrored."
-)
+DIFFERENT = "the images show two people: aligned, they fit only {:.2f} times as well as with one of them mirrored."
 UNKNOWN = (
     "the images tell too little about each other to show whether they are of one head; a rigid transform deforms "
     "nothing."

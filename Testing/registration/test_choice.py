@@ -53,8 +53,8 @@ def test_the_images_decide_unless_the_user_does(fixed, request, moving, wanted, 
 @pytest.mark.parametrize(
     ("change", "transform", "reason", "warning"),
     [
-        (Change(0.05, 1.0), "rigid", "one head: after", ""),
-        (Change(0.05, 4.6), "rigid", "one head: after", "up to 5 mm apart"),
+        (Change(0.05, 1.0), "rigid", "one head: aligned", ""),
+        (Change(0.05, 4.6), "rigid", "one head: aligned", "up to 5 mm apart"),
         (Change(0.4, 7.8), "deformable", "deformed, by up to 8 mm", ""),
     ],
 )

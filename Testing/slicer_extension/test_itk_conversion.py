@@ -229,6 +229,7 @@ def test_volumes_that_cannot_be_registered_are_refused_with_the_reason():
         (volume, "are the same"),
         (empty, "no image has no voxels"),
         (colors, "photo has several values"),
+        (slicer.util.addVolumeFromArray(np.ones((4, 5, 6)), name="blank"), "blank has the same value in all"),
     ):
         with pytest.raises(ValueError, match=reason):
             logic.register(volume, other)

@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
-from panel import choose_volumes, nodes_of_scene, press
+from nodes import add_volume
+from panel import choose_volumes, nodes_of_scene, open_panel, press, small_head
 from stand_ins import slicer_module
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
@@ -44,3 +45,17 @@ def test_the_button_selects_the_standard_brain_as_the_fixed_volume(widget):
     press(widget.ui.standardBrainButton)
     assert nodes_of_scene() == {"MNI152", "T1 2024", "T1 2026"}
     assert widget.ui.registerButton.enabled
+
+
+def test_the_only_volume_is_registered_to_the_standard_brain(scene, installer):
+    volume = add_volume(small_head(), "T1 2024")
+    widget = open_panel(installer)
+    assert widget.logic.getParameterNode().fixedVolume is volume
+    for _press in range(2):
+        press(widget.ui.standardBrainButton)
+        chosen = widget.logic.getParameterNode()
+        assert (chosen.fixedVolume.GetName(), chosen.movingVolume) == ("MNI152", volume)
+    widget.ui.movingVolumeSelector.setCurrentNode(None)
+    press(widget.ui.standardBrainButton)
+    assert widget.logic.getParameterNode().fixedVolume.GetName() == "MNI152"
+    widget.cleanup()

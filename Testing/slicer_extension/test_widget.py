@@ -434,6 +434,32 @@ def test_several_volumes_are_registered_one_after_the_other(widget):
     assert "T1 2024 is the fixed volume" in widget.ui.statusLabel.text
 
 
+def test_the_transform_of_each_of_several_volumes_opens_its_own_results(widget):
+    fixed, moving = choose_volumes(widget)
+    more = add_volume(small_head(3.0), "T1 2027")
+    check_more(widget, more)
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
+    chosen = widget.logic.getParameterNode()
+    first, segmentation = chosen.transform, chosen.fixedSegmentation
+    assert widget.setEditedNode(slicer.util.getNode("Transform T1 2027 to T1 2024"))
+    chosen = widget.logic.getParameterNode()
+    assert (chosen.fixedVolume, chosen.movingVolume, chosen.fixedSegmentation) == (fixed, more, segmentation)
+    for name in ("warpedVolume", "movingSegmentation", "inverseTransform", "report"):
+        assert "T1 2027" in getattr(chosen, name).GetName(), name
+    assert slicer_module.slice_views()[0].GetForegroundVolumeID() == chosen.warpedVolume.GetID()
+    widget.setEditedNode(first)
+    assert widget.logic.getParameterNode().movingVolume is moving
+    # A later run with another transform takes the volume over: the earlier transform does not open it any more.
+    widget.ui.moreVolumesSelector.setCheckState(more, Qt.CheckState.Unchecked)
+    widget.ui.transformSelector.setCurrentNode(None)
+    warped = widget.logic.getParameterNode().warpedVolume
+    run_to_the_end(widget)
+    assert widget.logic.getParameterNode().warpedVolume is warped
+    widget.setEditedNode(first)
+    assert widget.logic.getParameterNode().warpedVolume is None
+
+
 def test_cancel_ends_all_of_several_registrations_and_keeps_what_is_done(widget):
     choose_volumes(widget)
     check_more(widget, add_volume(small_head(3.0), "T1 2027"))
@@ -481,3 +507,17 @@ def test_the_choice_that_the_library_made_is_shown_with_its_reason(widget):
     transform = widget.logic.getParameterNode().transform
     assert transform.IsLinear()
     assert transform.GetAttribute("SLSFGR.Transform") == "rigid"
+
+
+def test_segments_hide_nothing_of_one_head_until_they_are_wanted(widget):
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    assert widget.ui.segmentsCheckBox.checked  # of two heads
+    use_worker(widget, "rigid")
+    run_to_the_end(widget)
+    display = widget.logic.getParameterNode().fixedSegmentation.GetDisplayNode()
+    assert not display.GetVisibility()
+    assert widget.ui.segmentsCheckBox.enabled
+    assert not widget.ui.segmentsCheckBox.checked
+    widget.ui.segmentsCheckBox.checked = True
+    assert display.GetVisibility()
