@@ -8,7 +8,7 @@ for the fine levels than either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class TissueAtlas:
     :param tissues: (1, 3, D, H, W), CSF, GM and WM at about 2 mm; sizes are multiples of the coarsest level's factor.
     :param version: of the file it was read from; empty for a brain.
     :param sha256: likewise.
+    :param compared: (1, 1, D, H, W), 0 where the maps must not be compared, such as in a lesion; None for nowhere.
     """
 
     tissues: torch.Tensor
@@ -62,18 +63,20 @@ class TissueAtlas:
     structures: StructureCentroids
     version: str = ""
     sha256: str = ""
+    compared: torch.Tensor | None = None
 
     @classmethod
     def from_subject(cls, subject: Subject) -> TissueAtlas:
         """Average the tissue probability maps of a segmented subject to about 2 mm."""
         factor = max(1, round(SPACING / subject.grid.mean_spacing))
         tissues = downsample(subject.tissues[:, : len(TISSUES)], factor)
-        return cls(tissues, subject.grid.coarsened(factor), subject.segmentation.structures)
+        compared = None if subject.compared is None else downsample(subject.compared, factor)
+        return cls(tissues, subject.grid.coarsened(factor), subject.segmentation.structures, compared=compared)
 
     @property
     def channels(self) -> ChannelImage:
         """The tissue probability maps as channels to compare."""
-        return ChannelImage(self.grid, dict(zip(TISSUES, self.tissues.split(1, dim=1), strict=True)))
+        return ChannelImage(self.grid, dict(zip(TISSUES, self.tissues.split(1, dim=1), strict=True)), self.compared)
 
     def field_to(
         self, other: TissueAtlas, affine: Affine, levels: Sequence[Level] = LEVELS
@@ -87,7 +90,8 @@ class TissueAtlas:
 
     def to(self, device: torch.device) -> TissueAtlas:
         """Return the same on another device."""
-        return TissueAtlas(self.tissues.to(device), self.grid, self.structures, self.version, self.sha256)
+        compared = None if self.compared is None else self.compared.to(device)
+        return replace(self, tissues=self.tissues.to(device), compared=compared)
 
     def description(self) -> dict:
         """Return role, name, version and checksum for a report."""

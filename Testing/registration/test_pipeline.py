@@ -123,9 +123,16 @@ def other_brain(shared_data) -> sitk.Image:
 
 
 @pytest.fixture(scope="module")
-def plain(real_brain, other_brain) -> RegistrationResult:
-    """Two brains, registered as they are stored."""
-    return SLSFGRLib.register(real_brain, other_brain, "fast")
+def known() -> dict[str, RegistrationResult]:
+    return {}
+
+
+@pytest.fixture
+def plain(known, real_brain, other_brain) -> RegistrationResult:
+    """Two brains, registered once as they are stored: in a test, where the bundled weights are switched off."""
+    if "plain" not in known:
+        known["plain"] = SLSFGRLib.register(real_brain, other_brain, "fast")
+    return known["plain"]
 
 
 # --- accuracy -----------------------------------------------------------------------------------------------
