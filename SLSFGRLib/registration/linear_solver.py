@@ -92,28 +92,28 @@ class LevelProblem:
 
     def maximise(self, poses: Sequence[Affine], is_rigid: bool) -> list[Aligned]:
         """Take steps from each pose until they are small."""
-        climbers = [_Climber(pose) for pose in poses]
-        self._look_around(climbers, [climber.pose for climber in climbers], is_rigid)
-        moving = climbers
+        optimisers = [_PoseOptimiser(pose) for pose in poses]
+        self._evaluate(optimisers, [optimiser.pose for optimiser in optimisers], is_rigid)
+        moving = optimisers
         for _ in range(self.level.iterations):
-            steps = [climber.step() for climber in moving]
+            steps = [optimiser.step() for optimiser in moving]
             centre = array_from_tensor(self.centre)
             moved = [
-                climber.pose.then(_motion(step, climber.pose.apply(centre)))
-                for climber, step in zip(moving, steps, strict=True)
+                optimiser.pose.then(_motion(step, optimiser.pose.apply(centre)))
+                for optimiser, step in zip(moving, steps, strict=True)
             ]
-            self._look_around(moving, moved, is_rigid)
+            self._evaluate(moving, moved, is_rigid)
             smallest = TOLERANCE * self.level.spacing
-            moving = [climber for climber, step in zip(moving, steps, strict=True) if step.abs().max() >= smallest]
+            moving = [optimiser for optimiser, step in zip(moving, steps, strict=True) if step.abs().max() >= smallest]
             if not moving:
                 break
-        return [Aligned(climber.pose, float(climber.value)) for climber in climbers]
+        return [Aligned(optimiser.pose, float(optimiser.value)) for optimiser in optimisers]
 
-    def _look_around(self, climbers: Sequence[_Climber], poses: Sequence[Affine], is_rigid: bool) -> None:
-        """Let each climber go to its pose if the images are more alike there."""
+    def _evaluate(self, optimisers: Sequence[_PoseOptimiser], poses: Sequence[Affine], is_rigid: bool) -> None:
+        """Offer a pose to each optimiser."""
         around = self.linearised(poses, is_rigid)
-        for place, (climber, pose) in enumerate(zip(climbers, poses, strict=True)):
-            climber.offered(pose, around.value[place], around.gradient[place], around.curvature[place])
+        for place, (optimiser, pose) in enumerate(zip(optimisers, poses, strict=True)):
+            optimiser.update(pose, around.value[place], around.gradient[place], around.curvature[place])
 
     def linearised(self, poses: Sequence[Affine], is_rigid: bool) -> Linearisation:
         """Return the similarity around some poses; the parameters are those of :func:`_motion`."""
@@ -130,16 +130,16 @@ class LevelProblem:
         return self.similarity(values.view(each), torch.cat(parts, dim=-1), inside.view(each))
 
 
-class _Climber:
+class _PoseOptimiser:
     """A pose that improves by damped Gauss-Newton steps (Levenberg 1944, Marquardt 1963)."""
 
     def __init__(self, pose: Affine) -> None:
         self.pose, self.value = pose, torch.tensor(-torch.inf)
         self._gradient = self._curvature = torch.empty(0)
-        # The first pose that is offered is its own, which is no step.
+        # The first update is with its own pose, which is no step.
         self._damping = DAMPING / LESS
 
-    def offered(self, pose: Affine, value: torch.Tensor, gradient: torch.Tensor, curvature: torch.Tensor) -> None:
+    def update(self, pose: Affine, value: torch.Tensor, gradient: torch.Tensor, curvature: torch.Tensor) -> None:
         """Go to a pose if the images are more alike there, and take longer or shorter steps from now on."""
         if value > self.value:
             self.pose, self.value, self._gradient, self._curvature = pose, value, gradient, curvature

@@ -8,7 +8,7 @@ from phantoms import balls_subject, empty_image, filled, head_image, positions, 
 
 from SLSFGRLib.registration.align import structure_dice
 from SLSFGRLib.registration.linear_image import LinearImage
-from SLSFGRLib.registration.linear_solver import COARSE, FINE, solve
+from SLSFGRLib.registration.linear_solver import COARSE, FINE, LevelProblem, solve
 from SLSFGRLib.registration.pose_search import search
 from SLSFGRLib.registration.rigid import align_heads
 from SLSFGRLib.segmentation.subject import Subject
@@ -47,6 +47,18 @@ def whole(image):
 
 def subject(image):
     return Subject.from_image(image)
+
+
+def test_poses_improve_together_as_each_does_alone():
+    fixed, moving = whole(disturbed(head_image(grid())[0])), whole(seen_at(POSE, grid()))
+    starts = [Affine.identity(), POSE, Affine.from_parts(rotation_about((0, 0, 1), 100.0), (5.0, 0.0, 0.0))]
+    problem = LevelProblem(fixed, moving, COARSE[0], starts[0])
+    together = problem.maximise(starts, is_rigid=True)
+    for start, found in zip(starts, together, strict=True):
+        (alone,) = problem.maximise([start], is_rigid=True)
+        assert found.value == pytest.approx(alone.value, abs=1e-4)
+        assert error_mm(found.pose, alone.pose) < 0.01
+    assert max(together, key=lambda aligned: aligned.value).value > together[2].value + 0.05
 
 
 # The brain is inverted, the skull is not.
