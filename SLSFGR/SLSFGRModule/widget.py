@@ -22,6 +22,7 @@ from .parameter_node import (
     INPUTS,
     OUTPUTS,
     REGIONS,
+    TransformType,
     outputsToFill,
     selectedNodes,
     selectNodes,
@@ -371,9 +372,12 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.resultLabel.toolTip = nodes.report["device"]
         learnFrom(nodes.report, pair)
         summary = importLibrary("SLSFGRLib.evaluation.summary").summary
-        self.onLog(self._ofPair(summary(nodes.report), pair))
-        report = nodes.report | {"transform_reason": None} if len(self._run.pairs) > 1 else nodes.report
-        self._results.append(self._ofPair(summary(report), pair))
+        text = summary(nodes.report)
+        self.onLog(self._ofPair(text, pair))
+        if len(self._run.pairs) > 1 and nodes.report.get("transform_reason"):  # one line for each
+            kind = TransformType(nodes.report["transform"]).label()
+            text = f"{kind} · {summary(nodes.report | {'transform_reason': None})}"
+        self._results.append(self._ofPair(text, pair))
 
     def _ofPair(self, text, pair):
         """Begin a text with the name of the moving volume if there are several."""

@@ -434,6 +434,18 @@ def test_several_volumes_are_registered_one_after_the_other(widget):
     assert "T1 2024 is the fixed volume" in widget.ui.statusLabel.text
 
 
+def test_each_of_several_volumes_has_one_line_and_its_reason_in_the_log(widget):
+    choose_volumes(widget)
+    check_more(widget, add_volume(small_head(3.0), "T1 2027"))
+    use_worker(widget, "rigid")
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text == "Register 2 volumes")
+    lines = widget.ui.resultLabel.text.split("\n")
+    assert [line.partition(" · ")[0] for line in lines] == ["T1 2026: Rigid", "T1 2027: Rigid"]
+    assert all("Dice 0.61 → 0.84" in line for line in lines)
+    assert widget.ui.logTextEdit.plainText.count("both images show one head.") == 2
+
+
 def test_the_transform_of_each_of_several_volumes_opens_its_own_results(widget):
     fixed, moving = choose_volumes(widget)
     more = add_volume(small_head(3.0), "T1 2027")
