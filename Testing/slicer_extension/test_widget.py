@@ -169,7 +169,7 @@ def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(w
     widget.ui.modeComboBox.currentIndex = 0
     run_to_the_end(widget)
     chosen = widget.logic.getParameterNode()
-    figures, reason = widget.ui.resultLabel.text.split("\n")
+    figures, reason = widget.ui.resultLabel.text.split("\n")[:2]  # doubts follow: the network is untrained
     assert re.fullmatch(r"Dice 0\.\d\d → 0\.\d\d · folding 0 % · [\d.]+ s · CPU", figures)
     # The phantom is symmetric: it is no more like itself than like its mirror image.
     assert reason.startswith("Deformable: the images show two people")
