@@ -104,6 +104,7 @@ class SLSFGRParameterNode:
     report: vtkMRMLTextNode
     makeJacobian: bool = False
     wholeSequence: bool = True
+    allByFirst: bool = False
     transformType: TransformType = TransformType.AUTO
     mode: Mode = Mode.STANDARD
     device: Device = Device.AUTO

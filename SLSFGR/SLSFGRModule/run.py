@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import slicer
 
+from .apply_transform import applyTransform
 from .output_nodes import RegistrationNodes, publishInSteps
 from .sequences import SequenceResults
 
@@ -37,22 +38,24 @@ class Run:
         step: the first only checks them, the last gives the job, the others None. It may raise ValueError.
     :param pairs: the pairs, in order.
     :param outputs: :class:`.output_nodes.RegistrationNodes` to fill with the results of the first pair.
-    :param listener: its methods ``onProgress(fraction, message)``, ``onLog(text)``, ``onPublished(nodes, pair)`` and
-        ``onProblem(sentence, pair)`` are called.
+    :param listener: its methods ``onProgress(fraction, message)``, ``onLog(text)``, ``onPublished(nodes, pair)``,
+        ``onMoved(copy, node)`` and ``onProblem(sentence, pair)`` are called.
+    :param followers: volumes that are moved by the transform of the first pair.
     """
 
-    def __init__(self, runner, prepare, pairs, outputs, listener):
-        self.pairs, self._outputs = pairs, outputs
+    def __init__(self, runner, prepare, pairs, outputs, listener, followers=()):
+        self.pairs, self._outputs, self._followers = pairs, outputs, followers
         self._runner, self._prepare, self._listener = runner, prepare, listener
         self.number, self.isCancelled, self._isComputing = 0, False, False
         self._job, self._preparation = None, None
         self._publications = deque()  # of pairs and generators
+        self._moves = deque()  # of the first result's nodes and volumes to move
         self._sequenceResults, self._isFixedSegmented = None, False
 
     @property
     def isOver(self):
         """Whether nothing is computed or put into the scene any more."""
-        return not self._isComputing and not self._publications
+        return not self._isComputing and not self._publications and not self._moves
 
     @property
     def nodes(self):
@@ -79,9 +82,13 @@ class Run:
                 self._runner.release()
         if self._publications:
             self._publishOneNode()
+        elif self._moves:
+            self._moveOneVolume()
 
     def cancel(self):
         """End the job and start no other; what was computed still comes into the scene."""
+        self._followers = ()
+        self._moves.clear()
         if self._preparation:
             self._preparation, self._isComputing, self.isCancelled = None, False, True
         elif self._isComputing:
@@ -91,6 +98,7 @@ class Run:
         """End everything at once; a result that is only partly in the scene is removed."""
         self._preparation, self._isComputing = None, False
         self._runner.discard()
+        self._moves.clear()
         while self._publications:
             self._publications.popleft()[1].close()
 
@@ -169,3 +177,12 @@ class Run:
             self._publications.popleft()
             self._isFixedSegmented = self._isFixedSegmented or nodes.fixedSegmentationNode is not None
             self._listener.onPublished(nodes, pair)
+            self._moves.extend((nodes, node) for node in self._followers)
+            self._followers = ()
+
+    def _moveOneVolume(self):
+        """Move a volume by the transform of the first pair, if all of them are still there."""
+        nodes, volumeNode = self._moves.popleft()
+        needed = (nodes.transformNode, nodes.inverseTransformNode, self.pairs[0].fixedVolumeNode)
+        if all(map(slicer.mrmlScene.IsNodePresent, (volumeNode, *needed))):
+            self._listener.onMoved(applyTransform(volumeNode, *needed), volumeNode)

@@ -284,7 +284,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             outputs = RegistrationNodes(**{f"{name}Node": node for name, node in outputs.items()})
             self._results, self._problems = [], []
             self.ui.logTextEdit.clear()
-            run = Run(self.runner, prepare, pairs, outputs, self)
+            followers = self._moreVolumes() if isRegistration and chosen.allByFirst else ()
+            run = Run(self.runner, prepare, pairs, outputs, self, followers)
             try:
                 run.start()
             except ValueError as reason:
@@ -298,7 +299,8 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen = self._parameterNode
         count = frameCount(chosen.movingVolume) if chosen.wholeSequence else 0
         pairs = [Pair(chosen.fixedVolume, chosen.movingVolume, frame) for frame in (range(count) if count else [None])]
-        return pairs + [Pair(chosen.fixedVolume, node) for node in self._moreVolumes()]
+        more = () if chosen.allByFirst else self._moreVolumes()
+        return pairs + [Pair(chosen.fixedVolume, node) for node in more]
 
     def _moreVolumes(self):
         """Return the volumes to register after the moving volume."""
@@ -379,6 +381,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             text = f"{kind} · {summary(nodes.report | {'transform_reason': None})}"
         self._results.append(self._ofPair(text, pair))
 
+    def onMoved(self, copy, node):
+        """Name a volume that was moved by the transform of the first one; the run calls this."""
+        self._results.append(_("{node}: moved to {copy}").format(node=node.GetName(), copy=copy.GetName()))
+
     def _ofPair(self, text, pair):
         """Begin a text with the name of the moving volume if there are several."""
         name = "" if pair.movingVolumeNode is None else pair.movingVolumeNode.GetName()
@@ -416,6 +422,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         frames = frameCount(chosen.movingVolume)
         self.ui.wholeSequenceCheckBox.visible = frames > 1
         self.ui.wholeSequenceCheckBox.text = _("All {count} frames of the sequence").format(count=frames)
+        self.ui.allByFirstCheckBox.enabled = bool(more)
         self._enable("register", reason)
         self._say(reason if all(volumes) else f"{reason} {volumesNotListed()}".rstrip(), self.ui.resultLabel.text)
         self._enable("segment", reasonNotToSegment(*volumes) or overwrites)

@@ -36,10 +36,10 @@ def brains(scene, monkeypatch):
 @pytest.mark.parametrize(
     ("transform", "mode", "text"),
     [
-        ("rigid", "standard", "About 6 s, 1.4 GB of memory (12.0 GB are free)."),
+        ("rigid", "standard", "About 3 s, 1.4 GB of memory (12.0 GB are free)."),
         ("deformable", "standard", "About 17 s, 2.5 GB of memory (12.0 GB are free)."),
         ("deformable", "fast", "About 6 s, 1.6 GB of memory (12.0 GB are free)."),
-        ("auto", "standard", "About 6 s to 17 s, 2.5 GB of memory (12.0 GB are free)."),
+        ("auto", "standard", "About 3 s to 17 s, 2.5 GB of memory (12.0 GB are free)."),
     ],
 )
 def test_time_and_memory_are_told_in_words(brains, transform, mode, text):

@@ -434,6 +434,33 @@ def test_several_volumes_are_registered_one_after_the_other(widget):
     assert "T1 2024 is the fixed volume" in widget.ui.statusLabel.text
 
 
+def test_all_volumes_are_moved_by_the_transform_of_the_first(widget):
+    fixed, _ = choose_volumes(widget)
+    assert not widget.ui.allByFirstCheckBox.enabled
+    others = [add_volume(small_head(shift), name) for name, shift in (("T2 2026", 2.0), ("FLAIR 2026", 5.0))]
+    check_more(widget, *others)
+    assert widget.ui.registerButton.text == "Register 3 volumes"
+    widget.ui.allByFirstCheckBox.checked = True
+    assert widget.ui.registerButton.text == "Register"
+    run_to_the_end(widget)
+    lines = widget.ui.resultLabel.text.split("\n")
+    assert lines[0].startswith("Dice 0.61")
+    assert lines[-2:] == [f"{node.GetName()}: moved to {node.GetName()} warped to T1 2024" for node in others]
+    chosen = widget.logic.getParameterNode()
+    copy = slicer_module.load("SLSFGRModule.apply_transform").applyTransform(
+        others[0], chosen.transform, chosen.inverseTransform, fixed
+    )
+    moved = slicer.util.getNode("T2 2026 warped to T1 2024")
+    assert np.array_equal(slicer.util.arrayFromVolume(moved), slicer.util.arrayFromVolume(copy))
+    assert "Transform T2 2026 to T1 2024" not in nodes_of_scene()
+    # A volume that is deleted meanwhile is left out.
+    press(widget.ui.registerButton)
+    slicer.mrmlScene.RemoveNode(others[0])
+    wait_until(lambda: widget.ui.registerButton.text != "Cancel")
+    lines = widget.ui.resultLabel.text.split("\n")
+    assert [line.partition(": moved to ")[0] for line in lines if "moved to" in line] == ["FLAIR 2026"]
+
+
 def test_each_of_several_volumes_has_one_line_and_its_reason_in_the_log(widget):
     choose_volumes(widget)
     check_more(widget, add_volume(small_head(3.0), "T1 2027"))
