@@ -39,7 +39,7 @@ class Run:
     :param pairs: the pairs, in order.
     :param outputs: :class:`.output_nodes.RegistrationNodes` to fill with the results of the first pair.
     :param listener: its methods ``onProgress(fraction, message)``, ``onLog(text)``, ``onPublished(nodes, pair)``,
-        ``onMoved(copy, node)`` and ``onProblem(sentence, pair)`` are called.
+        ``onMoved(node)`` and ``onProblem(sentence, pair)`` are called.
     :param followers: volumes that are moved by the transform of the first pair.
     """
 
@@ -185,4 +185,5 @@ class Run:
         nodes, volumeNode = self._moves.popleft()
         needed = (nodes.transformNode, nodes.inverseTransformNode, self.pairs[0].fixedVolumeNode)
         if all(map(slicer.mrmlScene.IsNodePresent, (volumeNode, *needed))):
-            self._listener.onMoved(applyTransform(volumeNode, *needed), volumeNode)
+            applyTransform(volumeNode, *needed)
+            self._listener.onMoved(volumeNode)

@@ -381,9 +381,9 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             text = f"{kind} · {summary(nodes.report | {'transform_reason': None})}"
         self._results.append(self._ofPair(text, pair))
 
-    def onMoved(self, copy, node):
+    def onMoved(self, node):
         """Name a volume that was moved by the transform of the first one; the run calls this."""
-        self._results.append(_("{node}: moved to {copy}").format(node=node.GetName(), copy=copy.GetName()))
+        self._results.append(_("{name}: moved by the same transform").format(name=node.GetName()))
 
     def _ofPair(self, text, pair):
         """Begin a text with the name of the moving volume if there are several."""

@@ -445,7 +445,7 @@ def test_all_volumes_are_moved_by_the_transform_of_the_first(widget):
     run_to_the_end(widget)
     lines = widget.ui.resultLabel.text.split("\n")
     assert lines[0].startswith("Dice 0.61")
-    assert lines[-2:] == [f"{node.GetName()}: moved to {node.GetName()} warped to T1 2024" for node in others]
+    assert lines[-2:] == [f"{node.GetName()}: moved by the same transform" for node in others]
     chosen = widget.logic.getParameterNode()
     copy = slicer_module.load("SLSFGRModule.apply_transform").applyTransform(
         others[0], chosen.transform, chosen.inverseTransform, fixed
@@ -458,7 +458,7 @@ def test_all_volumes_are_moved_by_the_transform_of_the_first(widget):
     slicer.mrmlScene.RemoveNode(others[0])
     wait_until(lambda: widget.ui.registerButton.text != "Cancel")
     lines = widget.ui.resultLabel.text.split("\n")
-    assert [line.partition(": moved to ")[0] for line in lines if "moved to" in line] == ["FLAIR 2026"]
+    assert [line.partition(": moved by")[0] for line in lines if "moved by" in line] == ["FLAIR 2026"]
 
 
 def test_each_of_several_volumes_has_one_line_and_its_reason_in_the_log(widget):
