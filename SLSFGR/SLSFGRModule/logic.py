@@ -99,7 +99,8 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :param initialTransformNode: linear; moves the moving volume near the fixed one when it is applied to it.
         :param regionNodes: label maps, or segmentations of which the segments that are shown count, by the names
             ``fixedMask`` and ``movingMask`` (compare only these voxels), ``fixedLesion`` and ``movingLesion`` (these
-            have no counterpart in the other volume).
+            have no counterpart in the other volume). A segmentation with the ID of one segment, as a pair, stands for
+            this segment.
         :param before: the job before, of the same fixed volume with the same mask and lesion, whose images are used
             again: the library prepares and segments an image once.
         :param frame: of the sequence that the moving volume plays, from 0; None for the volume as it is.
@@ -109,7 +110,8 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         :raises ValueError: the volumes cannot be registered; the message says why.
         """
         _refuseFor(reasonNotToRegister(fixedVolumeNode, movingVolumeNode, initialTransformNode))
-        regions = {name: node for name, node in (regionNodes or {}).items() if node}
+        pairs = {name: node if isinstance(node, tuple) else (node, "") for name, node in (regionNodes or {}).items()}
+        regions = {name: region for name, region in pairs.items() if region[0]}
         _refuseFor(reasonNotToUseRegions(regions.values()))
         yield None
         jobs = importLibrary("SLSFGRLib.jobs.job")
@@ -117,7 +119,7 @@ class SLSFGRLogic(ScriptedLoadableModuleLogic):
         for name, option in REGION_OPTIONS.items():
             if name in regions:
                 isKnown = before and name.startswith("fixed")
-                options[option] = getattr(before, option) if isKnown else regionImage(regions[name])
+                options[option] = getattr(before, option) if isKnown else regionImage(*regions[name])
                 yield None
         start = initialTransformNode and initialTransformFromNode(initialTransformNode)
         fixed = before.fixed if before else imageFromVolumeNode(fixedVolumeNode)

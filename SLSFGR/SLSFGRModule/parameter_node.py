@@ -37,6 +37,8 @@ COUNTERPARTS = (
     ("fixedVolume", "movingVolume"),
     ("fixedMask", "movingMask"),
     ("fixedLesion", "movingLesion"),
+    ("fixedMaskSegment", "movingMaskSegment"),
+    ("fixedLesionSegment", "movingLesionSegment"),
     ("fixedSegmentation", "movingSegmentation"),
     ("transform", "inverseTransform"),
 )
@@ -94,6 +96,10 @@ class SLSFGRParameterNode:
     movingMask: Region
     fixedLesion: Region
     movingLesion: Region
+    fixedMaskSegment: str = ""
+    movingMaskSegment: str = ""
+    fixedLesionSegment: str = ""
+    movingLesionSegment: str = ""
     warpedVolume: vtkMRMLScalarVolumeNode
     transform: vtkMRMLTransformNode
     inverseTransform: vtkMRMLTransformNode
@@ -116,6 +122,14 @@ class SLSFGRParameterNode:
 def selectedNodes(parameters, names=INPUTS + OUTPUTS):
     """Return the selected nodes by the names of their parameters; None where no node is selected."""
     return {name: getattr(parameters, name) for name in names}
+
+
+def selectedRegions(parameters):
+    """Return masks and lesions by the names of their parameters.
+
+    :returns: each a node or None, and the ID of the segment that counts, empty for those that are shown.
+    """
+    return {name: (getattr(parameters, name), getattr(parameters, f"{name}Segment")) for name in REGIONS}
 
 
 def selectNodes(parameters, nodes):

@@ -11,10 +11,11 @@ from .segmentations import VOXELS
 numpy_support = LazyImport("vtk.util.numpy_support")
 
 
-def regionImage(node):
+def regionImage(node, segmentID=""):
     """Return an image that is not 0 inside a region, where Slicer shows it.
 
-    :param node: a label map, or a segmentation, of which the segments that are shown count together.
+    :param node: a label map or a segmentation.
+    :param segmentID: of the segment that counts; by default those that are shown count together.
     :raises ValueError: the segments are empty.
     """
     if not node.IsA("vtkMRMLSegmentationNode"):
@@ -22,8 +23,8 @@ def regionImage(node):
     copy, merged = slicer.vtkMRMLSegmentationNode(), slicer.vtkOrientedImageData()
     segmentation = copy.GetSegmentation()
     segmentation.DeepCopy(node.GetSegmentation())  # the user's may be a surface, and is not changed
-    for segmentID in set(segmentation.GetSegmentIDs()) - set(shownSegments(node)):
-        segmentation.RemoveSegment(segmentID)
+    for otherID in set(segmentation.GetSegmentIDs()) - set(segmentsThatCount(node, segmentID)):
+        segmentation.RemoveSegment(otherID)
     segmentation.CreateRepresentation(VOXELS)
     copy.GenerateMergedLabelmapForAllSegments(merged, slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS)
     scalars = merged.GetPointData().GetScalars()
@@ -38,8 +39,10 @@ def regionImage(node):
     return imageFromArray((array > 0).astype("uint8"), ijkToLocal, node.GetParentTransformNode())
 
 
-def shownSegments(segmentationNode):
-    """Return the IDs of the segments that are shown, whether or not the segmentation as a whole is."""
+def segmentsThatCount(segmentationNode, segmentID=""):
+    """Return the ID of the segment that was chosen, or of those that are shown, even if the segmentation is hidden."""
+    if segmentID:
+        return [segmentID]
     display = segmentationNode.GetDisplayNode()
     names = segmentationNode.GetSegmentation().GetSegmentIDs()
     return [name for name in names if not display or display.GetSegmentVisibility(name)]

@@ -4,7 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .library import importLibrary
-from .regions import shownSegments
+from .regions import segmentsThatCount
 
 ATTRIBUTES = "SLSFGR."  # what the attributes of our results begin with
 
@@ -52,13 +52,18 @@ def reasonNotToRegisterAll(fixedVolumeNode, otherVolumeNodes):
     return next(filter(None, map(reasonNotToUse, otherVolumeNodes)), "")
 
 
-def reasonNotToUseRegions(regionNodes):
-    """Return why masks or lesions, any of which may be None, cannot be used."""
-    for node in filter(None, regionNodes):
+def reasonNotToUseRegions(regions):
+    """Return why masks or lesions cannot be used.
+
+    :param regions: each a node or None, and the ID of the segment that counts or an empty text.
+    """
+    for node, segmentID in regions:
+        if not node:
+            continue
         name, parent = node.GetName(), node.GetParentTransformNode()
         if node.IsA("vtkMRMLVolumeNode") and isEmpty(node):
             return _("{name} has no voxels. Select another mask or lesion, or none.").format(name=name)
-        if node.IsA("vtkMRMLSegmentationNode") and not shownSegments(node):
+        if node.IsA("vtkMRMLSegmentationNode") and not segmentsThatCount(node, segmentID):
             return _("{name} shows no segment. Show the segments that count, or select none.").format(name=name)
         if parent and not parent.IsTransformToWorldLinear():
             text = _("{name} is under the nonlinear transform {transform}. Harden it, or move {name} out of it.")

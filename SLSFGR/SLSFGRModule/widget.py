@@ -25,11 +25,13 @@ from .parameter_node import (
     TransformType,
     outputsToFill,
     selectedNodes,
+    selectedRegions,
     selectNodes,
     selectPairOf,
     swapInputs,
 )
 from .run import Pair, Run
+from .segment_choice import SegmentChoice
 from .sequences import frameCount
 from .side_by_side import SideBySide
 from .standard_brain import standardBrain
@@ -81,6 +83,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.modelLineEdit = self.ui.modelPathLineEdit.findChild(qt.QLineEdit)
         self.ui.modelLineEdit.setProperty("SlicerParameterName", "model")
         self.ui.modelLineEdit.placeholderText = _("None (default)")
+        self._segmentChoices = [SegmentChoice(getattr(self.ui, f"{name}SegmentComboBox"), name) for name in REGIONS]
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MS)
         self._timer.connect("timeout()", self.poll)
@@ -263,10 +266,10 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _belongingTo(self, chosen, movingVolume):
         """Return the initial transform, and the masks and lesions; those of the moving volume are not for others."""
-        regions = selectedNodes(chosen, REGIONS)
+        regions = selectedRegions(chosen)
         if movingVolume is chosen.movingVolume:
             return chosen.initialTransform, regions
-        return None, {name: node for name, node in regions.items() if name.startswith("fixed")}
+        return None, {name: region for name, region in regions.items() if name.startswith("fixed")}
 
     def _start(self, prepare):
         with slicer.util.tryWithErrorDisplay(_("The run could not be started."), waitCursor=True):
@@ -407,13 +410,15 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         chosen = self._parameterNode
         if not chosen or self._run or self._isInstalling:
             return
+        for choice in self._segmentChoices:
+            choice.show(chosen)
         volumes = chosen.fixedVolume, chosen.movingVolume
         inputs, outputs = (selectedNodes(chosen, names).values() for names in (INPUTS, OUTPUTS))
         overwrites = reasonNotToOverwrite(inputs, outputs)
         more = self._moreVolumes()
         reason = reasonNotToRegister(*volumes, chosen.initialTransform) or overwrites
         reason = reason or reasonNotToRegisterAll(chosen.fixedVolume, more)
-        reason = reason or reasonNotToUseRegions(selectedNodes(chosen, REGIONS).values())
+        reason = reason or reasonNotToUseRegions(selectedRegions(chosen).values())
         count = len(self._pairs())
         self.ui.registerButton.text = _("Register {count} volumes").format(count=count) if count > 1 else _("Register")
         settings = chosen.transformType.value, chosen.mode.value

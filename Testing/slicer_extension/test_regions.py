@@ -87,6 +87,31 @@ def test_masks_and_lesions_go_into_the_job_of_their_volume(widget):
     assert centre_and_volume(first.moving_lesion)[1] == pytest.approx(BALL_ML, rel=0.2)
 
 
+def test_one_segment_can_be_chosen_whether_or_not_it_is_shown(widget):
+    fixed, _ = choose_volumes(widget)
+    node, combo_box = add_ball("lesion", fixed), widget.ui.fixedLesionSegmentComboBox
+    assert not combo_box.isVisibleTo(combo_box.parentWidget())
+    widget.ui.fixedLesionSelector.setCurrentNode(node)
+    assert combo_box.isVisibleTo(combo_box.parentWidget())
+    assert [combo_box.itemText(index) for index in range(3)] == ["All segments that are shown", "tumour", "skull"]
+    assert combo_box.currentIndex == 0
+    combo_box.currentIndex = 2
+    assert widget.logic.getParameterNode().fixedLesionSegment == "skull"
+    press(widget.ui.registerButton)
+    wait_until(lambda: widget.ui.registerButton.text != "Cancel")
+    np.testing.assert_allclose(centre_and_volume(widget.runner.jobs[-1].fixed_lesion)[0], -CENTRE_RAS, atol=1.5)
+    # It stays chosen when the volumes change places, and not when it is gone.
+    press(widget.ui.swapButton)
+    assert widget.ui.movingLesionSegmentComboBox.currentText == "skull"
+    assert widget.logic.getParameterNode().fixedLesionSegment == ""
+    node.GetSegmentation().RemoveSegment("skull")
+    widget.ui.movingLesionSelector.setCurrentNode(None)
+    widget.ui.movingLesionSelector.setCurrentNode(node)
+    assert widget.logic.getParameterNode().movingLesionSegment == ""
+    combo_box = widget.ui.movingLesionSegmentComboBox
+    assert not combo_box.isVisibleTo(combo_box.parentWidget())
+
+
 def test_a_lesion_without_a_shown_segment_is_refused_and_cannot_be_overwritten(widget):
     fixed, _ = choose_volumes(widget)
     node = add_ball("lesion", fixed)

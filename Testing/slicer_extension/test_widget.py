@@ -42,7 +42,8 @@ def test_every_bound_parameter_is_in_the_parameter_node_and_bound_once():
     assert len(bound) == len(set(bound))
     kinds = slicer_module.load("SLSFGRModule.parameter_node").SLSFGRParameterNode.allParameters
     assert set(bound) <= set(kinds)
-    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "report", "model"}
+    segments = {f"{volume}{region}Segment" for volume in ("fixed", "moving") for region in ("Mask", "Lesion")}
+    assert set(kinds) - set(bound) == {"volumesTable", "jacobianVolume", "report", "model"} | segments
 
 
 def test_the_model_chooser_offers_models_remembers_them_and_leaves_its_binding_to_the_code():
