@@ -54,7 +54,8 @@ def two_processes(recipe, folder, *options):
     """Start the documented command with two processes on this machine, and end it in any case."""
     job = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         "-m", "SLSFGRLib", "train", str(recipe.folder / "recipe.toml"), "--output", str(folder), "--device", "cpu",
+         # Some containers cannot look up their own name.
+         "--local-addr", "127.0.0.1", "-m", "SLSFGRLib", "train", str(recipe.folder / "recipe.toml"), "--output", str(folder), "--device", "cpu",
          *options],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
