@@ -52,11 +52,11 @@ def recipe(head_folder, tmp_path_factory):
 @contextmanager
 def two_processes(recipe, folder, *options):
     """Start the documented command with two processes on this machine, and end it in any case."""
+    # Some containers cannot look up their own name, so torchrun is given an address.
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc_per_node", "2"]
+    training = ["-m", "SLSFGRLib", "train", str(recipe.folder / "recipe.toml"), "--output", str(folder)]
     job = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         # Some containers cannot look up their own name.
-         "--local-addr", "127.0.0.1", "-m", "SLSFGRLib", "train", str(recipe.folder / "recipe.toml"), "--output", str(folder), "--device", "cpu",
-         *options],
+        [sys.executable, *torchrun, *training, "--device", "cpu", *options],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
