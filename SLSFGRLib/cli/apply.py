@@ -52,14 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _apply_to_points(arguments: argparse.Namespace, transform: object) -> None:
-    import numpy as np
-
     from ..io.points import read_points
+    from ..spatial.grid import moved_points
 
     points = read_points(arguments.input)
-    moved = [transform.TransformPoint(point) for point in points.positions.tolist()]
     with staged_file(arguments.output) as path:
-        points.with_positions(np.array(moved, dtype=float).reshape(-1, 3)).write(path)
+        points.with_positions(moved_points(transform, points.positions)).write(path)
 
 
 def _apply_to_image(arguments: argparse.Namespace, transform: object) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import determinant
-from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points
+from ..spatial.grid import Grid, grid_of_image, image_from_array, mapped_points, moved_points
 from ..spatial.label_resampling import warp_labels
 from ..spatial.resampling import resample_image
 
@@ -174,8 +174,7 @@ def target_registration_errors(
     :param moving_points: (N, 3), the same places in the moving image.
     :param transform: points of the fixed image to points of the moving image.
     """
-    mapped = np.array([transform.TransformPoint(point) for point in fixed_points.tolist()])
-    return np.linalg.norm(mapped - moving_points, axis=1)
+    return np.linalg.norm(moved_points(transform, fixed_points) - moving_points, axis=1)
 
 
 def initial_overlap_note(moving: sitk.Image, warped: sitk.Image) -> str:

@@ -11,7 +11,7 @@ from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
 from .field_optimisation import Level
 from .intensity_mapping import optimise_across_contrasts
-from .template import GUIDED_SPACING, TissueAtlas, guide_by_template
+from .template import GUIDED_SPACING, MIN_LNCC_RATIO, TissueAtlas, guide_by_template
 
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
 COARSE_PROGRESS = 0.3
@@ -46,22 +46,16 @@ def deform(
     coarse = tuple(level for level in levels if level.spacing >= GUIDED_SPACING)
     if template is None or not tissues or (start is None and not coarse):
         return optimise_across_contrasts(*images, affine, levels, start, update)
-    if start is not None:
-        start = guide_by_template(start, fixed, moving, affine, template, MIN_LNCC_RATIO_OF_START)
-        return optimise_across_contrasts(*images, affine, levels, start, update)
-    field = optimise_across_contrasts(
-        *images, affine, coarse, update=lambda fraction: update(COARSE_PROGRESS * fraction)
-    )
-    field = guide_by_template(field, fixed, moving, affine, template)
-    fine = tuple(levels[len(coarse) :])
-    if not fine:
-        return field
+    done, min_ratio = 0.0, MIN_LNCC_RATIO_OF_START
+    if start is None:
+        done, min_ratio = COARSE_PROGRESS, MIN_LNCC_RATIO
+        start = optimise_across_contrasts(*images, affine, coarse, update=lambda fraction: update(done * fraction))
+        levels = levels[len(coarse) :]
+    start = guide_by_template(start, fixed, moving, affine, template, min_ratio)
+    if not levels:
+        return start
     return optimise_across_contrasts(
-        *images,
-        affine,
-        fine,
-        field,
-        lambda fraction: update(COARSE_PROGRESS + (1.0 - COARSE_PROGRESS) * fraction),
+        *images, affine, levels, start, lambda fraction: update(done + (1.0 - done) * fraction)
     )
 
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
-from ..spatial.grid import grid_of_image
+from ..spatial.grid import grid_of_image, moved_points
 from .result import RegistrationResult
 
 # Chosen: brains of the benchmarks fold in less than 0.03 %, and their structures overlap by more than 0.7.
@@ -74,7 +74,6 @@ def share_in_view(subject: Subject, image: sitk.Image, transform: sitk.Transform
     voxels = voxels[:: max(1, len(voxels) // POINTS)]
     points = Affine(subject.brain.grid.matrix).apply(voxels)
     grid = grid_of_image(image)
-    mapped = np.array([transform.TransformPoint(point) for point in points.tolist()])
-    places = Affine(grid.matrix).inverse().apply(mapped)
+    places = Affine(grid.matrix).inverse().apply(moved_points(transform, points))
     inside = (places > -0.5) & (places < np.array(grid.shape) - 0.5)
     return float(inside.all(axis=1).mean())

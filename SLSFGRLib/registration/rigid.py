@@ -29,7 +29,7 @@ def align_heads(fixed: Subject, moving: Subject, start: Affine | None = None, is
     if start is None:
         start = rough_pose(fixed, moving)
     found = refined(heads, start, (*COARSE, *FINE))
-    return found if is_rigid else _solved(heads, found, FINE, False)
+    return found if is_rigid else refined(heads, found, FINE, is_rigid=False)
 
 
 @torch.no_grad()
@@ -53,12 +53,18 @@ def brains(fixed: Subject, moving: Subject) -> tuple[LinearImage, LinearImage]:
 
 
 @torch.no_grad()
-def refined(images: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...]) -> Affine:
-    """Refine a rigid transform of fixed points to moving points, which may also mirror.
+def refined(
+    images: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...], is_rigid: bool = True
+) -> Affine:
+    """Refine a transform of fixed points to moving points, which may also mirror.
 
     The image with the thicker slices gives the samples; the other is averaged over them.
+
+    :param is_rigid: rotation and translation only.
     """
-    return _solved(images, start, levels, True)
+    if images[0].slice_thickness >= images[1].slice_thickness:
+        return solve(*images, start, levels, is_rigid).pose
+    return solve(*images[::-1], start.inverse(), levels, is_rigid).pose.inverse()
 
 
 def _structures_pose(fixed: Subject, moving: Subject) -> Affine | None:
@@ -78,10 +84,3 @@ def _searched(fixed: LinearImage, moving: LinearImage) -> Affine:
 
 def _whole(fixed: Subject, moving: Subject) -> tuple[LinearImage, LinearImage]:
     return both(LinearImage.whole, (fixed,), (moving,))
-
-
-def _solved(heads: tuple[LinearImage, LinearImage], start: Affine, levels: tuple[Level, ...], is_rigid: bool) -> Affine:
-    """Refine a transform; the image with the thicker slices gives the samples, the other is averaged over them."""
-    if heads[0].slice_thickness >= heads[1].slice_thickness:
-        return solve(*heads, start, levels, is_rigid).pose
-    return solve(*heads[::-1], start.inverse(), levels, is_rigid).pose.inverse()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import Grid
+from .grid import Grid, moved_points
 
 # The cube in which a transform is sampled to fit an affine transform to it: a head's size, in mm.
 FIT_CUBE_MM = 160.0
@@ -62,7 +62,7 @@ class Affine:
         side = np.linspace(-FIT_CUBE_MM / 2, FIT_CUBE_MM / 2, FIT_SAMPLES)
         offsets = np.stack(np.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
         points = np.c_[centre + offsets, np.ones(len(offsets))]
-        moved = np.array([transform.TransformPoint(point[:3].tolist()) for point in points])
+        moved = moved_points(transform, points[:, :3])
         solution = np.linalg.lstsq(points, moved, rcond=None)[0]
         affine = cls.from_parts(solution[:3].T, solution[3])
         return affine, float(np.linalg.norm(points @ solution - moved, axis=1).max())

@@ -179,6 +179,11 @@ def mapped_points(transform: sitk.Transform, grid: Grid) -> np.ndarray:
     return sitk.GetArrayFromImage(displacement) + voxel_positions(grid)
 
 
+def moved_points(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
+    """Move (N, 3) points by a transform of any type, LPS mm."""
+    return np.array([transform.TransformPoint(point) for point in points.tolist()], float).reshape(-1, 3)
+
+
 def voxel_positions(grid: Grid) -> np.ndarray:
     """Return the LPS positions of all voxels in mm, shape ``grid.shape + (3,)``."""
     indices = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), -1)
