@@ -55,6 +55,10 @@ def main() -> None:
             result = longest(f"{run}: read a piece", JobResult.load_in_steps(folder / run))
             *_, nodes = steps(f"{run}: node", output_nodes.publishInSteps(result, *volumes, nodes))
         weigh("the result", folder / run)
+    apply_transform = slicer_module.load("SLSFGRModule.apply_transform")
+    direction = nodes.transformNode, nodes.inverseTransformNode, volumes[0]
+    for node in (volumes[1], nodes.movingSegmentationNode):
+        longest(f"apply to a {node.GetName()}", apply_transform.applyTransformInSteps(node, *direction))
     timed("show", lambda: comparison.showComparison(volumes[0], nodes.warpedVolumeNode, 0.5, False))
     timed("checkerboard", lambda: comparison.makeCheckerboard(volumes[0], nodes.warpedVolumeNode))
 

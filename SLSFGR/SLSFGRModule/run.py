@@ -4,8 +4,9 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 import slicer
+from slicer.i18n import tr as _
 
-from .apply_transform import applyTransform
+from .apply_run import ApplyRun
 from .output_nodes import RegistrationNodes, publishInSteps
 from .sequences import SequenceResults
 
@@ -43,19 +44,21 @@ class Run:
     :param followers: volumes that are moved by the transform of the first pair.
     """
 
+    failure = _("The results could not be put into the scene.")
+
     def __init__(self, runner, prepare, pairs, outputs, listener, followers=()):
         self.pairs, self._outputs, self._followers = pairs, outputs, followers
         self._runner, self._prepare, self._listener = runner, prepare, listener
         self.number, self.isCancelled, self._isComputing = 0, False, False
         self._job, self._preparation = None, None
         self._publications = deque()  # of pairs and generators
-        self._moves = deque()  # of the first result's nodes and volumes to move
+        self._application = None  # of the first transform to the followers
         self._sequenceResults, self._isFixedSegmented = None, False
 
     @property
     def isOver(self):
         """Whether nothing is computed or put into the scene any more."""
-        return not self._isComputing and not self._publications and not self._moves
+        return not self._isComputing and not self._publications and not self._application
 
     @property
     def nodes(self):
@@ -82,13 +85,12 @@ class Run:
                 self._runner.release()
         if self._publications:
             self._publishOneNode()
-        elif self._moves:
-            self._moveOneVolume()
+        elif self._application:
+            self._moveOn()
 
     def cancel(self):
         """End the job and start no other; what was computed still comes into the scene."""
-        self._followers = ()
-        self._moves.clear()
+        self._followers, self._application = (), None
         if self._preparation:
             self._preparation, self._isComputing, self.isCancelled = None, False, True
         elif self._isComputing:
@@ -98,7 +100,7 @@ class Run:
         """End everything at once; a result that is only partly in the scene is removed."""
         self._preparation, self._isComputing = None, False
         self._runner.discard()
-        self._moves.clear()
+        self._application = None
         while self._publications:
             self._publications.popleft()[1].close()
 
@@ -177,13 +179,19 @@ class Run:
             self._publications.popleft()
             self._isFixedSegmented = self._isFixedSegmented or nodes.fixedSegmentationNode is not None
             self._listener.onPublished(nodes, pair)
-            self._moves.extend((nodes, node) for node in self._followers)
+            self._applyTo(nodes)
+
+    def _applyTo(self, nodes):
+        """Begin to move the followers by the transform of the first pair."""
+        if self._followers:
+            direction = (nodes.transformNode, nodes.inverseTransformNode, self.pairs[0].fixedVolumeNode)
+            self._application = ApplyRun(self._followers, direction, lambda node, _copy: self._listener.onMoved(node))
             self._followers = ()
 
-    def _moveOneVolume(self):
-        """Move a volume by the transform of the first pair, if all of them are still there."""
-        nodes, volumeNode = self._moves.popleft()
-        needed = (nodes.transformNode, nodes.inverseTransformNode, self.pairs[0].fixedVolumeNode)
-        if all(map(slicer.mrmlScene.IsNodePresent, (volumeNode, *needed))):
-            applyTransform(volumeNode, *needed)
-            self._listener.onMoved(volumeNode)
+    def _moveOn(self):
+        """Take the next step of moving the followers."""
+        try:
+            self._application.poll()
+        finally:
+            if self._application.isOver:
+                self._application = None

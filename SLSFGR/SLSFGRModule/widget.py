@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
-from .apply_transform import applyTransform
+from .apply_run import ApplyRun
 from .comparison import canCompare, canShowGrid, removeCheckerboard, showComparison, showGrid
 from .estimate import estimateText, learnFrom
 from .library import TorchInstaller, importLibrary, jobRunner
@@ -330,7 +330,7 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         run = self._run
         if not run:
             return
-        with slicer.util.tryWithErrorDisplay(_("The results could not be put into the scene.")):
+        with slicer.util.tryWithErrorDisplay(run.failure):
             try:
                 run.poll()
             finally:
@@ -519,9 +519,18 @@ class SLSFGRWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         direction = chosen.transform, chosen.inverseTransform, chosen.fixedVolume
         if self.ui.directionComboBox.currentIndex == 1:
             direction = chosen.inverseTransform, chosen.transform, chosen.movingVolume
-        with slicer.util.tryWithErrorDisplay(_("The transform could not be applied."), waitCursor=True):
-            copies = [applyTransform(node, *direction) for node in self.ui.applyNodesSelector.checkedNodes()]
-            self._say(result=_("Created: {names}").format(names=", ".join(node.GetName() for node in copies)))
+        self._results, self._problems = [], []
+        self._run = ApplyRun(self.ui.applyNodesSelector.checkedNodes(), direction, self._onCopied)
+        self._showRunning(True)
+        self._showApplied()
+
+    def _onCopied(self, node, copy):
+        """Name a copy that the transform was applied to; the run calls this."""
+        self._results.append(_("Created: {name}").format(name=copy.GetName()))
+        self._showApplied()
+
+    def _showApplied(self):
+        self.onProgress(self._run.fraction, _("Applying the transform"))
 
 
 def reportFile():

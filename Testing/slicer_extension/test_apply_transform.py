@@ -15,6 +15,7 @@ from stand_ins import slicer_module
 
 SLSFGRLogic = slicer_module.load("SLSFGR").SLSFGRLogic
 apply_transform = slicer_module.load("SLSFGRModule.apply_transform")
+resampling = slicer_module.load("SLSFGRModule.resampling")
 
 
 def apply(node, nodes, fixed):
@@ -31,6 +32,17 @@ def test_a_transformed_volume_has_the_values_of_simpleitk(pair):
     # ITK interpolates the field linearly, Slicer by cubics.
     np.testing.assert_allclose(got[inner], known[inner], atol=2.0)
     np.testing.assert_allclose(image_of(copy).GetOrigin(), image_of(fixed).GetOrigin(), atol=1e-6)
+
+
+def test_a_transformed_volume_is_shown_with_the_window_of_its_original(axial_pair):
+    fixed, moving = axial_pair
+    moving.CreateDefaultDisplayNodes()
+    moving.GetDisplayNode().AutoWindowLevelOff()
+    moving.GetDisplayNode().SetWindowLevelMinMax(12.0, 345.0)
+    copy = apply(moving, register(axial_pair), fixed)
+    display = copy.GetDisplayNode()
+    assert display is not moving.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (12.0, 345.0)
 
 
 def test_a_transformed_label_map_keeps_its_values(axial_pair):
@@ -65,6 +77,32 @@ def test_a_transformed_segmentation_keeps_its_segments_and_lies_on_the_fixed_one
         SHIFT_LPS * LPS_TO_RAS,
         atol=1e-6,
     )
+
+
+@pytest.mark.parametrize("what", ["movingVolume", "movingSegmentation"])
+def test_steps_of_any_size_give_the_same_voxels_and_the_last_adds_the_node(pair, monkeypatch, what):
+    fixed, moving = pair
+    nodes = register(pair, bend=3.0)
+    node = moving if what == "movingVolume" else nodes.movingSegmentationNode
+    whole = apply(node, nodes, fixed)
+    columns, rows, slices = fixed.GetImageData().GetDimensions()
+    monkeypatch.setattr(resampling, "SLAB_VOXELS", 3 * rows * columns)
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    direction = nodes.transformNode, nodes.inverseTransformNode, fixed
+    steps = apply_transform.applyTransformInSteps(node, *direction)
+    for _ in range(-(-slices // 3)):
+        assert next(steps) is None
+        assert slicer.mrmlScene.GetNumberOfNodes() == before
+    copy = next(steps)
+    assert list(steps) == []
+    assert copy.GetName() != whole.GetName()
+    if what == "movingVolume":
+        assert np.array_equal(slicer.util.arrayFromVolume(copy), slicer.util.arrayFromVolume(whole))
+        return
+    for name in ("Left hippocampus", "Right hippocampus"):
+        got, known = (slicer.util.arrayFromSegmentBinaryLabelmap(each, name, fixed) for each in (copy, whole))
+        assert np.array_equal(got, known)
+        assert got.any()
 
 
 def test_transformed_models_and_markups_go_the_opposite_way_and_out_of_their_parents(axial_pair):

@@ -279,17 +279,82 @@ def test_apply_transforms_the_checked_nodes(widget):
     points = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "tips")
     points.AddControlPoint((10.0, 20.0, 30.0))
     widget.ui.applyNodesSelector.setCheckState(points, Qt.CheckState.Checked)
-    press(widget.ui.applyButton)
+    run_to_the_end(widget, widget.ui.applyButton)
     copy = slicer.util.getNode("tips warped to T1 2024")
     # The transform takes fixed points 5 mm to the left, to the moving ones: RAS +5 on the first axis.
     np.testing.assert_allclose(copy.GetNthControlPointPosition(0), (5.0, 20.0, 30.0), atol=1e-6)
     np.testing.assert_allclose(points.GetNthControlPointPosition(0), (10.0, 20.0, 30.0))
     widget.ui.directionComboBox.currentIndex = 1
-    press(widget.ui.applyButton)
+    run_to_the_end(widget, widget.ui.applyButton)
     np.testing.assert_allclose(
         slicer.util.getNode("tips warped to T1 2026").GetNthControlPointPosition(0), (15.0, 20.0, 30.0), atol=1e-6
     )
     assert widget.ui.resultLabel.text == "Created: tips warped to T1 2026"
+
+
+@pytest.fixture
+def applied(widget, monkeypatch):
+    """The panel after a registration, while the transform is applied to three volumes; and these volumes."""
+    monkeypatch.setattr(slicer_module.load("SLSFGRModule.resampling"), "SLAB_VOXELS", 1)
+    choose_volumes(widget)
+    run_to_the_end(widget)
+    volumes = [add_volume(small_head(shift), f"T2 {shift}") for shift in (1.0, 2.0, 3.0)]
+    widget.ui.applyCollapsibleButton.collapsed = False
+    for node in volumes:
+        widget.ui.applyNodesSelector.setCheckState(node, Qt.CheckState.Checked)
+    press(widget.ui.applyButton)
+    wait_until(lambda: "T2 1.0 warped to T1 2024" in nodes_of_scene())
+    assert widget.ui.progressBar.format == "Applying the transform  %p %"
+    assert widget.ui.progressBar.value == 33
+    assert "T2 2.0 warped to T1 2024" not in nodes_of_scene()
+    return widget, volumes
+
+
+def made_with(widget):
+    """Wait for the end; return what was made of the three volumes."""
+    wait_until(lambda: widget.ui.registerButton.text == "Register")
+    return sorted(name for name in nodes_of_scene() if name.startswith("T2") and "warped" in name)
+
+
+def test_applying_can_be_cancelled_and_keeps_what_was_made(applied):
+    widget, _volumes = applied
+    press(widget.ui.registerButton)
+    assert made_with(widget) == ["T2 1.0 warped to T1 2024"]
+    assert widget.ui.statusLabel.text == "Cancelled."
+    assert widget.ui.resultLabel.text == "Created: T2 1.0 warped to T1 2024"
+    assert widget.ui.applyButton.enabled
+
+
+def test_a_node_that_is_deleted_while_the_transform_is_applied_is_left_out(applied):
+    widget, volumes = applied
+    slicer.mrmlScene.RemoveNode(volumes[1])
+    assert made_with(widget) == ["T2 1.0 warped to T1 2024", "T2 3.0 warped to T1 2024"]
+    assert widget.ui.resultLabel.text.count("Created") == 2
+
+
+def test_applying_ends_when_the_fixed_volume_is_deleted(applied):
+    widget, _volumes = applied
+    slicer.mrmlScene.RemoveNode(widget.logic.getParameterNode().fixedVolume)
+    assert widget.ui.statusLabel.text == "The run was cancelled: its volume was removed from the scene."
+    assert made_with(widget) == ["T2 1.0 warped to T1 2024"]
+
+
+def test_a_transform_that_cannot_be_applied_is_said_and_the_others_are_done(applied, monkeypatch):
+    widget, _volumes = applied
+
+    def refuse(node, *direction):
+        monkeypatch.undo()
+        raise MemoryError("no room")
+        yield
+
+    monkeypatch.setattr(slicer_module.load("SLSFGRModule.apply_run"), "applyTransformInSteps", refuse)
+    made = made_with(widget)
+    assert made[0] == "T2 1.0 warped to T1 2024"
+    assert len(made) == 2
+    (dialog,) = slicer.app.dialogs
+    assert "The transform could not be applied." in dialog
+    assert "no room" in dialog
+    slicer.app.dialogs.clear()
 
 
 def test_the_checkerboard_goes_when_the_module_is_left(widget):
