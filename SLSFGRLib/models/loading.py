@@ -116,4 +116,4 @@ def _settings(content: dict) -> ModelSettings:
     content = dict(content)
     content.setdefault("refine_from_mm", 4.0 if content.get("network") == "sl_sfgr" else ModelSettings.refine_from_mm)
     settings = ModelSettings(**content)
-    return replace(settings, level_weights=tuple(settings.level_weights))
+    return replace(settings, level_weights=tuple(settings.level_weights), pyramid=tuple(settings.pyramid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,6 +35,13 @@ NETWORKS = {
 }
 # The system that needs no training: it uses instance optimisation.
 UNTRAINED_SYSTEM = "li_fan"
+# Chosen on two pairs of brains that are not in the benchmark (docs/develop/experiments.md).
+UNTRAINED_SETTINGS = {
+    "network_options": {"channels": [8, 16, 32], "diffeomorphic": True, "forces": True},
+    "pyramid": (8, 4, 2, 1),
+    "rounds": 8,
+    "pair_steps": 3,
+}
 # The sizes of prepared images are multiples of each of these.
 FACTORS = (1, 2, 4, 8)
 
@@ -45,11 +53,16 @@ class ModelSettings:
     :param network: a name in :data:`NETWORKS`.
     :param network_options: its constructor's arguments.
     :param factor: spacing of the network's images in units of the finest working spacing, which is 1 mm.
+    :param pyramid: such factors, from coarse to fine, at which the network is applied in turn, each time to what its
+        fields have warped so far; those finer than ``factor`` take no part in training and in ``fast``. With none it is
+        applied at ``factor``.
+    :param rounds: how often it is applied at each.
     :param similarity: the measure, a name in :data:`SLSFGRLib.losses.MEASURES`.
     :param penalty: a name in :data:`SLSFGRLib.losses.regularisation.PENALTIES`.
     :param roughness: the regularisation weight.
     :param level_weights: of the resolutions, coarse to fine.
-    :param pair_steps: steps of instance optimisation in standard mode; with 0 the field is refined instead.
+    :param pair_steps: steps of instance optimisation in standard mode, in each round; with 0 the field is refined
+        instead.
     :param pair_learning_rate: their learning rate.
     :param refine_from_mm: the levels of direct optimisation with a smaller spacing refine the network's field.
     """
@@ -57,6 +70,8 @@ class ModelSettings:
     network: str = UNTRAINED_SYSTEM
     network_options: dict = field(default_factory=lambda: {"channels": [16, 32, 64], "diffeomorphic": True})
     factor: int = 2
+    pyramid: tuple[int, ...] = ()
+    rounds: int = 1
     similarity: str = "lncc"
     penalty: str = "gradient"
     roughness: float = 0.1
@@ -69,10 +84,18 @@ class ModelSettings:
         """Return the objective that the model minimises."""
         return MultiResolutionObjective.from_names(self.similarity, self.penalty, self.roughness, self.level_weights)
 
-    def factor_for(self, spacing: float) -> int:
-        """Return the downsampling factor from an image prepared at a spacing in mm to the network's images."""
-        target = self.factor * FINEST_SPACING
-        return min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / target)))
+    def factors_for(self, spacing: float, finest: int | None = None) -> tuple[int, ...]:
+        """Return the downsampling factors from an image prepared at a spacing in mm to the network's images.
+
+        :param finest: leave out what is finer than this, in units of the finest working spacing.
+        :returns: from coarse to fine, without repetitions.
+        """
+        used = [factor for factor in self.pyramid if factor >= (finest or 0)] or [self.factor]
+        nearest = (
+            min(FACTORS, key=lambda factor: abs(math.log(factor * spacing / (wanted * FINEST_SPACING))))
+            for wanted in used
+        )
+        return tuple(dict.fromkeys(nearest))
 
     def build(self) -> torch.nn.Module:
         """Return a network with fresh weights.
@@ -81,6 +104,9 @@ class ModelSettings:
         """
         if self.factor not in FACTORS:
             raise InputError(f"factor: must be one of {', '.join(map(str, FACTORS))}, not {self.factor}.")
+        is_falling = all(coarse > fine for coarse, fine in pairwise(self.pyramid))
+        if not set(self.pyramid) <= set(FACTORS) or not is_falling:
+            raise InputError(f"pyramid: must be falling numbers out of {', '.join(map(str, FACTORS))}.")
         if self.network not in NETWORKS:
             raise InputError(f"network {self.network!r}: there is none of this name; use {', '.join(NETWORKS)}.")
         try:
@@ -108,7 +134,7 @@ class Model:
     @classmethod
     def untrained(cls) -> Model:
         """Return the untrained system for instance optimisation, always with the same random weights."""
-        settings = ModelSettings()
+        settings = ModelSettings(**UNTRAINED_SETTINGS)
         with torch.random.fork_rng():
             torch.manual_seed(0)
             return cls(UNTRAINED_SYSTEM, settings, settings.build())

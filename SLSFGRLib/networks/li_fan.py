@@ -4,8 +4,9 @@ H. Li, Y. Fan: Non-rigid image registration using self-supervised fully convolut
 ISBI 2018. Two poolings lead to a quarter of the resolution, two transposed convolutions back; at each of the three
 resolutions a head regresses a field.
 
-Two departures: instance instead of batch normalisation, which differs between training and inference for one pair;
-and heads that start at zero, so that the first field is the identity.
+Departures: instance instead of batch normalisation, which differs between training and inference for one pair; heads
+that start at zero, so that the first field is the identity; and, on request, the forces of a classical registration as
+further inputs. A convolution sees what an image shows, but has to learn from images alone where that must move.
 """
 
 from __future__ import annotations
@@ -13,8 +14,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..spatial.fields import integrate, smooth
-from .blocks import VELOCITY_BLUR, instance_norm, zero_convolution
+from ..losses.lncc import LocalCorrelationGradient
+from ..spatial.fields import central_differences, downsample, integrate, smooth, vector_norms
+from .blocks import INTEGRATION_STEPS, VELOCITY_BLUR, instance_norm, zero_convolution
+
+# Of the images, and of the forces.
+IMAGES, AXES = 2, 3
+# Standard deviation of the Gaussian that smooths the forces, in voxels, and the gain in LNCC per voxel of motion at
+# which a force is half as long as the longest: as in `registration/field_optimisation.py`.
+FORCE_SIGMA, NOISE_FORCE = 1.0, 0.3
+# The forces are this much longer before the heads, so that few steps of Adam suffice to use them. Of 5 and 20, 5 gave
+# the better result on one pair of brains (docs/develop/experiments.md).
+FORCE_GAIN = 5.0
 
 
 class LiFanNetwork(nn.Module):
@@ -22,6 +33,8 @@ class LiFanNetwork(nn.Module):
 
     :param channels: of the convolutions at 1, 1/2 and 1/4 of the resolution.
     :param diffeomorphic: integrate the heads' output as stationary velocities.
+    :param forces: give the network and each head the direction in which LNCC grows, beside the images. The field of one
+        pass is then at most some voxels long; apply the network again to what it has warped (`pyramid` of a model).
     """
 
     segmenter = None  # it does not segment
@@ -29,17 +42,20 @@ class LiFanNetwork(nn.Module):
     # Image sizes must be multiples of this.
     size_multiple = 4
 
-    def __init__(self, channels: tuple[int, int, int] = (32, 64, 128), diffeomorphic: bool = False) -> None:
+    def __init__(
+        self, channels: tuple[int, int, int] = (32, 64, 128), diffeomorphic: bool = False, forces: bool = False
+    ) -> None:
         super().__init__()
         fine, middle, coarse = channels
-        self.diffeomorphic = diffeomorphic
-        self.encode_fine = _convolution(2, fine)
+        self.diffeomorphic, self.forces = diffeomorphic, forces
+        more = AXES if forces else 0
+        self.encode_fine = _convolution(IMAGES + more, fine)
         self.encode_middle = _convolution(fine, middle)
         self.encode_coarse = _convolution(middle, coarse)
         self.up_middle = _upsampling(coarse, middle)
         self.decode_middle = _convolution(middle, middle)
         self.up_fine = _upsampling(middle, fine)
-        self.heads = nn.ModuleList(zero_convolution(count, 3) for count in (coarse, middle, fine))
+        self.heads = nn.ModuleList(zero_convolution(count + more, AXES) for count in (coarse, middle, fine))
         self.pool = nn.MaxPool3d(2)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
@@ -49,12 +65,32 @@ class LiFanNetwork(nn.Module):
         :param fixed: likewise.
         :returns: (B, 3, ...) fields at 1/4, 1/2 and 1 of the resolution, each in its own voxels.
         """
-        images = torch.cat([fixed, moving], dim=1)
-        coarse = self.encode_coarse(self.pool(self.encode_middle(self.pool(self.encode_fine(images)))))
+        inputs = [fixed, moving, forces(moving, fixed)] if self.forces else [fixed, moving]
+        fine = self.encode_fine(torch.cat(inputs, dim=1))
+        coarse = self.encode_coarse(self.pool(self.encode_middle(self.pool(fine))))
         middle = self.decode_middle(self.up_middle(coarse))
-        fine = self.up_fine(middle)
-        fields = [head(features) for head, features in zip(self.heads, (coarse, middle, fine), strict=True)]
-        return [integrate(smooth(field, VELOCITY_BLUR)) for field in fields] if self.diffeomorphic else fields
+        features = [coarse, middle, self.up_fine(middle)]
+        if self.forces:
+            pairs = zip(features, (4, 2, 1), strict=True)
+            features = [torch.cat([part, FORCE_GAIN * downsample(inputs[-1], factor)], dim=1) for part, factor in pairs]
+        fields = [head(part) for head, part in zip(self.heads, features, strict=True)]
+        if not self.diffeomorphic:
+            return fields
+        # The field of forces is short, and takes fewer squarings.
+        steps = {"steps": INTEGRATION_STEPS} if self.forces else {}
+        return [integrate(smooth(field, VELOCITY_BLUR), **steps) for field in fields]
+
+
+@torch.no_grad()
+def forces(moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+    """Return the direction in which LNCC grows fastest when a voxel moves, at most 1 long.
+
+    :param moving: (B, 1, D, H, W).
+    :param fixed: likewise.
+    :returns: (B, 3, D, H, W); near 0 where motion gains nothing.
+    """
+    gradient = smooth(central_differences(moving)[:, 0] * LocalCorrelationGradient(fixed)(moving), FORCE_SIGMA)
+    return -gradient / (vector_norms(gradient)[:, None] + NOISE_FORCE)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -13,11 +14,14 @@ from ..networks.sl_sfgr import Description
 from ..segmentation.segmenter import DescribedBrain
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
-from ..spatial.fields import downsample, pad_to_multiple, resize_field
+from ..spatial.fields import downsample, resize_field
 from ..spatial.warping import AffineWarper
 from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
+from .network_pyramid import NetworkLevel, rounds_of
 
+# Along each axis of the coarsest images of a network. Chosen: its features at a quarter of this have two.
+FEWEST_VOXELS = 8
 # The steps of instance optimisation in each mode, relative to the model's own.
 EFFORT = {"standard": 1.0, "accurate": 3.0}
 
@@ -43,8 +47,8 @@ def network_field(
     """Return the network's field that, followed by the affine transform, brings the moving image to the fixed one.
 
     :param affine: fixed points to moving points.
-    :param mode: ``fast`` is one pass; so are the others unless the model uses instance optimisation.
-    :returns: (1, 3, d, h, w) in voxels of the network's grid.
+    :param mode: ``fast`` applies the network as it is; so do the others unless the model uses instance optimisation.
+    :returns: (1, 3, d, h, w) in voxels of the network's finest grid.
     :raises InputError: see :func:`require_usable`.
     """
     require_usable(model, mode)
@@ -52,21 +56,38 @@ def network_field(
     described = [subject.segmentation and subject.segmentation.described for subject in (fixed, moving)]
     if all(described) and not optimises:
         return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine)
-    factor = model.settings.factor_for(fixed.grid.mean_spacing)
-    target = downsample(fixed.prepared.tensor, factor)
-    matrix = affine.in_voxels(fixed.grid, moving.grid)
-    warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, factor)
-    aligned = warper(torch.zeros(1, 3, *target.shape[2:], device=target.device))
-    network = model.copy_of_network(target.device)
-    depth, height, width = target.shape[2:]
-    aligned, target = (pad_to_multiple(image, network.size_multiple) for image in (aligned, target))
-    if not optimises:
-        field = resize_field(network(aligned, target)[-1], target.shape[2:])
-    else:
-        steps = round(EFFORT[mode] * model.settings.pair_steps)
-        settings = InstanceOptimisation(steps, model.settings.pair_learning_rate)
-        field, _ = optimise_network(network, aligned, target, model.settings.objective(), settings, update)
-    return field[:, :, :depth, :height, :width]
+    settings = model.settings
+    spacing, matrix = fixed.grid.mean_spacing, affine.in_voxels(fixed.grid, moving.grid)
+    trained = _large_enough(settings.factors_for(spacing, settings.factor), fixed.grid.shape)
+    factors = _large_enough(settings.factors_for(spacing), fixed.grid.shape) if optimises else trained
+    network = model.copy_of_network(fixed.prepared.tensor.device)
+    steps = round(EFFORT[mode] * settings.pair_steps) if optimises else 0
+    pace = InstanceOptimisation(steps, settings.pair_learning_rate)
+    displacement = None
+    for number, factor in enumerate(factors):
+        warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, factor)
+        level = NetworkLevel(downsample(fixed.prepared.tensor, factor), warper, network.size_multiple)
+        displacement = level.start(displacement)
+        for turn in range(settings.rounds):
+            done = partial(_part_done, update, number * settings.rounds + turn, len(factors) * settings.rounds)
+            done(0.0)
+            if optimises and factor in trained:
+                images = level.moving(displacement), level.fixed
+                field, _ = optimise_network(network, *images, settings.objective(), pace, done)
+                displacement = level.improved(displacement, field)
+            else:
+                displacement = rounds_of(network, level, displacement, 1)
+    return displacement
+
+
+def _large_enough(factors: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out the factors that leave too few voxels along an axis, but not the last."""
+    return tuple(factor for factor in factors[:-1] if min(shape) // factor >= FEWEST_VOXELS) + factors[-1:]
+
+
+def _part_done(update: Callable[[float], None], number: int, count: int, fraction: float) -> None:
+    """Report the fraction done of all parts, given that of one of them."""
+    update((number + fraction) / count)
 
 
 def field_between(

@@ -44,6 +44,8 @@ LIMITS: dict[str, dict[str, Any]] = {
         "similarity": Literal[*MEASURES],
         "penalty": Literal[*PENALTIES],
         "level_weights": _list_of(NotNegative, min_length=RESOLUTIONS, max_length=RESOLUTIONS),
+        "pyramid": _list_of(Literal[*FACTORS]),
+        "rounds": Count,
         "pair_learning_rate": Positive,
     },
     "synthesis": {field.name: Fraction for field in fields(Synthesis) if field.name.endswith("_chance")},

@@ -113,6 +113,12 @@ def test_files_of_the_first_versions_are_still_read(model_file):
     assert loaded.version == "unknown"
 
 
+def test_a_pyramid_is_read_as_it_was_saved(tmp_path):
+    settings = ModelSettings(network_options={"channels": [3, 4, 5], "forces": True}, pyramid=(4, 2), rounds=3)
+    Model("test", settings, settings.build()).save(tmp_path / "model.pt")
+    assert load_model(str(tmp_path / "model.pt")).settings == settings
+
+
 def test_first_version_of_sl_sfgr_is_refined_from_4_mm_on(tmp_path):
     settings = ModelSettings(network="sl_sfgr", network_options=SL_SFGR_OPTIONS, refine_from_mm=1.0)
     path = tmp_path / "model.pt"

@@ -66,4 +66,18 @@ def test_segmenter_is_a_copy_that_finds_the_structures_of_the_label_table():
     ("factor", "spacing", "expected"), [(2, 1.0, 2), (2, 2.0, 1), (4, 2.0, 2), (4, 1.1, 4), (4, 1.5, 2), (1, 2.0, 1)]
 )
 def test_downsampling_factor_is_the_one_that_comes_nearest_to_the_network_spacing(factor, spacing, expected):
-    assert ModelSettings(factor=factor).factor_for(spacing) == expected
+    assert ModelSettings(factor=factor).factors_for(spacing) == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "finest", "expected"),
+    [(1.0, None, (8, 4, 2, 1)), (1.0, 2, (8, 4, 2)), (2.0, None, (4, 2, 1)), (1.0, 8, (8,))],
+)
+def test_factors_of_a_pyramid_fall_and_do_not_repeat(spacing, finest, expected):
+    assert ModelSettings(pyramid=(8, 4, 2, 1)).factors_for(spacing, finest) == expected
+
+
+@pytest.mark.parametrize("pyramid", [(2, 4), (4, 4), (6,)])
+def test_a_pyramid_of_other_numbers_is_refused(pyramid):
+    with pytest.raises(InputError, match=r"pyramid: must be falling numbers out of 1, 2, 4, 8\."):
+        ModelSettings(pyramid=pyramid).build()

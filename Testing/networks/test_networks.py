@@ -11,15 +11,17 @@ LOCAL = {"channels": (4, 6, 5), "matching_channels": 4}
 NETWORKS = {
     "li_fan": lambda: LiFanNetwork((4, 6, 8)),
     "li_fan, diffeomorphic": lambda: LiFanNetwork((4, 6, 8), diffeomorphic=True),
+    "li_fan, forces": lambda: LiFanNetwork((4, 6, 8), diffeomorphic=True, forces=True),
     "sl_sfgr": lambda: SLSFGRNetwork(3, (4, 6, 8, 8), 4),
     "hu": lambda: CompositeNetwork((4, 6, 8), **LOCAL),
     "hu_local": lambda: LocalNetwork(**LOCAL),
     "hu_global": lambda: GlobalNetwork((4, 6, 8)),
 }
 # The resolutions of the fields, as downsampling factors.
-FACTORS = {"li_fan": (4, 2, 1), "li_fan, diffeomorphic": (4, 2, 1), "sl_sfgr": (8, 4, 2), "hu": (2, 2)}
+FACTORS = dict.fromkeys(("li_fan", "li_fan, diffeomorphic", "li_fan, forces"), (4, 2, 1))
+FACTORS |= {"sl_sfgr": (8, 4, 2), "hu": (2, 2)}
 # With these spreads of the weights that start at zero, fields are large.
-DIFFEOMORPHIC = {"li_fan, diffeomorphic": 0.2, "sl_sfgr": 1.0, "hu_local": 0.2}
+DIFFEOMORPHIC = {"li_fan, diffeomorphic": 0.2, "li_fan, forces": 0.1, "sl_sfgr": 1.0, "hu_local": 0.2}
 
 
 def images(count=2, shape=SHAPE):

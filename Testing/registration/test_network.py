@@ -13,10 +13,11 @@ from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
 from SLSFGRLib.preprocessing import PreparedImage
 from SLSFGRLib.registration.network import levels_after, network_field
+from SLSFGRLib.registration.network_pyramid import FIELD_SIGMA
 from SLSFGRLib.registration.schedules import SCHEDULES
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
-from SLSFGRLib.spatial.fields import downsample, resize_field, smooth
+from SLSFGRLib.spatial.fields import compose, downsample, resize_field, smooth, warp
 from SLSFGRLib.spatial.grid import Grid
 
 SHAPE = (24, 32, 40)
@@ -92,6 +93,77 @@ def test_images_of_sizes_that_the_network_does_not_take_are_padded_and_cropped(m
         with torch.no_grad():
             expected = resize_field(network(*padded)[-1], (16, 16, 24))
         torch.testing.assert_close(field, expected[:, :, :12, :, :20], atol=1e-3, rtol=0)
+
+
+# --- several resolutions ------------------------------------------------------------------------------------
+
+
+def pyramid_model(**settings):
+    settings = replace(MODEL_SETTINGS, network_options={"channels": [3, 4, 5], "forces": True}, **settings)
+    torch.manual_seed(0)
+    network = settings.build()
+    for head in network.heads:
+        torch.nn.init.normal_(head.weight, std=0.05)
+    return Model("test", settings, network, "a checksum")
+
+
+@pytest.mark.parametrize(
+    ("mode", "pyramid", "factor"), [("fast", (4, 2, 1), 2), ("standard", (4, 2, 1), 1), ("standard", (), 2)]
+)
+def test_the_last_resolution_of_a_pyramid_is_left_out_of_one_pass(mode, pyramid, factor):
+    model = pyramid_model(pyramid=pyramid, rounds=2, pair_steps=1)
+    found = field_of(model, subject(0), subject(1), mode=mode)
+    assert found.shape == (1, 3, *(size // factor for size in SHAPE))
+    assert found.abs().max() > 0.1
+
+
+def test_a_pyramid_is_the_network_at_each_resolution_in_turn():
+    model = pyramid_model(pyramid=(2, 1), factor=1)
+    fixed, moving = subject(0), subject(1)
+    whole = fixed.prepared.tensor
+    with torch.no_grad():
+        start = resize_field(model.network(coarse(moving), coarse(fixed))[-1], SHAPE)
+        found = model.network(warp(moving.prepared.tensor, start), whole)[-1]
+    expected = smooth(compose(start, found), FIELD_SIGMA)
+    torch.testing.assert_close(field_of(model, fixed, moving), expected, atol=1e-3, rtol=0)
+    assert (expected - start).abs().max() > 0.1
+
+
+def test_the_network_learns_at_its_own_resolution_and_not_at_a_finer_one(monkeypatch):
+    sizes = []
+
+    def optimise(network, moving, fixed, *_):
+        sizes.append(tuple(fixed.shape[2:]))
+        return torch.zeros(1, 3, *fixed.shape[2:]), []
+
+    monkeypatch.setattr("SLSFGRLib.registration.network.optimise_network", optimise)
+    field_of(pyramid_model(pyramid=(2, 1), rounds=3), subject(0), subject(1), mode="standard")
+    assert sizes == [(12, 16, 20)] * 3
+
+
+def test_resolutions_with_too_few_voxels_are_left_out():
+    model = pyramid_model(pyramid=(8, 4, 2))
+    alone = pyramid_model(pyramid=(2,))
+    assert torch.equal(field_of(model, subject(0), subject(1)), field_of(alone, subject(0), subject(1)))
+
+
+def test_progress_goes_from_round_to_round():
+    fractions = []
+    model = pyramid_model(pyramid=(2, 1), rounds=2, pair_steps=2)
+    with torch.no_grad():
+        network_field(model, subject(0), subject(1), Affine.identity(), "standard", fractions.append)
+    assert fractions == sorted(fractions)
+    assert sorted(set(fractions)) == [0.0, 0.125, 0.25, 0.375, 0.5, 0.75]
+
+
+def test_the_untrained_system_finds_a_known_deformation():
+    moving = subject(0).prepared.tensor
+    field = 1.5 * smooth(torch.randn(1, 3, *SHAPE, generator=torch.Generator().manual_seed(3)), 5.0) / 0.02
+    field = 2.0 * field / field.abs().max()
+    fixed = subject_of(warp(moving, field))
+    found = field_of(load_model("li_fan"), fixed, subject_of(moving), mode="standard")
+    inner = (..., *[slice(4, -4)] * 3)
+    assert (found - field)[inner].norm(dim=1).mean() < 0.4 * field[inner].norm(dim=1).mean()
 
 
 # --- two brains that were described alone -------------------------------------------------------------------

@@ -132,6 +132,18 @@ def test_loss_falls_when_one_pair_is_repeated(recipe, tmp_path, aligned_images):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_a_network_learns_at_each_resolution_and_registers_through_all_rounds(recipe, tmp_path, aligned_images):
+    recipe = changed(recipe, "training", steps=60, validate_every=20, learning_rate=1e-2)
+    options = {"channels": [4, 6, 8], "diffeomorphic": True, "forces": True}
+    model = {"network_options": options, "roughness": 0.02, "pyramid": (2 * recipe.model.factor, recipe.model.factor)}
+    recipe = replace(changed(recipe, "model", rounds=4, **model), augmentation=STILL)
+    trainer = Trainer(recipe, tmp_path, "cpu")
+    before = trainer.method.prepare(lambda fraction: None) or trainer.method.validate(trainer.network)
+    trainer.run()
+    scores = [row["validation_lncc"] for row in trainer.rows]
+    assert before["validation_lncc"] + 0.1 < scores[-1]
+
+
 def test_learning_rate_falls_along_a_cosine(recipe, tmp_path, aligned_images):
     trainer = Trainer(recipe, tmp_path, "cpu")
     rates = [trainer.optimiser.param_groups[0]["lr"]]

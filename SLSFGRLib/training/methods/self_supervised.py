@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ...errors import InputError
 from ...losses import LocalCorrelation
-from ...spatial.fields import resize_field, warp
+from ...losses.multiresolution import RESOLUTIONS
+from ...registration.network_pyramid import NetworkLevel, rounds_of
+from ...spatial.fields import downsample, resize_field, warp
 from ...synthesis import load_label_maps
 from ..data.image_pairs import align_images, draw_pair, load_images, render_images
 from ..monitoring.samples import COUNT, Sample, registration_sample
@@ -59,9 +62,17 @@ class SelfSupervised:
         self.validation = aligned[count - 1 :]
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Return the loss of one random pair."""
+        """Return the loss of one random pair: that of one round at each resolution, after a random number of rounds."""
         moving, fixed = draw_pair(self.training, self.recipe.augmentation, self.spacing, generator)
-        return {"registration": self.objective(self.network(moving, fixed), moving, fixed)["loss"]}
+        loss, displacement = 0.0, None
+        for level in self._levels(moving, fixed):
+            before = int(torch.randint(self.recipe.model.rounds, (1,), generator=generator))
+            displacement = rounds_of(self.network, level, level.start(displacement), before)
+            images = level.moving(displacement), level.fixed
+            fields = self.network(*images)
+            loss = loss + self.objective(fields, *images)["loss"]
+            displacement = level.improved(displacement, fields[-1].detach())
+        return {"registration": loss}
 
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return mean figures over pairs of neighbours, whose fixed images are never trained on."""
@@ -70,16 +81,29 @@ class SelfSupervised:
     def samples(self, network: torch.nn.Module) -> list[Sample]:
         """Return the output of a network for the first of these pairs."""
         pairs = self._validation_pairs()[:COUNT]
-        return [registration_sample(moving, fixed, network(moving, fixed)[-1]) for moving, fixed in pairs]
+        return [registration_sample(*pair, self._field(network, *pair)) for pair in pairs]
+
+    def _levels(self, moving: torch.Tensor, fixed: torch.Tensor) -> Iterator[NetworkLevel]:
+        """Yield the resolutions of the network for two aligned images, from coarse to fine."""
+        for factor in self.recipe.model.factors_for(self.spacing, self.recipe.model.factor):
+            warped = partial(warp, downsample(moving, factor))
+            yield NetworkLevel(downsample(fixed, factor), warped, self.network.size_multiple)
+
+    @torch.no_grad()
+    def _field(self, network: torch.nn.Module, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
+        """Return the network's field after all rounds, in voxels of the images."""
+        displacement = None
+        for level in self._levels(moving, fixed):
+            displacement = rounds_of(network, level, level.start(displacement), self.recipe.model.rounds)
+        return resize_field(displacement, fixed.shape[2:])
 
     def _validation_pairs(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return list(zip(self.validation[:-1].split(1), self.validation[1:].split(1), strict=True))
 
     def _figures(self, network: torch.nn.Module, moving: torch.Tensor, fixed: torch.Tensor) -> dict[str, float]:
-        fields = network(moving, fixed)
-        field = resize_field(fields[-1], fixed.shape[2:])
+        field = self._field(network, moving, fixed)
         return {
-            "validation_loss": float(self.objective(fields, moving, fixed)["loss"]),
+            "validation_loss": float(self.objective([field] * RESOLUTIONS, moving, fixed)["loss"]),
             "validation_lncc": 1.0 - float(LocalCorrelation()(warp(moving, field), fixed)),
             "folding_percent": folding_percent(field),
         }
