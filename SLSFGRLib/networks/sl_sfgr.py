@@ -155,8 +155,11 @@ class SLSFGRNetwork(nn.Module):
         """Return the logits of (B, 1, D, H, W) images, (B, 1 + structures, D, H, W)."""
         return self.encode(image).logits
 
-    def match(self, moving: Description, fixed: Description) -> list[torch.Tensor]:
-        """Return the fields that register two described images, from coarse to fine."""
+    def match(self, moving: Description, fixed: Description, to_full_resolution: bool = True) -> list[torch.Tensor]:
+        """Return the fields that register two described images, from coarse to fine.
+
+        :param to_full_resolution: take the explicit steps at the full resolution, too.
+        """
         coarsest = fixed.features[0]
         field = torch.zeros((len(coarsest), 3, *coarsest.shape[2:]), device=coarsest.device)
         fields = []
@@ -169,12 +172,16 @@ class SLSFGRNetwork(nn.Module):
                 velocity = refinement(warp(of_moving, field), of_fixed).float()
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
             fields.append(field)
-        return fields[:-1] + self._refined(field, moving.appearance, fixed.appearance) if len(self.explicit) else fields
+        factors = ((2, 1) if to_full_resolution else (2,)) if len(self.explicit) else ()
+        refined = self._refined(field, moving.appearance, fixed.appearance, factors)
+        return fields[:-1] + refined if refined else fields
 
-    def _refined(self, field: torch.Tensor, moving: torch.Tensor, fixed: torch.Tensor) -> list[torch.Tensor]:
-        """Return a field at 1/2 of the resolution after explicit steps there, and one at the full resolution."""
+    def _refined(
+        self, field: torch.Tensor, moving: torch.Tensor, fixed: torch.Tensor, factors: tuple[int, ...]
+    ) -> list[torch.Tensor]:
+        """Return a field at each resolution, as downsampling factors, after explicit steps there."""
         fields = []
-        for refinement, factor in zip(self.explicit, (2, 1), strict=True):
+        for refinement, factor in zip(self.explicit, factors, strict=False):
             images = [downsample(image, factor) for image in (moving, fixed)]
             field = refinement(resize_field(field, images[1].shape[2:]), *images)
             fields.append(field)

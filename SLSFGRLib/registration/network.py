@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..models.model import Model
 from ..networks import SLSFGRNetwork
 from ..networks.sl_sfgr import Description
+from ..preprocessing import FINEST_SPACING
 from ..segmentation.segmenter import DescribedBrain
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
@@ -52,11 +53,13 @@ def network_field(
     :raises InputError: see :func:`require_usable`.
     """
     require_usable(model, mode)
+    settings = model.settings
     optimises = mode != "fast" and model.uses_instance_optimisation
     described = [subject.segmentation and subject.segmentation.described for subject in (fixed, moving)]
     if all(described) and not optimises:
-        return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine)
-    settings = model.settings
+        # What follows refines the field at the network's own spacing anyway.
+        is_last = mode == "fast" or settings.refine_from_mm <= settings.factor * FINEST_SPACING
+        return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine, is_last)
     spacing, matrix = fixed.grid.mean_spacing, affine.in_voxels(fixed.grid, moving.grid)
     trained = _large_enough(settings.factors_for(spacing, settings.factor), fixed.grid.shape)
     factors = _large_enough(settings.factors_for(spacing), fixed.grid.shape) if optimises else trained
@@ -91,12 +94,17 @@ def _part_done(update: Callable[[float], None], number: int, count: int, fractio
 
 
 def field_between(
-    network: SLSFGRNetwork, fixed: DescribedBrain, moving: DescribedBrain, affine: Affine
+    network: SLSFGRNetwork,
+    fixed: DescribedBrain,
+    moving: DescribedBrain,
+    affine: Affine,
+    to_full_resolution: bool = True,
 ) -> torch.Tensor:
     """Return the field between two brains that the network has described, each in its own position.
 
     Features are brought to the fixed brain by the affine transform, as images would be.
 
+    :param to_full_resolution: take the network's explicit steps at its full resolution, too.
     :returns: (1, 3, d, h, w) in voxels of the segmentation's grid.
     """
 
@@ -108,7 +116,7 @@ def field_between(
     own, other = fixed.description, moving.description
     features = [aligned(*pair) for pair in zip(other.features, own.features, strict=True)]
     seen = None if own.appearance is None else aligned(other.appearance, own.appearance)
-    field = network.match(Description(features, None, seen), own)[-1]
+    field = network.match(Description(features, None, seen), own, to_full_resolution)[-1]
     return resize_field(field, fixed.grid.shape)[(..., *fixed.box)]
 
 

@@ -202,6 +202,20 @@ def test_field_between_described_brains_is_that_of_their_images(describing):
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(("refine_from_mm", "explicit"), [(2.0, True), (4.0, False)])
+def test_explicit_steps_are_left_out_where_the_field_is_refined_at_their_spacing(describing, refine_from_mm, explicit):
+    model = replace(describing, settings=replace(describing.settings, refine_from_mm=refine_from_mm))
+    noise = [torch.rand(1, 1, 32, 48, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    brains = [described(subject_of((3.0 * smooth(image, 2.0) - 1.0).clamp(0, 1)), model) for image in noise]
+    fast, standard = (field_of(model, *brains, mode=mode) for mode in ("fast", "standard"))
+    assert fast.shape == standard.shape == (1, 3, 16, 24, 16)
+    assert torch.equal(fast, standard) == explicit
+    with torch.no_grad():
+        descriptions = [brain.segmentation.described.description for brain in reversed(brains)]
+        coarse_field = describing.network.match(*descriptions, to_full_resolution=explicit)[-1]
+    torch.testing.assert_close(standard, resize_field(coarse_field, (16, 24, 16)), atol=1e-3, rtol=0)
+
+
 def test_moving_brain_is_described_in_its_own_position_and_aligned_after(describing):
     fixed, moving = described(subject(0), describing), subject(1)
     shifted = subject_of(torch.nn.functional.pad(moving.prepared.tensor, (16, 0, 0, 0, 0, 0), mode="replicate"))
