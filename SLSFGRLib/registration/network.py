@@ -15,7 +15,7 @@ from ..preprocessing import FINEST_SPACING
 from ..segmentation.segmenter import DescribedBrain
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
-from ..spatial.fields import downsample, resize_field
+from ..spatial.fields import downsample, resize_field, smooth
 from ..spatial.warping import AffineWarper
 from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
@@ -25,6 +25,10 @@ from .network_pyramid import NetworkLevel, rounds_of
 FEWEST_VOXELS = 8
 # The steps of instance optimisation in each mode, relative to the model's own.
 EFFORT = {"standard": 1.0, "accurate": 3.0}
+
+# Standard deviation of the smoothing of a network's field at half of its resolution that is refined, in voxels: what is
+# bent sharply there folds later (docs/develop/experiments.md).
+START_SIGMA = 1.5
 
 
 def require_usable(model: Model, mode: str) -> None:
@@ -104,7 +108,8 @@ def field_between(
 
     Features are brought to the fixed brain by the affine transform, as images would be.
 
-    :param to_full_resolution: take the network's explicit steps at its full resolution, too.
+    :param to_full_resolution: take the network's explicit steps at its full resolution, too; if not, the field, half as
+        fine, is smoothed.
     :returns: (1, 3, d, h, w) in voxels of the segmentation's grid.
     """
 
@@ -117,6 +122,8 @@ def field_between(
     features = [aligned(*pair) for pair in zip(other.features, own.features, strict=True)]
     seen = None if own.appearance is None else aligned(other.appearance, own.appearance)
     field = network.match(Description(features, None, seen), own, to_full_resolution)[-1]
+    if not to_full_resolution:
+        field = smooth(field, START_SIGMA)
     return resize_field(field, fixed.grid.shape)[(..., *fixed.box)]
 
 
