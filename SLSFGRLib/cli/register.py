@@ -65,15 +65,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Run ``slsfgr register``."""
     from ..evaluation.summary import summary
     from ..io.images import read_image, read_labels, write_image
-    from ..io.resources import image_path
+    from ..io.resources import MULTIMODAL, SEGMENTATION_MODEL, image_path
     from ..io.transforms import read_transform
     from ..jobs.job import REGIONS
 
     # Loading torch takes a second of one core; meanwhile the other one reads.
     with ThreadPoolExecutor(max_workers=1) as pool:
         images = pool.map(read_image, (image_path(arguments.fixed), arguments.moving))
-        # A model may be trained further on the pair.
-        if not arguments.model:
+        # Another model may be trained further on the pair.
+        if arguments.model in (None, SEGMENTATION_MODEL, MULTIMODAL):
             load_torch_without_compiler()
         from ..evaluation.metrics import jacobian_image
         from ..models.loading import load_model

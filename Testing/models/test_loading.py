@@ -139,6 +139,12 @@ def test_bundled_multimodal_model_uses_no_instance_optimisation():
     assert load_model("multimodal") is bundled
 
 
+@pytest.mark.parametrize("name", [SEGMENTATION_MODEL, MULTIMODAL])
+def test_no_bundled_model_is_trained_on_a_pair(name):
+    # `slsfgr register` loads torch for them in a way in which it cannot train.
+    assert not load_model(name).uses_instance_optimisation
+
+
 def test_both_bundled_models_take_less_than_ten_megabytes():
     assert sum(path.stat().st_size for path in map(model_path, (SEGMENTATION_MODEL, MULTIMODAL))) < 10e6
 
