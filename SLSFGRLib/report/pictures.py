@@ -28,6 +28,10 @@ FOLDED = (255, 255, 0)
 # From half the volume to double; blue and red, which colour-blind readers can tell apart.
 VOLUME_COLOURS = ((30, 100, 255), (130, 180, 255), (235, 235, 235), (255, 150, 110), (235, 40, 30))
 VOLUME_BAR = (160, 9)
+# The volume is averaged over a Gaussian of this standard deviation, in mm. Voxel by voxel two people's brains differ by
+# half or double nearly everywhere, since sulci differ; chosen by looking at it.
+VOLUME_SIGMA = 3.0
+LARGEST_RATIO = 8.0
 # Files are 1 % larger than at the default level, and take 0.18 instead of 0.30 s.
 PNG_COMPRESSION = 3
 
@@ -201,9 +205,11 @@ def _deformation(layout: Layout, fixed: Panels, head: np.ndarray, transform: sit
         inside = _filled(layout.panel(plane, head))
         block = layout.block(plane)
         points = mapped_points(transform, block)
-        ratio = layout.shown(plane, _volume_ratio(points, block, plane))
+        ratio = _volume_ratio(points, block, plane)
+        average = layout.shown(plane, _averaged(ratio, np.delete(block.spacing, plane.axis)))
         lines = _grid_lines(layout.shown(plane, _positions_in_plane(points, block, plane)))
-        volumes.append(_with_volume(_grey(0.75 * panel), ratio, inside))
+        coloured = _with_volume(_grey(0.75 * panel), average, inside)
+        volumes.append(_covered(coloured, FOLDED, inside * (layout.shown(plane, ratio) <= 0)))
         grids.append(_covered(_grey(0.45 * panel), GRID_COLOUR, 0.9 * inside * lines))
     picture = _composed(layout, {"Local volume": volumes, "Grid": grids})
     _draw_volume_bar(picture)
@@ -225,6 +231,18 @@ def _volume_ratio(points: np.ndarray, block: Grid, plane: Plane) -> np.ndarray:
     derivatives = np.stack(np.gradient(points, axis=(0, 1, 2)), axis=-1)[1:-1, 1:-1, 1:-1]
     ratio = np.linalg.det(derivatives) / np.linalg.det(block.matrix[:3, :3])
     return ratio.squeeze(plane.axis)
+
+
+def _averaged(ratio: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Return the geometric mean of a ratio of volumes around each voxel of a plane.
+
+    :param ratio: (rows, columns).
+    :param spacing: of the rows and of the columns, in mm.
+    """
+    logarithm = np.log2(np.clip(ratio, 1.0 / LARGEST_RATIO, LARGEST_RATIO))
+    image = sitk.GetImageFromArray(logarithm)
+    image.SetSpacing([float(step) for step in spacing[::-1]])
+    return np.exp2(sitk.GetArrayFromImage(sitk.SmoothingRecursiveGaussian(image, VOLUME_SIGMA)))
 
 
 def _positions_in_plane(points: np.ndarray, block: Grid, plane: Plane) -> np.ndarray:
@@ -259,8 +277,7 @@ def _with_volume(picture: Image.Image, ratio: np.ndarray, inside: np.ndarray) ->
     stops = np.linspace(-1, 1, len(VOLUME_COLOURS))
     channels = [np.interp(level, stops, values) for values in zip(*VOLUME_COLOURS, strict=True)]
     colours = Image.fromarray(np.round(np.stack(channels, axis=-1)).astype(np.uint8))
-    picture = Image.composite(colours, picture, _mask(0.85 * inside * np.abs(level)))
-    return _covered(picture, FOLDED, inside * (ratio <= 0))
+    return Image.composite(colours, picture, _mask(0.85 * inside * np.abs(level)))
 
 
 def _draw_volume_bar(picture: Image.Image) -> None:
