@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from ..errors import InputError
-from ..models.model import Model
+from ..models.model import Model, ModelSettings
 from ..networks import SLSFGRNetwork
 from ..networks.sl_sfgr import Description
 from ..preprocessing import FINEST_SPACING
@@ -16,6 +16,7 @@ from ..segmentation.segmenter import DescribedBrain
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, resize_field, smooth
+from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
 from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
@@ -25,7 +26,6 @@ from .network_pyramid import NetworkLevel, rounds_of
 FEWEST_VOXELS = 8
 # The steps of instance optimisation in each mode, relative to the model's own.
 EFFORT = {"standard": 1.0, "accurate": 3.0}
-
 # Standard deviation of the smoothing of a network's field at half of its resolution that is refined, in voxels: what is
 # bent sharply there folds later (docs/develop/experiments.md).
 START_SIGMA = 1.5
@@ -64,27 +64,41 @@ def network_field(
         # What follows refines the field at the network's own spacing anyway.
         is_last = mode == "fast" or settings.refine_from_mm <= settings.factor * FINEST_SPACING
         return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine, is_last)
-    spacing, matrix = fixed.grid.mean_spacing, affine.in_voxels(fixed.grid, moving.grid)
-    trained = _large_enough(settings.factors_for(spacing, settings.factor), fixed.grid.shape)
-    factors = _large_enough(settings.factors_for(spacing), fixed.grid.shape) if optimises else trained
     network = model.copy_of_network(fixed.prepared.tensor.device)
+    factors, learning = _factors(settings, fixed.grid, optimises)
     steps = round(EFFORT[mode] * settings.pair_steps) if optimises else 0
     pace = InstanceOptimisation(steps, settings.pair_learning_rate)
     displacement = None
     for number, factor in enumerate(factors):
-        warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, factor)
-        level = NetworkLevel(downsample(fixed.prepared.tensor, factor), warper, network.size_multiple)
+        level = _level(fixed, moving, affine, factor, network.size_multiple)
         displacement = level.start(displacement)
         for turn in range(settings.rounds):
             done = partial(_part_done, update, number * settings.rounds + turn, len(factors) * settings.rounds)
             done(0.0)
-            if optimises and factor in trained:
+            if factor in learning:
                 images = level.moving(displacement), level.fixed
                 field, _ = optimise_network(network, *images, settings.objective(), pace, done)
                 displacement = level.improved(displacement, field)
             else:
                 displacement = rounds_of(network, level, displacement, 1)
     return displacement
+
+
+def _factors(settings: ModelSettings, grid: Grid, optimises: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the downsampling factors at which a network is applied, and those of them at which it learns.
+
+    :param grid: of the prepared fixed image.
+    :param optimises: whether it learns on the pair; then it is applied at finer resolutions than its own, too.
+    """
+    own = _large_enough(settings.factors_for(grid.mean_spacing, settings.factor), grid.shape)
+    return (_large_enough(settings.factors_for(grid.mean_spacing), grid.shape), own) if optimises else (own, ())
+
+
+def _level(fixed: Subject, moving: Subject, affine: Affine, factor: int, multiple: int) -> NetworkLevel:
+    """Return one resolution of two brains, given as a downsampling factor, for :class:`.NetworkLevel`."""
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
+    warper = AffineWarper(moving.prepared.tensor, matrix, fixed.grid.shape, factor)
+    return NetworkLevel(downsample(fixed.prepared.tensor, factor), warper, multiple)
 
 
 def _large_enough(factors: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
