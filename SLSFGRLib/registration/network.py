@@ -88,7 +88,7 @@ def _factors(settings: ModelSettings, grid: Grid, optimises: bool) -> tuple[tupl
     """Return the downsampling factors at which a network is applied, and those of them at which it learns.
 
     :param grid: of the prepared fixed image.
-    :param optimises: whether it learns on the pair; then it is applied at finer resolutions than its own, too.
+    :param optimises: whether instance optimisation follows; then it is applied at finer resolutions than its own, too.
     """
     own = _large_enough(settings.factors_for(grid.mean_spacing, settings.factor), grid.shape)
     return (_large_enough(settings.factors_for(grid.mean_spacing), grid.shape), own) if optimises else (own, ())
