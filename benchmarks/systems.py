@@ -71,6 +71,9 @@ SYSTEMS = {
     "elastix-par0035": System("elastix_bspline.py", "par0035", contrasts=CONTRASTS),
     "convex-adam": System("convex_adam.py", "", "convex_adam"),
     "convex-adam-t2": System("convex_adam.py", "--affine NMI", "convex_adam", (T2,)),
+    # They need a checkout of LapIRN.
+    "lapirn-diff": System("lapirn.py", "diff", "lapirn", ()),
+    "lapirn-disp": System("lapirn.py", "disp", "lapirn", ()),
     "fireants": System("fireants_greedy.py", "cc oasis", "fireants"),
     "fireants-quick": System("fireants_greedy.py", "cc quickstart", "fireants"),
     "fireants-mi": System("fireants_greedy.py", "mi quickstart", "fireants", (T2,)),

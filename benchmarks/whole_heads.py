@@ -24,16 +24,17 @@ def main() -> None:
     parser.add_argument("--task", choices=("segment", "register"), default="segment")
     parser.add_argument("--maps", type=lambda text: text.split(","), default=HELD_OUT, help="numbers of label maps")
     parser.add_argument("--states", type=lambda text: text.split(","), default=(STRIPPED, WHOLE), help="which heads")
+    parser.add_argument("--contrasts", type=lambda text: text.split(","), default=CONTRASTS, help="of the fixed heads")
     given = parser.parse_args()
     heads = given.output / "heads"
     if given.task == "segment":
         cases = {
             f"{state}-{contrast}/{number}": _made(heads, number, contrast, state)
-            for number, contrast, state in product(given.maps, CONTRASTS, given.states)
+            for number, contrast, state in product(given.maps, given.contrasts, given.states)
         }
         run(given, cases, "benchmarks.score:rendered_segmentation")
     cases = {}
-    for number, contrast, state in product(given.maps, CONTRASTS, given.states):
+    for number, contrast, state in product(given.maps, given.contrasts, given.states):
         other = HELD_OUT[(HELD_OUT.index(number) + 1) % len(HELD_OUT)]
         fixed, moving = _made(heads, number, contrast, state), _made(heads, other, "t1", state)
         name = f"{state}-{contrast}/{number}"

@@ -73,6 +73,15 @@ def test_voxels_of_convex_adam_become_millimetres_of_any_grid(fixed_image, tmp_p
     np.testing.assert_allclose(found, expected(POINTS), atol=1e-4)
 
 
+def test_voxels_of_lapirn_are_those_of_its_own_grid(fixed_image, tmp_path):
+    matrix = grid_of_image(fixed_image).matrix[:3, :3]
+    np.save(tmp_path / "displacements.npy", bending(positions(fixed_image)) @ np.linalg.inv(matrix).T)
+    write_greedy_matrix(tmp_path / "affine.mat")
+    sitk.WriteImage(fixed_image, str(tmp_path / "fixed.nii.gz"))
+    found = transformed(read_transform("lapirn", tmp_path, tmp_path / "another_grid.nii.gz"), POINTS)
+    np.testing.assert_allclose(found, expected(POINTS), atol=1e-4)
+
+
 def test_affine_part_of_our_own_transform_is_read_alone(tmp_path):
     grid = grid_of_image(empty_image((24, 20, 22), (2.0, 2.5, 2.2)))
     field = torch.full((1, 3, *grid.shape), 2.0)

@@ -53,6 +53,11 @@ def read_convex_adam(folder: Path, fixed: Path) -> sitk.Transform:
     return field_then_affine(field, greedy_affine(folder / "affine.mat"))
 
 
+def read_lapirn(folder: Path, _fixed: Path) -> sitk.Transform:
+    """Return the displacements of LapIRN in voxels of its own grid, and the affine transform of greedy before it."""
+    return read_convex_adam(folder, folder / "fixed.nii.gz")
+
+
 def read_ants_rigid(folder: Path, _fixed: Path) -> sitk.Transform:
     """Return the linear transform of ANTs."""
     return sitk.ReadTransform(str(folder / "0GenericAffine.mat"))
@@ -71,6 +76,7 @@ READERS: dict[str, Callable[[Path, Path], sitk.Transform]] = {
     "ants_rigid": read_ants_rigid,
     "greedy_rigid": read_greedy_rigid,
     "convex_adam": read_convex_adam,
+    "lapirn": read_lapirn,
 }
 
 
