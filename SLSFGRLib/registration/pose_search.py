@@ -23,7 +23,7 @@ ANGLES = (-26.0, 0.0, 26.0)
 WHOLE_HEAD_MM, SLAB_OFFSETS_MM = 120.0, (-50.0, -25.0, 0.0, 25.0, 50.0)
 # Poses that are refined by a few steps at 8 mm, for a slab and otherwise, and of these at 4 mm, and of these with more
 # samples. Poses nearer to a better one than this are left out.
-KEPT_OF_SLAB, KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 200, 64, 8, 2, 15.0, 15.0
+KEPT_OF_SLAB, KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 300, 64, 8, 2, 15.0, 15.0
 # At 8 mm a slab fits better in many wrong places than in its own, at 4 mm it does not: the values there decide.
 FIRST_STEPS, DECIDING = Level(SPACING, SAMPLES, iterations=5), Level(4.0, 6_000, iterations=0)
 MORE_STEPS = replace(DECIDING, iterations=6)
