@@ -19,9 +19,7 @@ def resampleInSteps(image, node, transformNode, referenceVolumeNode, background)
     :returns: a generator of None that returns the vtkOrientedImageData.
     """
     reference, toReference = orientedImage(referenceVolumeNode), _toReference(node, transformNode, referenceVolumeNode)
-    moved = slicer.vtkOrientedImageData()
-    moved.SetExtent(reference.GetExtent())
-    _copyGeometry(reference, moved)
+    moved = _partOfGrid(reference, reference.GetExtent())
     moved.AllocateScalars(image.GetScalarType(), image.GetNumberOfScalarComponents())
     voxels = numpy_support.vtk_to_numpy(moved.GetPointData().GetScalars())
     done = 0
@@ -45,11 +43,9 @@ def _slabs(extent):
 
 def _resample(image, reference, extent, toReference, background):
     """Resample an image to a part of the reference grid."""
-    part, slab = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    part.SetExtent(extent)
-    _copyGeometry(reference, part)
+    slab = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        image, part, slab, background is not None, False, toReference, background or 0.0
+        image, _partOfGrid(reference, extent), slab, background is not None, False, toReference, background or 0.0
     )
     return slab
 
@@ -66,8 +62,10 @@ def _toReference(node, transformNode, referenceVolumeNode):
     return toReference
 
 
-def _copyGeometry(image, other):
-    """Give another image the position of an image; its extent stays."""
-    imageToWorld = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(imageToWorld)
-    other.SetGeometryFromImageToWorldMatrix(imageToWorld)
+def _partOfGrid(reference, extent):
+    """Return an image without voxels on a part of the reference grid."""
+    part, imageToWorld = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    part.SetExtent(extent)
+    reference.GetImageToWorldMatrix(imageToWorld)
+    part.SetGeometryFromImageToWorldMatrix(imageToWorld)
+    return part

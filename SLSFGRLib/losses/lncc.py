@@ -21,6 +21,8 @@ PAIRS = 4
 BEFORE, AFTER = 1, 2
 # Voxels in a block of one pair along every axis; each window stands for one block.
 PAIR_VOXELS = 8
+# Noise floor: the gain in LNCC per voxel of motion below which a force moves little (docs/develop/experiments.md).
+NOISE_FORCE = 0.3
 # Windows with less weight than this many voxels do not count. Chosen: a tenth of a window.
 MIN_WINDOW_WEIGHT = 51.0
 

@@ -56,9 +56,9 @@ class ExplicitRefinement(nn.Module):
                 part = _comparable(image, fixed_image, fixed[:, 1:])
                 target = torch.cat([part * fixed_image, fixed[:, 1:]], dim=1)
             seen = torch.cat([part * image, warped[:, 1:]], dim=1)
-            velocity = smooth(self.step(seen, target).float(), STEP_BLUR)
+            part_of_step = smooth(self.step(seen, target).float(), STEP_BLUR) / PARTS
             for _ in range(PARTS):
-                field = compose_with_step(field, velocity / PARTS)
+                field = compose_with_step(field, part_of_step)
         return field
 
 

@@ -14,15 +14,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..losses.lncc import LocalCorrelationGradient
+from ..losses.lncc import NOISE_FORCE, LocalCorrelationGradient
 from ..spatial.fields import central_differences, downsample, integrate, smooth, vector_norms
 from .blocks import INTEGRATION_STEPS, VELOCITY_BLUR, instance_norm, zero_convolution
 
 # Of the images, and of the forces.
 IMAGES, AXES = 2, 3
-# Standard deviation of the Gaussian that smooths the forces, in voxels, and the gain in LNCC per voxel of motion at
-# which a force is half as long as the longest: as in `registration/field_optimisation.py`.
-FORCE_SIGMA, NOISE_FORCE = 1.0, 0.3
+# Standard deviation of the Gaussian that smooths the forces, in voxels: as that of a step of direct optimisation.
+FORCE_SIGMA = 1.0
 # The forces are this much longer before the heads, so that few steps of Adam suffice to use them. Of 5 and 20, 5 gave
 # the better result on one pair of brains (docs/develop/experiments.md).
 FORCE_GAIN = 5.0

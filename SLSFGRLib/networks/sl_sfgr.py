@@ -172,7 +172,7 @@ class SLSFGRNetwork(nn.Module):
                 velocity = refinement(warp(of_moving, field), of_fixed).float()
                 field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
             fields.append(field)
-        factors = ((2, 1) if to_full_resolution else (2,)) if len(self.explicit) else ()
+        factors = (2, 1) if to_full_resolution else (2,)
         refined = self._refined(field, moving.appearance, fixed.appearance, factors)
         return fields[:-1] + refined if refined else fields
 

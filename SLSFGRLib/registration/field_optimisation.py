@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..losses.lncc import LocalCorrelationGradient, WeightedCorrelationGradient
+from ..losses.lncc import NOISE_FORCE, LocalCorrelationGradient, WeightedCorrelationGradient
 from ..spatial.affine import Affine
 from ..spatial.blockwise import apply_blockwise
 from ..spatial.fields import (
@@ -34,8 +34,6 @@ from .channels import INTENSITY, ChannelImage
 COARSEST_FACTOR = 8
 # Decay of Adam's moments (Kingma & Ba 2015). Chosen: a shorter memory of the second than usual, for few iterations.
 BETA1, BETA2 = 0.9, 0.99
-# Noise floor: the gain in LNCC per voxel of motion below which a force moves little (docs/develop/experiments.md).
-NOISE_FORCE = 0.3
 # Standard deviation of the smoothing of each step (fluid regularisation), and its maximum length, in voxels.
 STEP_SIGMA = 1.0
 MAX_STEP = 0.5
