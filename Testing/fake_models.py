@@ -4,7 +4,7 @@ import torch
 from phantoms import BALL_INTENSITIES, BODY_INTENSITY, CORE_CHANNEL, CORE_INTENSITY
 
 from SLSFGRLib.io.label_table import mirrored_channels, read_label_table
-from SLSFGRLib.models.model import Model, ModelSettings
+from SLSFGRLib.models.model import Model, ModelSettings, SegmentationNetworks
 
 
 class IntensityNetwork(torch.nn.Module):
@@ -27,6 +27,16 @@ class IntensityNetwork(torch.nn.Module):
             similarity = -((image[:, 0] - intensity) ** 2) * 50.0 * len(self.intensities) ** 2 / 16.0
             logits[:, channel] = logits[:, int(mirrored_channels()[channel])] = similarity
         return logits
+
+
+def networks_by_intensity(intensities):
+    """The networks of a segmentation, which are one :class:`IntensityNetwork`."""
+    return for_any_contrast(IntensityNetwork(intensities))
+
+
+def for_any_contrast(network):
+    """The networks of a segmentation, if one network segments all contrasts."""
+    return SegmentationNetworks(network, network)
 
 
 def model_by_intensity(intensities):

@@ -27,11 +27,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="with brain_labels/ and oasis/")
     parser.add_argument("output", type=Path, help="file of the template")
     arguments = parser.parse_args()
-    network = default_model().segmenter(torch.device("cpu"))
+    networks = default_model().segmenter(torch.device("cpu"))
     brains = []
     for file in brain_files(arguments.data):
         print(file.name, flush=True)
-        brains.append(SegmentedSubject.from_image(t1_brain(file), network))
+        brains.append(SegmentedSubject.from_image(t1_brain(file), networks))
     template = build_template(brains, lambda fraction: print(f"{fraction:.0%}", flush=True))
     template.save(arguments.output, VERSION)
     write_checksum(arguments.output)

@@ -95,20 +95,26 @@ def _model_from(content: object, path: Path) -> Model:
         raise InputError(f"{path}: has format {content['format']}, this version reads {FORMAT}; update slsfgr.")
     try:
         settings = _settings(content["settings"])
-        network = settings.build()
-        network.load_state_dict(content["weights"])
+        network = _network(settings, content["weights"])
+        others = _network(settings, content["other_contrasts"]) if "other_contrasts" in content else None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: its settings and weights do not fit together; train it again.") from error
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    model = Model(content["name"], settings, network, sha256, content.get("version", "unknown"))
+    model = Model(content["name"], settings, network, sha256, content.get("version", "unknown"), others)
     # Files of the first versions lack these two entries.
     if content.get("preparation", PREPARATION) != PREPARATION:
         raise InputError(f"{path}: was trained on images that were prepared in another way; train it again.")
     if content.get("structures", structures_of(model)) != structures_of(model):
         raise InputError(f"{path}: finds other structures than those in Resources/labels.csv; train it again.")
     return model
+
+
+def _network(settings: ModelSettings, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+    network = settings.build()
+    network.load_state_dict(weights)
+    return network
 
 
 def _settings(content: dict) -> ModelSettings:

@@ -117,12 +117,26 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class SegmentationNetworks:
+    """The networks that segment images of any contrast, on one device.
+
+    :param t1: for T1 images, and for other images that were mapped to T1 intensities.
+    :param others: for images in other contrasts as they are; the same unless the model has weights of its own for them.
+    """
+
+    t1: SLSFGRNetwork
+    others: SLSFGRNetwork
+
+
+@dataclass(frozen=True)
 class Model:
     """A network with its settings.
 
     :param name: for the report.
     :param sha256: of the file it was read from; None for an untrained network.
     :param version: of SLSFGR when the model was saved.
+    :param other_contrasts: a network of the same form that segments images in other contrasts than T1; None if the
+        first one does.
     """
 
     name: str
@@ -130,6 +144,7 @@ class Model:
     network: torch.nn.Module
     sha256: str | None = None
     version: str = VERSION
+    other_contrasts: torch.nn.Module | None = None
 
     @classmethod
     def untrained(cls) -> Model:
@@ -159,18 +174,19 @@ class Model:
         """Whether the network segments and describes each brain alone, then registers two descriptions."""
         return isinstance(self.network, SLSFGRNetwork) and self.can_segment
 
-    def segmenter(self, device: torch.device) -> SLSFGRNetwork:
-        """Return a copy of the network for segmentation.
+    def segmenter(self, device: torch.device) -> SegmentationNetworks:
+        """Return copies of the networks for segmentation.
 
         :raises InputError: the network cannot segment.
         """
         if not self.can_segment:
             raise InputError(f"model {self.name!r}: cannot segment; use one of network sl_sfgr.")
-        return self.copy_of_network(device)
+        t1 = self.copy_of_network(device)
+        return SegmentationNetworks(t1, t1 if self.other_contrasts is None else _copied(self.other_contrasts, device))
 
     def copy_of_network(self, device: torch.device) -> torch.nn.Module:
         """Return a copy of the network on a device, in the memory format in which it is fastest."""
-        return copy.deepcopy(self.network).to(device, memory_format=torch.channels_last_3d)
+        return _copied(self.network, device)
 
     def description(self, role: str) -> dict:
         """Return role, name, version and checksum for a report."""
@@ -187,7 +203,14 @@ class Model:
             "structures": structures_of(self),
             "weights": self.network.state_dict(),
         }
+        if self.other_contrasts is not None:
+            # Half of the digits, and half of the bytes: no label changes by more than the rounding of the images.
+            content["other_contrasts"] = {name: part.half() for name, part in self.other_contrasts.state_dict().items()}
         torch.save(content, path)
+
+
+def _copied(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return copy.deepcopy(network).to(device, memory_format=torch.channels_last_3d)
 
 
 def structures_of(model: Model) -> list[str]:

@@ -62,3 +62,13 @@ def deform(
 def uses_tissues(fixed: Subject, moving: Subject, levels: Sequence[Level]) -> bool:
     """Return whether tissue probability maps take part: a level names them, and both brains are segmented."""
     return are_segmented(fixed, moving) and any(set(level.weights) != {INTENSITY} for level in levels)
+
+
+def are_alike(fixed: Subject, moving: Subject) -> bool:
+    """Return whether the tissues of two segmented brains have the same order of intensities, or the opposite one.
+
+    Then one intensity follows from the other, as in T1 and T2. In FLAIR and PD, GM is the brightest: beside a T1 image
+    the relation at the border of GM and WM has another sign than at that of GM and CSF.
+    """
+    orders = [subject.segmentation.intensity_model.tissue_order for subject in (fixed, moving)]
+    return orders[0] in (orders[1], orders[1][::-1])

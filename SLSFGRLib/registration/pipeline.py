@@ -22,13 +22,13 @@ from ..runtime.memory import available_memory, is_out_of_memory
 from ..runtime.parallel import both, in_background
 from ..runtime.progress import Progress, ProgressCallback
 from ..segmentation.label_map import label_map
-from ..segmentation.subject import Subject
+from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
 from ..version import VERSION
 from .align import align
 from .choice import Choice, choose
-from .deform import deform, uses_tissues
+from .deform import are_alike, deform, uses_tissues
 from .deform_one_head import deform_one_head
 from .doubts import doubts
 from .field_optimisation import Level
@@ -38,7 +38,7 @@ from .quality import measure, measure_linear
 from .regions import Regions, with_regions
 from .result import RegistrationResult, Solution, publish, publish_linear
 from .rigid import align_heads
-from .schedules import affordable_levels, coarser_sentence, planned_levels
+from .schedules import across_contrasts, affordable_levels, coarser_sentence, planned_levels
 from .template import TissueAtlas, bundled_template
 
 # Maximum deviation in mm of an initial transform from an affine one.
@@ -172,10 +172,10 @@ def _register_on(
         fixed = replace(fixed, segmentation=None)
     else:
         stages.begin("Segmenting")
-        network = segmentation_model.segmenter(device)
+        networks = segmentation_model.segmenter(device)
         # A model that registers by its own description of the brain has not described a fixed brain that is known.
-        fixed = fixed if fixed.segmentation and not describes else fixed.segmented(network, describes)
-        moving = moving.segmented(network, describes)
+        fixed = fixed if fixed.segmentation and not describes else fixed.segmented(networks, describes)
+        moving = moving.segmented(networks, describes)
     known = settings.fixed_brain.labels if settings.fixed_brain.subject is fixed else None
     # The affine stage leaves much of a second core idle.
     label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels, known)
@@ -277,12 +277,13 @@ def _deform(
         start = network_field(model, fixed, moving, affine, settings.mode, update)
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, None
-    levels = _affordable(planned_levels(settings.mode, fixed.image), fixed, notes)
-    template = None
+    levels = planned_levels(settings.mode, fixed.image)
+    template = bundled_template() if uses_tissues(fixed, moving, levels) else None
+    if are_segmented(fixed, moving) and not are_alike(fixed, moving):
+        levels = across_contrasts(levels)
+    levels = _affordable(levels, fixed, notes)
     if model is not None:
         levels = levels_after(model, levels)
-    if uses_tissues(fixed, moving, levels):
-        template = bundled_template()
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template
 

@@ -16,6 +16,10 @@ from .field_optimisation import Level
 TISSUE_WEIGHT = 0.5
 WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)
 WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
+# Where the tissues of two images have neither the same order nor the opposite one, as in T1 and FLAIR, the tissue maps
+# say more than the intensities, also at the finest level. Chosen on rendered heads (docs/develop/experiments.md). A
+# level without CSF stays without it: it is what the other two leave.
+ACROSS_CONTRASTS = {INTENSITY: 1.0} | dict.fromkeys(("gm", "wm"), 0.75)
 
 _COARSE = (
     Level(spacing=8.0, iterations=30, field_sigma=1.0, weights=WITH_TISSUES),
@@ -63,6 +67,11 @@ def planned_levels(mode: str, fixed: sitk.Image, is_one_head: bool = False) -> t
     schedules = ONE_HEAD_SCHEDULES if is_one_head else SCHEDULES
     finest = COARSE_FIELD_SPACING if min(fixed.GetSpacing()) >= COARSE_IMAGE_SPACING else 0.0
     return tuple(replace(level, spacing=max(level.spacing, finest)) for level in schedules[mode])
+
+
+def across_contrasts(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """Return levels of direct optimisation for two segmented brains whose contrasts are not alike."""
+    return tuple(replace(level, weights={**level.weights, **ACROSS_CONTRASTS}) for level in levels)
 
 
 def needed_memory(levels: Sequence[Level], grid: Grid) -> int:

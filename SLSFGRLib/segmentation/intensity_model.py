@@ -8,7 +8,7 @@ labels and fits any contrast. It moves borders to where the image has them, fine
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import torch
 from torch.nn import functional
@@ -49,6 +49,45 @@ MIN_T1_CONTRAST = 0.15
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """What the network says of the components of the mixture: the structures, each with its mirror image, and all CSF.
+
+    :param used: (N,), the numbers of the voxels that take part; sure background does not.
+    :param expected: (C, N), the network's posterior of each component in them; the first is background.
+    """
+
+    used: torch.Tensor
+    expected: torch.Tensor
+
+    @classmethod
+    def of(cls, posteriors: torch.Tensor) -> Mixture:
+        """Return the mixture of a segmentation.
+
+        :param posteriors: (1, K, D, H, W), of the channels of the label table.
+        """
+        used = torch.nonzero(posteriors[0, 0].flatten() < SURE_BACKGROUND).flatten()
+        components = torch.tensor(_mixture_components(), device=posteriors.device)
+        # Voxels along the last axis: a softmax along a short axis takes ten times as long.
+        rows = posteriors[0].movedim(0, -1).flatten(0, 2)[used]
+        return cls(used, functional.one_hot(components).float().t() @ rows.t())
+
+    @cached_property
+    def _prior(self) -> torch.Tensor:
+        return self.expected.clamp(min=MIN_PRIOR).log()
+
+    def values(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the intensities of an image in the voxels that take part, (N,)."""
+        return image.flatten()[self.used]
+
+    def posteriors(self, model: IntensityModel, values: torch.Tensor) -> torch.Tensor:
+        """Return the posterior of each component, (C, N), given the intensities, too.
+
+        :param model: of the components.
+        """
+        return (self._prior + model.log_likelihood(slice(None), values)).softmax(0)
+
+
+@dataclass(frozen=True)
 class IntensityModel:
     """A Gaussian for the intensity of every channel of the label table.
 
@@ -66,18 +105,20 @@ class IntensityModel:
         :param posteriors: (1, K, D, H, W), of the channels of the label table.
         :param image: (1, 1, D, H, W), from 0 to 1, on the same grid.
         """
-        used = torch.nonzero(posteriors[0, 0].flatten() < SURE_BACKGROUND).flatten()
-        components, values = torch.tensor(_mixture_components(), device=image.device), image.flatten()[used]
-        # Voxels along the last axis: a softmax along a short axis takes ten times as long.
-        expected = functional.one_hot(components).float().t() @ posteriors[0].movedim(0, -1).flatten(0, 2)[used].t()
-        prior = expected.clamp(min=MIN_PRIOR).log()
-        model = cls._weighted(expected, values)
+        mixture = Mixture.of(posteriors)
+        values = mixture.values(image)
+        model = cls.weighted(mixture.expected, values)
         for _ in range(ITERATIONS - 1):
-            model = cls._weighted((prior + model.log_likelihood(slice(None), values)).softmax(0), values)
-        return cls(model.mean[components], model.variance[components])
+            model = cls.weighted(mixture.posteriors(model, values), values)
+        return model.of_channels()
+
+    def of_channels(self) -> IntensityModel:
+        """Return the Gaussian of each channel of the label table, from those of the mixture's components."""
+        components = torch.tensor(_mixture_components(), device=self.mean.device)
+        return IntensityModel(self.mean[components], self.variance[components])
 
     @classmethod
-    def _weighted(cls, posteriors: torch.Tensor, values: torch.Tensor) -> IntensityModel:
+    def weighted(cls, posteriors: torch.Tensor, values: torch.Tensor) -> IntensityModel:
         """Estimate the Gaussians from (K, N) posteriors of voxels with (N,) intensities."""
         weights = posteriors**WEIGHT_POWER
         # Sums, not matrix products: the rounding errors of the latter are too large for a variance.
@@ -116,6 +157,16 @@ class IntensityModel:
         """Whether CSF, GM and WM are as different, and in the order, as in a T1 image."""
         csf, grey, white = self.tissues()[0].tolist()
         return csf < grey and white - grey > MIN_T1_CONTRAST
+
+    @property
+    def tissue_order(self) -> tuple[int, ...]:
+        """CSF (0), GM (1) and WM (2), the darkest first."""
+        return tuple(self.tissues()[0].argsort().tolist())
+
+    @property
+    def is_grey_between(self) -> bool:
+        """Whether GM lies between CSF and WM, as in T1 and T2; in FLAIR and PD it is the brightest."""
+        return self.tissue_order[1] == 1
 
     @property
     def can_map_to_t1(self) -> bool:

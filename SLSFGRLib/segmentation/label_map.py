@@ -25,7 +25,7 @@ def label_map(subject: Subject, update: Callable[[float], None] = lambda fractio
     channels = argmax_upsampled(
         segmentation.logits,
         segmentation.posteriors,
-        subject.prepared.tensor,
+        subject.corrected,
         segmentation.intensity_model.log_likelihood_ratio,
         update,
     )

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
 
 from ..io.label_table import mirrored_channels
+from ..models.model import SegmentationNetworks
 from ..networks import SLSFGRNetwork
 from ..networks.explicit_refinement import TISSUES, appearance, sums_by_tissue
 from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import PreparedImage
 from ..spatial.arrays import tensor_from_array
-from ..spatial.fields import downsample
+from ..spatial.fields import downsample, resize_image
 from ..spatial.grid import Grid
+from .bias_field import fit_with_bias_field
 from .intensity_model import IntensityModel
 from .structures import StructureCentroids
 
 # From the prepared image to the network: it works at 2 mm.
 DOWNSAMPLING_FACTOR = 2
-# Segmentations after mapping to T1 intensities; and by how much the mean probability must rise for one to be preferred
-# to that of the image as it is. Chosen on rendered heads (docs/develop/experiments.md#segmentation).
-MAPPED_PASSES, MIN_GAIN = 2, 0.02
 # Subtracted from a logit to exclude a structure; others differ by less.
 IMPOSSIBLE = 50.0
 
@@ -36,9 +35,11 @@ class Segmentation:
     :param logits: (1, 1 + structures, d, h, w), at 2 mm.
     :param posteriors: their softmax.
     :param grid: of the logits.
-    :param intensity_model: the intensity of each structure in this image.
+    :param intensity_model: the intensity of each structure in this image, without its bias field.
     :param structures: volumes and centroids.
     :param described: what the network registers by; None if it was not asked for.
+    :param bias_field: (1, 1, d, h, w), the factor by which the signal varies; None for a T1 image, where it was not
+        estimated.
     """
 
     logits: torch.Tensor
@@ -47,6 +48,7 @@ class Segmentation:
     intensity_model: IntensityModel
     structures: StructureCentroids
     described: DescribedBrain | None = None
+    bias_field: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,30 +65,36 @@ class DescribedBrain:
     box: Box
 
 
-def run_network(image: PreparedImage, network: SLSFGRNetwork, describe: bool = False) -> Segmentation:
+def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: bool = False) -> Segmentation:
     """Segment a prepared image.
 
-    The network handles any contrast, but T1 best: it was trained on real T1 images beside synthetic ones. An image in
-    another contrast is therefore segmented again after mapping it to T1 intensities, and once more after a mapping that
-    follows from that segmentation. Of the three, that counts which the network is surest of. The logits are the mean of
-    those of the image and of its mirror image, which is more accurate than either.
+    The logits are the mean of those of the image and of its mirror image, which is more accurate than either. For an
+    image in another contrast than T1 they are also the mean of two networks' (docs/develop/experiments.md): of that for
+    such contrasts, and of that for T1 on the image without its bias field, mapped to T1 intensities.
 
-    :param describe: keep what the network registers by.
+    :param describe: keep what the network for T1 registers by.
     """
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     penalty = _penalty_far_from_brain(image)
-    first = best = last = _Pass.of(coarse, coarse, network, penalty, describe)
-    for _ in range(0 if first.model.is_t1_like else MAPPED_PASSES):
-        if not last.model.can_map_to_t1:
-            break
-        mapped = downsample(last.model.map_to_t1(image.tensor), DOWNSAMPLING_FACTOR)
-        last = _Pass.of(mapped, coarse, network, penalty, describe)
-        if last.confidence > best.confidence + (MIN_GAIN if best is first else 0.0):
-            best = last
-    structures = StructureCentroids.from_posteriors(best.posteriors[0, 1:], grid)
-    described = best.described(network, grid) if describe else None
-    return Segmentation(best.logits, best.posteriors, grid, best.model, structures, described)
+    found = _Pass.of(coarse, coarse, networks.t1, penalty, describe)
+    if not found.model.is_t1_like:
+        if networks.others is not networks.t1:
+            found = replace(_Pass.of(coarse, coarse, networks.others, penalty), encoding=found.encoding)
+        found = found.with_bias_field(coarse, grid)
+        if found.model.can_map_to_t1:
+            mapped = found.model.map_to_t1(without_bias_field(image.tensor, found.bias_field))
+            shown = downsample(mapped, DOWNSAMPLING_FACTOR)
+            found = _Pass.of(shown, coarse, networks.t1, penalty, describe).averaged_with(found, coarse)
+            found = found.with_bias_field(coarse, grid)
+    structures = StructureCentroids.from_posteriors(found.posteriors[0, 1:], grid)
+    described = found.described(networks.t1, grid) if describe else None
+    return Segmentation(found.logits, found.posteriors, grid, found.model, structures, described, found.bias_field)
+
+
+def without_bias_field(image: torch.Tensor, bias_field: torch.Tensor) -> torch.Tensor:
+    """Return an image, from 0 to 1, without a bias field that is given on a coarser grid."""
+    return (image / resize_image(bias_field, image.shape[2:])).clamp_(max=1.0)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class _Pass:
 
     :param shown: the image that the network was shown.
     :param encoding: its features, if they are to be kept.
+    :param bias_field: of the image, if it was estimated.
     """
 
     logits: torch.Tensor
@@ -102,6 +111,7 @@ class _Pass:
     model: IntensityModel
     shown: torch.Tensor
     encoding: Encoding | None
+    bias_field: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -110,7 +120,7 @@ class _Pass:
         image: torch.Tensor,
         network: SLSFGRNetwork,
         penalty: torch.Tensor | float,
-        keep: bool,
+        keep: bool = False,
     ) -> _Pass:
         """Segment what is shown to the network, and fit the intensities of the image itself.
 
@@ -123,6 +133,20 @@ class _Pass:
         posteriors = _softmax(logits)
         model = IntensityModel.fit(posteriors, image)
         return cls(logits, posteriors, model, shown, encoding.features_of(0) if keep else None)
+
+    def averaged_with(self, other: _Pass, image: torch.Tensor) -> _Pass:
+        """Return the same with the mean of both passes' logits.
+
+        :param image: whose intensities are fitted.
+        """
+        logits = (self.logits + other.logits) / 2.0
+        posteriors = _softmax(logits)
+        return replace(self, logits=logits, posteriors=posteriors, model=IntensityModel.fit(posteriors, image))
+
+    def with_bias_field(self, image: torch.Tensor, grid: Grid) -> _Pass:
+        """Return the same with the bias field of the image, and the intensities without it."""
+        model, bias_field = fit_with_bias_field(self.posteriors, image, grid.mean_spacing)
+        return replace(self, model=model, bias_field=bias_field)
 
     def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
         """Return what the network registers by; its tissues are those of this segmentation.
@@ -137,12 +161,6 @@ class _Pass:
             seen = appearance(shown, tissues)
         padded = grid.cropped([-part.start for part in box], shown.shape[2:])
         return DescribedBrain(network.adapt(self.encoding, seen), padded, box)
-
-    @property
-    def confidence(self) -> float:
-        """The mean probability, in the brain, of the most probable structure."""
-        inside = self.posteriors[0, 0] < 0.5
-        return float(self.posteriors[0].amax(dim=0)[inside].mean()) if inside.any() else 0.0
 
 
 def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:

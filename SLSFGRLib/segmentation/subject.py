@@ -8,14 +8,16 @@ from functools import cached_property
 import SimpleITK as sitk
 import torch
 
-from ..networks import BrainExtractionNetwork, SLSFGRNetwork
+from ..models.model import SegmentationNetworks
+from ..networks import BrainExtractionNetwork
+from ..networks.explicit_refinement import sums_by_tissue
 from ..preprocessing import BrainMask, PreparedImage, prepare, prepare_whole
 from ..spatial.arrays import array_from_tensor
 from ..spatial.fields import resize_image
 from ..spatial.grid import Grid, image_from_array
 from . import brain_extraction
 from .intensity_model import deep_channels
-from .segmenter import Segmentation, run_network
+from .segmenter import Segmentation, run_network, without_bias_field
 from .tissue_maps import tissue_maps
 
 
@@ -59,18 +61,24 @@ class Subject:
         return cls(image, prepare(image, name, brain=brain if has_skull else None).to(device), brain=brain)
 
     @torch.no_grad()
-    def segmented(self, network: SLSFGRNetwork, describe: bool = False) -> Subject:
+    def segmented(self, networks: SegmentationNetworks, describe: bool = False) -> Subject:
         """Return the same subject with its segmentation.
 
-        :param network: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
+        :param networks: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
         :param describe: keep what the network registers by, for :func:`SLSFGRLib.registration.network.network_field`.
         """
-        return replace(self, segmentation=run_network(self.prepared, network, describe))
+        return replace(self, segmentation=run_network(self.prepared, networks, describe))
 
     @property
     def grid(self) -> Grid:
         """The grid of the prepared image."""
         return self.prepared.grid
+
+    @cached_property
+    def corrected(self) -> torch.Tensor:
+        """The prepared image without its bias field, as far as that was estimated."""
+        bias_field = self.segmentation and self.segmentation.bias_field
+        return self.prepared.tensor if bias_field is None else without_bias_field(self.prepared.tensor, bias_field)
 
     @cached_property
     def coarse_labels(self) -> sitk.Image:
@@ -85,7 +93,9 @@ class Subject:
             return None
         deep = self.segmentation.posteriors[:, deep_channels()].sum(dim=1, keepdim=True)
         deep = resize_image(deep, self.grid.shape)
-        maps = tissue_maps(self.prepared.tensor, self.segmentation.intensity_model, deep, self.grid.mean_spacing)
+        model, spacing = self.segmentation.intensity_model, self.grid.mean_spacing
+        prior = None if model.is_grey_between else sums_by_tissue(self.segmentation.posteriors)
+        maps = tissue_maps(self.corrected, model, deep, spacing, prior)
         return maps if self.prepared.near_brain is None else maps * self.prepared.near_brain
 
 

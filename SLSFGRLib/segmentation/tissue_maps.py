@@ -1,8 +1,9 @@
 """Tissue probability maps (CSF, GM, WM), to compare two images of any contrasts by.
 
-Each voxel is judged by its intensity alone, against the mean intensities of the tissues near it: this handles the bias
-field, and cortex with more myelin. The positions of the structures take no part, so that errors of the segmentation do
-not enter the comparison of two images.
+Each voxel is judged by its intensity, against the mean intensities of the tissues near it: this handles the bias field,
+and cortex with more myelin. In T1 and T2 images the intensity alone decides, so that errors of the segmentation do not
+enter the comparison of two images. Where GM is the brightest, as in FLAIR and PD, its border with WM is faint, and
+partial volume of GM and CSF looks like WM; there the network's tissues are the prior.
 """
 
 from __future__ import annotations
@@ -32,11 +33,19 @@ ITERATIONS = 3
 PRIOR_COUNT = 0.02
 # Inflation of the variance in the soft maps: partial-volume voxels keep their order, where sharp maps would have steps.
 VARIANCE_INFLATION = 3.0
+# Lower bound of the network's probability of a tissue: the intensity can always contradict it.
+MIN_PRIOR = 0.02
 # The margin around deep structures in which sharp white matter is zero, and how steeply it rises beyond.
 DEEP_MARGIN_MM, DEEP_MARGIN_SLOPE = 4.0, 4.0
 
 
-def tissue_maps(image: torch.Tensor, model: IntensityModel, deep: torch.Tensor, spacing: float) -> torch.Tensor:
+def tissue_maps(
+    image: torch.Tensor,
+    model: IntensityModel,
+    deep: torch.Tensor,
+    spacing: float,
+    prior: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return the posterior probability of each of :data:`MAPS`.
 
     The maps are faint in the deep structures, whose intensity lies between GM and WM: there the image says more.
@@ -44,6 +53,7 @@ def tissue_maps(image: torch.Tensor, model: IntensityModel, deep: torch.Tensor, 
     :param image: (1, 1, D, H, W), from 0 to 1.
     :param deep: posterior probability of the deep structures, of the same shape.
     :param spacing: of the voxels, in mm.
+    :param prior: (1, 3, d, h, w), the probabilities of CSF, GM and WM before the intensity is known; None if equal.
     :returns: (1, 4, D, H, W), from 0 to 1; 0 in the background.
     """
     mean, variances = model.tissues()
@@ -55,11 +65,18 @@ def tissue_maps(image: torch.Tensor, model: IntensityModel, deep: torch.Tensor, 
     means = _local_means(samples, mean, variance, WINDOW_MM / (block * spacing))
     margin = _block_means(deep, block, DEEP_MARGIN_MM / (block * spacing)).mul_(DEEP_MARGIN_SLOPE).clamp_(max=1.0)
     local = _resize_blocks(torch.cat([means, margin], dim=1), image.shape[2:], block)
-    return apply_blockwise(partial(_maps, csf=mean[0], variance=variance), image, deep, local)
+    priors = () if prior is None else (resize_image(prior, image.shape[2:]),)
+    return apply_blockwise(partial(_maps, csf=mean[0], variance=variance), image, deep, local, *priors)
 
 
 def _maps(
-    image: torch.Tensor, deep: torch.Tensor, local: torch.Tensor, csf: torch.Tensor, variance: torch.Tensor
+    image: torch.Tensor,
+    deep: torch.Tensor,
+    local: torch.Tensor,
+    prior: torch.Tensor | None = None,
+    *,
+    csf: torch.Tensor,
+    variance: torch.Tensor,
 ) -> torch.Tensor:
     """Return the maps of some slices.
 
@@ -68,8 +85,8 @@ def _maps(
     """
     solid, margin = local.split([2, 1], dim=1)
     inside = image > BACKGROUND
-    soft = _posterior(image, csf, solid, VARIANCE_INFLATION * variance).mul_(inside * (1.0 - deep))
-    sharp = _posterior(image, csf, solid, variance)[:, 2:].mul_(inside * (1.0 - torch.maximum(deep, margin)))
+    soft = _posterior(image, csf, solid, VARIANCE_INFLATION * variance, prior).mul_(inside * (1.0 - deep))
+    sharp = _posterior(image, csf, solid, variance, prior)[:, 2:].mul_(inside * (1.0 - torch.maximum(deep, margin)))
     return torch.cat([soft, sharp], dim=1)
 
 
@@ -90,10 +107,19 @@ def _local_means(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor
     return blocks
 
 
-def _posterior(image: torch.Tensor, csf: torch.Tensor, solid: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+def _posterior(
+    image: torch.Tensor,
+    csf: torch.Tensor,
+    solid: torch.Tensor,
+    variance: torch.Tensor,
+    prior: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return the posteriors of CSF, GM and WM, (1, 3, ...), given the mean of the first and those of the others."""
     csf = csf.expand(1, 1, *image.shape[2:])
-    return log_likelihood(image, torch.cat([csf, solid], dim=1), variance).softmax(dim=1)
+    score = log_likelihood(image, torch.cat([csf, solid], dim=1), variance)
+    if prior is not None:
+        score = score + prior.clamp(min=MIN_PRIOR).log()
+    return score.softmax(dim=1)
 
 
 def _block_means(volume: torch.Tensor, factor: int, sigma: float) -> torch.Tensor:

@@ -72,8 +72,6 @@ class Supervision:
         A new network needs about 1; once it segments, a small weight keeps the sizes of structures right.
     :param real_share: fraction of these steps that train on real images: the training images, skull-stripped T1 brains
         with propagated labels, and the labelled images; half of them each if there are both.
-    :param teacher: a model file, relative to the recipe, whose probabilities are the labels of the training images; a
-        network that learns new contrasts then keeps what it knew of them. Empty: labels are propagated.
     :param real_pairs: fraction of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: number of steps over which the weight of losses without labels rises to its full value.
     """
@@ -84,7 +82,6 @@ class Supervision:
     rarity: float = 0.5
     overlap: float = 1.0
     real_share: float = 0.0
-    teacher: str = ""
     real_pairs: float = 0.2
     pseudo_steps: int = 500
 

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import InputError
-from ..networks import SLSFGRNetwork
+from ..models.model import SegmentationNetworks
 from ..registration.centroids import align_centroids
 from ..registration.field_optimisation import COARSEST_FACTOR, Level
 from ..registration.template import LEVELS, SPACING, WEIGHTS, TissueAtlas
@@ -50,12 +50,12 @@ class SegmentedSubject:
 
     @classmethod
     @torch.no_grad()
-    def from_image(cls, image: sitk.Image, network: SLSFGRNetwork) -> SegmentedSubject:
+    def from_image(cls, image: sitk.Image, networks: SegmentationNetworks) -> SegmentedSubject:
         """Segment a brain.
 
         :param image: a skull-stripped T1 image.
         """
-        subject = Subject.from_image(image).segmented(network)
+        subject = Subject.from_image(image).segmented(networks)
         return cls(TissueAtlas.from_subject(subject), subject.segmentation.posteriors)
 
 

@@ -15,8 +15,8 @@ def test_the_known_deformation_is_found(registered, pair):
     inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
     before = pair.error(sitk.Transform(3, sitk.sitkIdentity))[inside].mean()
     assert before > 20.0
-    # Measured: 1.562 mm; 1.535 mm before the moving image, which has T2 contrast, was segmented in three passes.
-    assert pair.error(registered.transform)[inside].mean() < 1.58
+    # Measured: 1.442 mm; 1.562 mm before the moving image, which has T2 contrast, was segmented by weights of its own.
+    assert pair.error(registered.transform)[inside].mean() < 1.46
 
 
 def test_points_go_where_they_were_stored_to_go(registered, pair):
@@ -34,11 +34,11 @@ def test_the_report_has_the_stored_figures(registered):
     ]
     # One copy of the brain is deformed so much that the images may be of two people.
     assert report["notes"] == []
-    assert report["dice_before"] == pytest.approx(0.0889, abs=0.005)
-    assert report["dice_after"] == pytest.approx(0.8285, abs=0.005)
-    assert report["similarity_before"] == pytest.approx(0.6679, abs=0.005)
-    assert report["similarity_after"] == pytest.approx(0.7919, abs=0.005)
-    assert report["displacement_mm"]["mean"] == pytest.approx(2.545, abs=0.03)
+    assert report["dice_before"] == pytest.approx(0.0905, abs=0.005)
+    assert report["dice_after"] == pytest.approx(0.8444, abs=0.005)
+    assert report["similarity_before"] == pytest.approx(0.6647, abs=0.005)
+    assert report["similarity_after"] == pytest.approx(0.7925, abs=0.005)
+    assert report["displacement_mm"]["mean"] == pytest.approx(2.474, abs=0.03)
     assert report["folding_percent"] == 0.0
 
 
@@ -53,9 +53,9 @@ def test_the_tissues_of_the_deformed_brain_are_brought_back(registered, pair):
 
 def test_both_brains_are_segmented(registered, pair):
     # The moving brain is not symmetric: mirrored, its grey and white matter have a Dice below 0.4.
-    # Measured: 0.850 and 0.910 in the moving image.
+    # Measured: 0.838 and 0.911 in the moving image.
     grey, white = tissue_dice(registered.moving_labels, pair.moving_labels)
-    assert grey > 0.84
+    assert grey > 0.83
     assert white > 0.90
     grey, white = tissue_dice(registered.fixed_labels, pair.fixed_labels)
     assert grey > 0.88

@@ -174,3 +174,18 @@ def test_bundled_weights_are_checked(monkeypatch, tmp_path, damaged):
         assert default_model() is default_model()
         os.utime(weights, ns=(1, 1))
         assert default_model() is default_model()
+
+
+def test_weights_for_other_contrasts_are_read_as_they_were_saved(tmp_path):
+    settings = ModelSettings(network="sl_sfgr", network_options={"structures": 30, "channels": [3, 4, 4, 4]})
+    first, others = settings.build(), settings.build()
+    path = tmp_path / "model.pt"
+    Model("test", settings, first, other_contrasts=others).save(path)
+    networks = load_model(str(path)).segmenter(torch.device("cpu"))
+    for found, expected, digits in ((networks.t1, first, 0.0), (networks.others, others, 1e-3)):
+        for one, other in zip(found.parameters(), expected.parameters(), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=digits)
+            assert one.dtype == torch.float32
+    torch.save(torch.load(path, weights_only=True) | {"other_contrasts": {}}, path)
+    with pytest.raises(InputError, match="do not fit together"):
+        load_model(str(path))

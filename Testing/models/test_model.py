@@ -52,7 +52,9 @@ def test_segmenter_is_a_copy_that_finds_the_structures_of_the_label_table():
     model = Model("test", SL_SFGR, SL_SFGR.build())
     assert model.can_segment
     assert structures_of(model) == [structure.name for structure in read_label_table()]
-    network = model.segmenter(torch.device("cpu"))
+    networks = model.segmenter(torch.device("cpu"))
+    assert networks.others is networks.t1
+    network = networks.t1
     image = torch.rand(1, 1, 8, 16, 8)
     with torch.no_grad():
         expected = model.network.segment(image)

@@ -1,15 +1,18 @@
 """The deformation of one subject to another: which channels are compared, and the template."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from phantoms import balls_subject
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, deform
+from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, are_alike, deform
 from SLSFGRLib.registration.field_optimisation import Level
 from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
 from SLSFGRLib.registration.template import TissueAtlas, guide_by_template
+from SLSFGRLib.segmentation.intensity_model import IntensityModel, channel_names
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.segmentation.tissue_maps import MAPS, TISSUES
 from SLSFGRLib.spatial.affine import Affine
@@ -94,3 +97,20 @@ def test_levels_that_name_tissues_compare_intensities_alone_where_a_subject_is_n
     assert torch.equal(deform(unsegmented[0], moving, IDENTITY, COARSE), expected)
     assert torch.equal(deform(*unsegmented, IDENTITY, COARSE), expected)
     assert not torch.equal(deform(fixed, moving, IDENTITY, COARSE), expected)
+
+
+T1, T2, FLAIR, PD = (0.3, 0.5, 0.9), (0.9, 0.5, 0.3), (0.2, 0.8, 0.6), (0.5, 0.8, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(T1, T1, True), (T1, T2, True), (FLAIR, PD, True), (T1, FLAIR, False), (PD, T1, False), (T2, PD, False)],
+)
+def test_contrasts_are_alike_if_the_tissues_have_the_same_order_or_the_opposite_one(fixed, first, second, expected):
+    def showing(means):
+        names = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+        values = torch.tensor([dict(zip(names, means, strict=True)).get(name, 0.4) for name in channel_names()])
+        model = IntensityModel(values, torch.full_like(values, 0.01))
+        return replace(fixed, segmentation=replace(fixed.segmentation, intensity_model=model))
+
+    assert are_alike(showing(first), showing(second)) == expected

@@ -1,5 +1,7 @@
 """The levels of each mode, and which of them fit an image and the memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import empty_image
@@ -9,6 +11,7 @@ from SLSFGRLib.modes import MODES
 from SLSFGRLib.preprocessing import prepare
 from SLSFGRLib.registration.schedules import (
     SCHEDULES,
+    across_contrasts,
     affordable_levels,
     needed_memory,
     planned_levels,
@@ -31,6 +34,15 @@ def test_every_mode_has_a_schedule():
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.7, 1.7, 1.7), (0.9, 0.9, 5.0)])
 def test_image_with_fine_voxels_along_any_axis_gets_the_whole_schedule(mode, spacing):
     assert planned_levels(mode, empty_image(spacing=spacing)) == SCHEDULES[mode]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_across_contrasts_tissues_take_part_at_every_level(mode):
+    levels = across_contrasts(SCHEDULES[mode])
+    assert [replace(level, weights={}) for level in levels] == [replace(level, weights={}) for level in SCHEDULES[mode]]
+    for level, planned in zip(levels, SCHEDULES[mode], strict=True):
+        assert set(level.weights) == {*planned.weights, "gm", "wm"}
+        assert level.weights["gm"] == level.weights["wm"] > 0.5
 
 
 @pytest.mark.parametrize("mode", MODES)

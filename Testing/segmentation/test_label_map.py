@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from fake_models import IntensityNetwork
+from fake_models import networks_by_intensity
 from phantoms import STORAGES, stored
 
 from SLSFGRLib.io.label_table import read_label_table
@@ -17,8 +17,8 @@ NUMBERS = [read_label_table()[channel - 1].number for channel in CHANNELS]
 
 @pytest.fixture(scope="module")
 def subject(head):
-    network = IntensityNetwork({0: 0.0} | dict(zip(CHANNELS, (0.2, 0.45, 0.75), strict=True)))
-    return Subject.from_image(head[0]).segmented(network)
+    networks = networks_by_intensity({0: 0.0} | dict(zip(CHANNELS, (0.2, 0.45, 0.75), strict=True)))
+    return Subject.from_image(head[0]).segmented(networks)
 
 
 def test_label_map_has_the_image_grid_and_the_numbers_of_the_label_table(subject):

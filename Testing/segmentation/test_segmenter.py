@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from fake_models import IntensityNetwork
+from fake_models import IntensityNetwork, for_any_contrast, networks_by_intensity
 from phantoms import empty_image
 
 from SLSFGRLib.io.label_table import read_label_table
+from SLSFGRLib.models.model import SegmentationNetworks
 from SLSFGRLib.preprocessing import PreparedImage
-from SLSFGRLib.segmentation.intensity_model import T1_INTENSITIES, IntensityModel
+from SLSFGRLib.segmentation.bias_field import fit_with_bias_field
+from SLSFGRLib.segmentation.intensity_model import T1_INTENSITIES
 from SLSFGRLib.segmentation.segmenter import run_network
 from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.spatial.fields import downsample
@@ -37,7 +39,7 @@ class Sided(torch.nn.Module):
 
 def test_logits_are_the_mean_of_those_of_the_image_and_of_its_mirror_image_with_the_sides_exchanged():
     tensor = torch.rand(1, 1, 8, 8, 16, generator=torch.Generator().manual_seed(0))
-    found = run_network(prepared(tensor), Sided()).logits
+    found = run_network(prepared(tensor), for_any_contrast(Sided())).logits
     coarse = downsample(tensor, 2)[:, 0]
     # One pass takes this side for the left putamen with weight one, the other pass with weight three.
     torch.testing.assert_close(found[:, LEFT, ..., :4], 2.0 * coarse[..., :4])
@@ -53,7 +55,7 @@ def test_image_of_a_size_that_the_network_does_not_take_is_padded_and_cropped():
 
     tensor = torch.rand(1, 1, 24, 20, 12, generator=torch.Generator().manual_seed(0))
     network = Strict({0: 0.0, LEFT: 0.8})
-    found = run_network(prepared(tensor), network)
+    found = run_network(prepared(tensor), for_any_contrast(network))
     assert found.logits.shape == (1, len(NAMES), 12, 10, 6)
     torch.testing.assert_close(found.logits, IntensityNetwork.segment(network, downsample(tensor, 2)))
 
@@ -61,48 +63,52 @@ def test_image_of_a_size_that_the_network_does_not_take_is_padded_and_cropped():
 def test_grid_posteriors_structures_and_intensities_belong_to_the_logits():
     tensor = torch.rand(1, 1, 16, 16, 24, generator=torch.Generator().manual_seed(0))
     image = prepared(tensor)
-    found = run_network(image, IntensityNetwork({0: 0.0, LEFT: 0.8}))
+    found = run_network(image, networks_by_intensity({0: 0.0, LEFT: 0.8}))
     torch.testing.assert_close(found.posteriors, found.logits.softmax(dim=1))
     np.testing.assert_array_equal(found.grid.matrix, image.grid.coarsened(2).matrix)
     expected = StructureCentroids.from_posteriors(found.posteriors[0, 1:], found.grid)
     np.testing.assert_array_equal(found.structures.volumes, expected.volumes)
-    assert torch.equal(found.intensity_model.mean, IntensityModel.fit(found.posteriors, downsample(tensor, 2)).mean)
+    model, bias_field = fit_with_bias_field(found.posteriors, downsample(tensor, 2), found.grid.mean_spacing)
+    assert torch.equal(found.intensity_model.mean, model.mean)
+    assert torch.equal(found.bias_field, bias_field)
 
 
-@pytest.mark.parametrize(("levels", "passes"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 3)], ids=["T1", "T2"])
+@pytest.mark.parametrize(("levels", "passes"), [((0.2, 0.5, 0.9), 1), ((0.9, 0.5, 0.2), 2)], ids=["T1", "T2"])
 def test_contrast_other_than_t1_is_segmented_again_with_t1_intensities(levels, passes):
     tensor, network = tissues_of(levels)
-    found = run_network(prepared(tensor), network)
+    found = run_network(prepared(tensor), for_any_contrast(network))
     assert len(network.images) == passes
     # In each pass, the image and its mirror image, in the middle of 16 voxels.
-    for image in network.images[1] if passes > 1 else network.images[0]:
+    for image in network.images[-1]:
         expected = torch.tensor(T1_INTENSITIES if passes > 1 else levels)
         torch.testing.assert_close(image[0, [5, 8, 11], 4, 4], expected, atol=0.02, rtol=0)
     assert found.logits.shape[2:] == (12, 8, 8)
+    assert (found.bias_field is None) == (passes == 1)
 
 
-@pytest.mark.parametrize(
-    ("confidences", "chosen"), [((0.7, 0.71, 0.6), 0), ((0.6, 0.7, 0.65), 1), ((0.6, 0.7, 0.71), 2)]
-)
-def test_the_surest_segmentation_counts_if_it_is_clearly_surer(confidences, chosen, monkeypatch):
-    tensor, network = tissues_of((0.9, 0.5, 0.2))
-    first = run_network(prepared(tensor), network).logits
-    remaining = list(confidences)
+def test_network_for_other_contrasts_sees_these_as_they_are_and_counts_half():
+    tensor, first = tissues_of((0.9, 0.5, 0.2))
+    _, other = tissues_of((0.9, 0.5, 0.2))
+    alone = run_network(prepared(tensor), for_any_contrast(other)).logits
+    assert torch.equal(run_network(prepared(tensor), SegmentationNetworks(first, other)).logits, alone)
+    # To see whether the image is T1, and mapped; the other one sees it once.
+    assert [len(network.images) for network in (first, other)] == [2, 3]
+    assert torch.equal(first.images[0], other.images[-1])
 
-    def logits(of_both, box):
-        """The same structures each time, with a brain stem of the remaining probability beside them."""
-        probability = remaining.pop(0)
-        found = torch.where(first == first.amax(dim=1, keepdim=True), 20.0, -20.0)
-        found[:, NAMES.index("Brain stem")] = 20.0 + float(np.log((1 - probability) / probability))
-        found[:, NAMES.index("Brain stem")][found[:, 0] > 0] = -20.0
-        return found
+    class Doubtful(IntensityNetwork):
+        def segment(self, image):
+            return 0.5 * super().segment(image)
 
-    monkeypatch.setattr("SLSFGRLib.segmentation.segmenter._mean_with_mirror_image", logits)
-    found = run_network(prepared(tensor), network)
-    inside = found.posteriors[0, 0] < 0.5
-    # A structure and that of the other side share the probability.
-    share = confidences[chosen] / (2 * confidences[chosen] + 1 - confidences[chosen])
-    assert float(found.posteriors[0].amax(0)[inside].mean()) == pytest.approx(share, abs=0.01)
+    doubtful = Doubtful(other.intensities)
+    found = run_network(prepared(tensor), SegmentationNetworks(first, doubtful)).logits
+    shown = [network.segment(first.images[turn][:1]) for network, turn in ((first, -1), (doubtful, 0))]
+    torch.testing.assert_close(found, (shown[0] + shown[1])[:, :, 2:-2] / 2.0)
+
+
+def test_network_for_other_contrasts_takes_no_part_in_t1():
+    tensor, network = tissues_of((0.2, 0.5, 0.9))
+    run_network(prepared(tensor), SegmentationNetworks(network, None))
+    assert len(network.images) == 1
 
 
 def tissues_of(levels):

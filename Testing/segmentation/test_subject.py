@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from fake_models import IntensityNetwork
+from fake_models import IntensityNetwork, for_any_contrast, networks_by_intensity
 from phantoms import empty_image, filled, head_image, positions
 
 from SLSFGRLib.io.label_table import read_label_table
@@ -36,7 +36,7 @@ def balls():
 
 @pytest.fixture(scope="module")
 def segmented(balls):
-    return Subject.from_image(balls).segmented(IntensityNetwork({0: 0.0} | LEVELS))
+    return Subject.from_image(balls).segmented(networks_by_intensity({0: 0.0} | LEVELS))
 
 
 def value_at(maps, grid, channel):
@@ -61,7 +61,7 @@ def test_without_a_segmentation_there_are_no_tissues(balls):
 
 def test_segmenting_gives_a_new_subject_with_the_same_image(balls):
     subject = Subject.from_image(balls)
-    found = subject.segmented(IntensityNetwork({0: 0.0} | LEVELS))
+    found = subject.segmented(networks_by_intensity({0: 0.0} | LEVELS))
     assert subject.segmentation is None
     assert found.prepared is subject.prepared
     assert found.image is balls
@@ -73,7 +73,7 @@ def test_segmenting_keeps_no_gradients(balls):
     weight = torch.nn.Parameter(torch.ones(()))
     network.segment = lambda image: weight * IntensityNetwork.segment(network, image)
     assert network.segment(torch.rand(1, 1, 8, 8, 8)).requires_grad
-    assert not Subject.from_image(balls).segmented(network).segmentation.logits.requires_grad
+    assert not Subject.from_image(balls).segmented(for_any_contrast(network)).segmentation.logits.requires_grad
 
 
 def test_tissue_maps_are_on_the_prepared_grid_and_show_each_tissue(segmented):

@@ -87,3 +87,24 @@ def test_maps_are_faint_in_deep_structures_and_sharp_white_matter_around_them_to
     assert ratio[24:27].max() < 0.3
     assert ratio[:12].min() > 0.99
     assert ratio[48:].min() > 0.99
+
+
+def test_prior_decides_where_the_intensities_do_not_and_only_there():
+    # GM and WM look alike, as in FLAIR; CSF does not.
+    image, tissue = folds(csf=0.2, gm=0.8, wm=0.8)
+    model, deep = intensity_model(csf=0.2, gm=0.8, wm=0.8), torch.zeros_like(image)
+    prior = torch.nn.functional.one_hot(tissue[0, 0], 3).movedim(-1, 0)[None].float()
+    inside = (image > 0).expand(1, 3, *image.shape[2:])
+    right = [
+        tissue_maps(image, model, deep, 1.0, given)[:, :3].argmax(dim=1, keepdim=True) == tissue
+        for given in (None, prior)
+    ]
+    solid = (tissue > 0) & (image > 0)
+    assert right[0][solid].float().mean() < 0.6
+    assert right[1][solid].all()
+    # A wrong prior does not turn CSF into WM.
+    wrong = tissue_maps(image, model, deep, 1.0, prior.roll(1, dims=1))[:, :3]
+    assert (wrong.argmax(dim=1, keepdim=True) == tissue)[(tissue == 0) & (image > 0)].all()
+    equal = torch.full_like(prior, 1.0 / 3.0)
+    maps = [tissue_maps(image, model, deep, 1.0, given)[:, :3][inside] for given in (None, equal)]
+    torch.testing.assert_close(*maps)

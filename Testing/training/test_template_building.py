@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fake_models import for_any_contrast
 from phantoms import ATLAS_CENTRES, ATLAS_SHAPE, brain_atlas, head_image, rotation_about
 
 from SLSFGRLib.errors import InputError
@@ -60,7 +61,7 @@ def test_brain_without_enough_structures_is_refused():
 def test_network_segments_a_brain_at_2_mm():
     torch.manual_seed(0)
     network = SLSFGRNetwork(30, channels=(4, 6, 8, 8), matching_channels=4)
-    found = SegmentedSubject.from_image(head_image()[0], network)
+    found = SegmentedSubject.from_image(head_image()[0], for_any_contrast(network))
     assert found.maps.grid.shape == tuple(found.probabilities.shape[2:]) == tuple(found.maps.tissues.shape[2:])
     np.testing.assert_allclose(found.maps.grid.spacing, 2.0)
     assert torch.allclose(found.probabilities.sum(1), torch.ones(1), atol=1e-4)

@@ -20,7 +20,7 @@ from ...io.images import read_image
 from ...io.resources import can_segment
 from ...losses.lncc import local_correlation
 from ...models.loading import default_model
-from ...networks import SLSFGRNetwork
+from ...models.model import SegmentationNetworks
 from ...registration.align import align
 from ...registration.deform import deform
 from ...registration.schedules import planned_levels
@@ -97,15 +97,15 @@ def propagate_labels(
     :param image: a skull-stripped T1 image.
     :param update: called with the fraction done.
     """
-    network = default_model().segmenter(torch.device("cpu")) if can_segment() else None
-    fixed = _subject(image, network)
+    networks = default_model().segmenter(torch.device("cpu")) if can_segment() else None
+    fixed = _subject(image, networks)
     grid = image_from_array(np.zeros(fixed.grid.shape, np.uint8), fixed.grid)
     coarse = downsample(fixed.prepared.tensor, DOWNSAMPLING_FACTOR)
     votes = torch.zeros(1, channel_count(), *coarse.shape[2:])
     for number, label_map in enumerate(maps):
         update(number / len(maps))
         brain, labels = render_brain(label_map)
-        transform = _register(fixed, _subject(brain, network))
+        transform = _register(fixed, _subject(brain, networks))
         warped = torch.from_numpy(sitk.GetArrayFromImage(sitk.Resample(brain, grid, transform)))[None, None]
         propagated = sitk.GetArrayFromImage(sitk.Resample(labels, grid, transform, sitk.sitkNearestNeighbor))
         weight = local_correlation(downsample(warped, DOWNSAMPLING_FACTOR), coarse) ** VOTE_POWER + LEAST_VOTE
@@ -115,10 +115,10 @@ def propagate_labels(
     return LabelledImage(coarse, votes / votes.sum(dim=1, keepdim=True))
 
 
-def _subject(image: sitk.Image, network: SLSFGRNetwork | None) -> Subject:
-    """Prepare an image, and segment it if there is a network."""
+def _subject(image: sitk.Image, networks: SegmentationNetworks | None) -> Subject:
+    """Prepare an image, and segment it if there are networks."""
     subject = Subject.from_image(image)
-    return subject if network is None else subject.segmented(network)
+    return subject if networks is None else subject.segmented(networks)
 
 
 def _register(fixed: Subject, moving: Subject) -> sitk.Transform:

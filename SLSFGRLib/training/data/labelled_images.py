@@ -1,4 +1,4 @@
-"""Real images with labels: drawn by hand, found in another contrast of the same head, or given by a teacher."""
+"""Real images with labels: drawn by hand, or found in another contrast of the same head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from ...errors import InputError
 from ...io.images import read_image, read_labels
 from ...io.label_table import read_label_table
 from ...models.loading import brain_network
-from ...models.model import Model
 from ...segmentation.segmenter import DOWNSAMPLING_FACTOR
 from ...segmentation.subject import Subject
 from ...spatial.fields import downsample
@@ -41,23 +40,6 @@ def load_images_with_labels(
         prepared = Subject.from_image(read_image(image), str(image), brain_network=network).prepared
         probabilities = _fractions(read_labels(label_map), prepared.grid, label_map)
         loaded.append(LabelledImage(downsample(prepared.tensor, DOWNSAMPLING_FACTOR), probabilities))
-    return loaded
-
-
-@torch.no_grad()
-def load_taught_images(
-    images: Sequence[Path], teacher: Model, update: Callable[[float], None] = lambda fraction: None
-) -> list[LabelledImage]:
-    """Label images by the probabilities that a trained network gives them (G. Hinton et al.: Distillation, 2015).
-
-    :raises InputError: a file cannot be used, or the model cannot segment.
-    """
-    network, loaded = teacher.segmenter(torch.device("cpu")), []
-    for number, image in enumerate(images):
-        update(number / len(images))
-        subject = Subject.from_image(read_image(image), str(image)).segmented(network)
-        coarse = downsample(subject.prepared.tensor, DOWNSAMPLING_FACTOR)
-        loaded.append(LabelledImage(coarse, subject.segmentation.posteriors.contiguous()))
     return loaded
 
 

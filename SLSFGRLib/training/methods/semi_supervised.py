@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from ...losses.segmentation import segmentation_loss
-from ...models.loading import load_model
 from ...networks.sl_sfgr import SLSFGRNetwork
 from ...spatial.fields import resize_field, warp
 from ...synthesis import Pair, Synthesiser, partial_volume_labels
@@ -18,7 +17,7 @@ from ...synthesis import Sample as SyntheticSample
 from ...synthesis.rng import chance, whole_number
 from ..data.image_pairs import align_images, draw_pair, load_images
 from ..data.label_propagation import LabelledImage, load_labelled_images
-from ..data.labelled_images import load_images_with_labels, load_taught_images
+from ..data.labelled_images import load_images_with_labels
 from ..data.labelled_samples import draw_labelled_sample
 from ..data.map_sets import load_map_sets
 from ..data.validation_pairs import validation_pairs
@@ -83,13 +82,9 @@ class SemiSupervised:
         return [_sample(network, pair) for pair in islice(self._validation_pairs(), COUNT)]
 
     def _load_labelled_images(self, update: Callable[[float], None]) -> Iterator[list[LabelledImage]]:
-        """Load the training images with propagated labels or a teacher's, and those that have label maps."""
-        data, teacher = self.recipe.data, self.recipe.supervision.teacher
-        if data.training and teacher:
-            yield load_taught_images(
-                self.recipe.files("training"), load_model(str(self.recipe.folder / teacher)), update
-            )
-        elif data.training:
+        """Load the training images with propagated labels, and those that have label maps."""
+        data = self.recipe.data
+        if data.training:
             maps, folder = self.training[: self._label_count], self.folder / "propagated_labels"
             yield load_labelled_images(self.recipe.files("training"), maps, folder, update)
         if data.labelled_images or data.image_labels:

@@ -4,14 +4,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from fake_models import model_of_balls
-from phantoms import BALL_INTENSITIES, balls_image, numbers_image
+from phantoms import numbers_image
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import read_label_table
-from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.training.data import labelled_images
-from SLSFGRLib.training.data.labelled_images import load_images_with_labels, load_taught_images
+from SLSFGRLib.training.data.labelled_images import load_images_with_labels
 
 pytestmark = pytest.mark.usefixtures("no_brain_network")
 ROWS = {row.name: channel for channel, row in enumerate(read_label_table(), 1)}
@@ -65,14 +63,3 @@ def test_label_map_of_another_place_is_refused(files, tmp_path):
     sitk.WriteImage(labels, str(tmp_path / "far.nii.gz"))
     with pytest.raises(InputError, match="shows no structure"):
         load_images_with_labels([files[0]], [tmp_path / "far.nii.gz"])
-
-
-def test_taught_images_have_the_probabilities_of_the_teacher(tmp_path):
-    image = balls_image()
-    sitk.WriteImage(image, str(tmp_path / "balls.nii.gz"))
-    (loaded,) = load_taught_images([tmp_path / "balls.nii.gz"], model_of_balls())
-    subject = Subject.from_image(image).segmented(model_of_balls().network)
-    torch.testing.assert_close(loaded.probabilities, subject.segmentation.posteriors)
-    assert loaded.image.shape[2:] == loaded.probabilities.shape[2:]
-    # Every ball is a structure of its own.
-    assert len(loaded.probabilities.argmax(1).unique()) > len(BALL_INTENSITIES) / 2
