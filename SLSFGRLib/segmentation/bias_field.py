@@ -19,7 +19,7 @@ SIGMA_MM = 12.0
 COARSENING = 4
 # Weight of a factor of 1, relative to where the structures are surest: far from the brain nothing is known.
 PRIOR_WEIGHT = 0.02
-# After as many iterations of the intensities alone.
+# Iterations with the field, after those of the intensities alone.
 ROUNDS = 6
 
 
@@ -35,15 +35,15 @@ def fit_with_bias_field(
     """
     mixture, field = Mixture.of(posteriors), torch.ones_like(image)
     given = mixture.values(image)
-    values, found = given, mixture.expected
+    values, found, inside = given, mixture.expected, mixture.expected[0] < 0.5
     for iteration in range(ITERATIONS + ROUNDS):
         model = IntensityModel.weighted(found, values)
         found = mixture.posteriors(model, values)
-        if iteration >= ITERATIONS and len(given):
+        if iteration >= ITERATIONS and inside.any():
             predicted, certainty = _predicted(found, mixture.expected[0], model)
             images = (_on_grid(mixture, part, image) for part in (predicted, certainty))
             field = _smooth_ratio(image, *images, spacing)
-            field /= mixture.values(field)[mixture.expected[0] < 0.5].mean()
+            field /= mixture.values(field)[inside].mean()
             values = given / mixture.values(field)
     return model.of_channels(), field
 

@@ -72,9 +72,10 @@ def test_field_is_near_one_far_from_the_brain_and_smooth(scene):
     assert float(far[0, 0, 0, 0, 0]) == pytest.approx(1.0, abs=0.01)
 
 
-def test_image_without_a_brain_has_no_bias_field():
+@pytest.mark.parametrize("certainty", [1.0, 0.9], ids=["sure", "nearly sure"])
+def test_image_without_a_brain_has_no_bias_field(certainty):
     posteriors = torch.zeros(1, len(NAMES), 8, 8, 8)
-    posteriors[:, 0] = 1.0
+    posteriors[:, 0], posteriors[:, GREY] = certainty, 1.0 - certainty
     model, field = fit_with_bias_field(posteriors, torch.rand(1, 1, 8, 8, 8), SPACING)
     assert torch.equal(field, torch.ones(1, 1, 8, 8, 8))
     assert torch.isfinite(model.mean).all()
