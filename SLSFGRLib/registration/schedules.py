@@ -19,7 +19,7 @@ WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
 # Where the tissues of two images have neither the same order nor the opposite one, as in T1 and FLAIR, the tissue maps
 # say more than the intensities, also at the finest level. Chosen on rendered heads (docs/develop/experiments.md). A
 # level without CSF stays without it: it is what the other two leave.
-ACROSS_CONTRASTS = {INTENSITY: 1.0} | dict.fromkeys(("gm", "wm"), 0.75)
+ACROSS_CONTRASTS = {INTENSITY: 1.0} | dict.fromkeys(TISSUES[1:], 0.75)
 
 _COARSE = (
     Level(spacing=8.0, iterations=30, field_sigma=1.0, weights=WITH_TISSUES),

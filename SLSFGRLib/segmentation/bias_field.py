@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import torch
 
-from ..spatial.fields import downsample, pad_to_multiple, resize_image, smooth
+from ..spatial.fields import block_means, resize_blocks, resize_image
 from .intensity_model import ITERATIONS, IntensityModel, Mixture
 
 # Standard deviation of the Gaussian that smooths the field; chosen on rendered heads (docs/develop/experiments.md).
@@ -48,6 +48,11 @@ def fit_with_bias_field(
     return model.of_channels(), field
 
 
+def without_bias_field(image: torch.Tensor, bias_field: torch.Tensor) -> torch.Tensor:
+    """Return an image, from 0 to 1, without a bias field that is given on a coarser grid."""
+    return (image / resize_image(bias_field, image.shape[2:])).clamp_(max=1.0)
+
+
 def _predicted(
     found: torch.Tensor, background: torch.Tensor, model: IntensityModel
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,9 +76,6 @@ def _smooth_ratio(
 ) -> torch.Tensor:
     """Return the smooth factor of the predicted image that fits the image best, by weighted least squares."""
     products = torch.cat([certainty * image * predicted, certainty * predicted.square()], dim=1)
-    blocks = downsample(pad_to_multiple(products, COARSENING, mode="constant"), COARSENING)
-    numerator, denominator = smooth(blocks, SIGMA_MM / (COARSENING * spacing)).split(1, dim=1)
+    numerator, denominator = block_means(products, COARSENING, SIGMA_MM / (COARSENING * spacing)).split(1, dim=1)
     prior = PRIOR_WEIGHT * denominator.max()
-    ratio = (numerator + prior) / (denominator + prior)
-    whole = resize_image(ratio, [COARSENING * size for size in ratio.shape[2:]])
-    return whole[(..., *(slice(size) for size in image.shape[2:]))]
+    return resize_blocks((numerator + prior) / (denominator + prior), image.shape[2:], COARSENING)

@@ -14,9 +14,9 @@ from ..networks.explicit_refinement import TISSUES, appearance, sums_by_tissue
 from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import PreparedImage
 from ..spatial.arrays import tensor_from_array
-from ..spatial.fields import downsample, resize_image
+from ..spatial.fields import downsample
 from ..spatial.grid import Grid
-from .bias_field import fit_with_bias_field
+from .bias_field import fit_with_bias_field, without_bias_field
 from .intensity_model import IntensityModel
 from .structures import StructureCentroids
 
@@ -77,52 +77,40 @@ def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: 
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     penalty = _penalty_far_from_brain(image)
-    found = _Pass.of(coarse, coarse, networks.t1, penalty, describe)
-    if not found.model.is_t1_like:
+    found = _Pass.of(coarse, networks.t1, penalty, describe)
+    model, bias_field = IntensityModel.fit(found.posteriors, coarse), None
+    if not model.is_t1_like:
         if networks.others is not networks.t1:
-            found = replace(_Pass.of(coarse, coarse, networks.others, penalty), encoding=found.encoding)
-        found = found.with_bias_field(coarse, grid)
-        if found.model.can_map_to_t1:
-            mapped = found.model.map_to_t1(without_bias_field(image.tensor, found.bias_field))
+            found = replace(_Pass.of(coarse, networks.others, penalty), encoding=found.encoding)
+        model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
+        if model.can_map_to_t1:
+            mapped = model.map_to_t1(without_bias_field(image.tensor, bias_field))
             shown = downsample(mapped, DOWNSAMPLING_FACTOR)
-            found = _Pass.of(shown, coarse, networks.t1, penalty, describe).averaged_with(found, coarse)
-            found = found.with_bias_field(coarse, grid)
+            found = _Pass.of(shown, networks.t1, penalty, describe).averaged_with(found)
+            model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
     structures = StructureCentroids.from_posteriors(found.posteriors[0, 1:], grid)
     described = found.described(networks.t1, grid) if describe else None
-    return Segmentation(found.logits, found.posteriors, grid, found.model, structures, described, found.bias_field)
-
-
-def without_bias_field(image: torch.Tensor, bias_field: torch.Tensor) -> torch.Tensor:
-    """Return an image, from 0 to 1, without a bias field that is given on a coarser grid."""
-    return (image / resize_image(bias_field, image.shape[2:])).clamp_(max=1.0)
+    return Segmentation(found.logits, found.posteriors, grid, model, structures, described, bias_field)
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One segmentation of an image: logits, their softmax, and the intensity model that fits.
+    """One segmentation of an image: logits and their softmax.
 
     :param shown: the image that the network was shown.
     :param encoding: its features, if they are to be kept.
-    :param bias_field: of the image, if it was estimated.
     """
 
     logits: torch.Tensor
     posteriors: torch.Tensor
-    model: IntensityModel
     shown: torch.Tensor
     encoding: Encoding | None
-    bias_field: torch.Tensor | None = None
 
     @classmethod
     def of(
-        cls,
-        shown: torch.Tensor,
-        image: torch.Tensor,
-        network: SLSFGRNetwork,
-        penalty: torch.Tensor | float,
-        keep: bool = False,
+        cls, shown: torch.Tensor, network: SLSFGRNetwork, penalty: torch.Tensor | float, keep: bool = False
     ) -> _Pass:
-        """Segment what is shown to the network, and fit the intensities of the image itself.
+        """Segment what is shown to the network.
 
         :param keep: the features, too.
         """
@@ -130,23 +118,12 @@ class _Pass:
         both, box = _pad_around(torch.cat([shown, shown.flip(4)]), network.size_multiple)
         encoding = network.encode(both) if keep else None
         logits = _mean_with_mirror_image(encoding.logits if keep else network.segment(both), box) - penalty
-        posteriors = _softmax(logits)
-        model = IntensityModel.fit(posteriors, image)
-        return cls(logits, posteriors, model, shown, encoding.features_of(0) if keep else None)
+        return cls(logits, _softmax(logits), shown, encoding.features_of(0) if keep else None)
 
-    def averaged_with(self, other: _Pass, image: torch.Tensor) -> _Pass:
-        """Return the same with the mean of both passes' logits.
-
-        :param image: whose intensities are fitted.
-        """
+    def averaged_with(self, other: _Pass) -> _Pass:
+        """Return the same with the mean of both passes' logits."""
         logits = (self.logits + other.logits) / 2.0
-        posteriors = _softmax(logits)
-        return replace(self, logits=logits, posteriors=posteriors, model=IntensityModel.fit(posteriors, image))
-
-    def with_bias_field(self, image: torch.Tensor, grid: Grid) -> _Pass:
-        """Return the same with the bias field of the image, and the intensities without it."""
-        model, bias_field = fit_with_bias_field(self.posteriors, image, grid.mean_spacing)
-        return replace(self, model=model, bias_field=bias_field)
+        return replace(self, logits=logits, posteriors=_softmax(logits))
 
     def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
         """Return what the network registers by; its tissues are those of this segmentation.

@@ -16,8 +16,9 @@ from ..spatial.arrays import array_from_tensor
 from ..spatial.fields import resize_image
 from ..spatial.grid import Grid, image_from_array
 from . import brain_extraction
+from .bias_field import without_bias_field
 from .intensity_model import deep_channels
-from .segmenter import Segmentation, run_network, without_bias_field
+from .segmenter import Segmentation, run_network
 from .tissue_maps import tissue_maps
 
 

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from ..spatial.blockwise import apply_blockwise
-from ..spatial.fields import downsample, pad_to_multiple, resize_image, smooth
+from ..spatial.fields import block_means, resize_blocks, resize_image
 from .intensity_model import IntensityModel, log_likelihood
 
 TISSUES = ("csf", "gm", "wm")
@@ -63,8 +63,8 @@ def tissue_maps(
     block = step * BLOCK
     samples = image[:, :, ::step, ::step, ::step]
     means = _local_means(samples, mean, variance, WINDOW_MM / (block * spacing))
-    margin = _block_means(deep, block, DEEP_MARGIN_MM / (block * spacing)).mul_(DEEP_MARGIN_SLOPE).clamp_(max=1.0)
-    local = _resize_blocks(torch.cat([means, margin], dim=1), image.shape[2:], block)
+    margin = block_means(deep, block, DEEP_MARGIN_MM / (block * spacing)).mul_(DEEP_MARGIN_SLOPE).clamp_(max=1.0)
+    local = resize_blocks(torch.cat([means, margin], dim=1), image.shape[2:], block)
     priors = () if prior is None else (resize_image(prior, image.shape[2:]),)
     return apply_blockwise(partial(_maps, csf=mean[0], variance=variance), image, deep, local, *priors)
 
@@ -100,10 +100,10 @@ def _local_means(image: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor
     for iteration in range(ITERATIONS):
         # Weighted by the squared posterior, as in the intensity model.
         weights = _posterior(image, mean[0], solid, variance)[:, 1:].mul_(inside).square_()
-        sums, counts = _block_means(torch.cat([weights * image, weights], dim=1), BLOCK, window).split(2, dim=1)
+        sums, counts = block_means(torch.cat([weights * image, weights], dim=1), BLOCK, window).split(2, dim=1)
         blocks = (sums + PRIOR_COUNT * everywhere) / (counts + PRIOR_COUNT)
         if iteration < ITERATIONS - 1:
-            solid = _resize_blocks(blocks, image.shape[2:], BLOCK)
+            solid = resize_blocks(blocks, image.shape[2:], BLOCK)
     return blocks
 
 
@@ -120,14 +120,3 @@ def _posterior(
     if prior is not None:
         score = score + prior.clamp(min=MIN_PRIOR).log()
     return score.softmax(dim=1)
-
-
-def _block_means(volume: torch.Tensor, factor: int, sigma: float) -> torch.Tensor:
-    """Average over blocks of ``factor`` voxels along each axis and smooth by a Gaussian of ``sigma`` blocks."""
-    return smooth(downsample(pad_to_multiple(volume, factor, mode="constant"), factor), sigma)
-
-
-def _resize_blocks(blocks: torch.Tensor, shape: torch.Size, factor: int) -> torch.Tensor:
-    """Interpolate from blocks of ``factor`` voxels along each axis to the voxels."""
-    whole = resize_image(blocks, [factor * size for size in blocks.shape[2:]])
-    return whole[..., : shape[0], : shape[1], : shape[2]]

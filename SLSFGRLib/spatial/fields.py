@@ -207,6 +207,20 @@ def pad_to_multiple(volume: torch.Tensor, multiple: int, mode: str = "replicate"
     return functional.pad(volume, widths, mode=mode) if any(widths) else volume
 
 
+def block_means(volume: torch.Tensor, factor: int, sigma: float) -> torch.Tensor:
+    """Average over blocks of ``factor`` voxels along each axis and smooth by a Gaussian of ``sigma`` blocks.
+
+    Incomplete blocks are filled with zeros.
+    """
+    return smooth(downsample(pad_to_multiple(volume, factor, mode="constant"), factor), sigma)
+
+
+def resize_blocks(blocks: torch.Tensor, shape: Sequence[int], factor: int) -> torch.Tensor:
+    """Interpolate from blocks of ``factor`` voxels along each axis to the voxels."""
+    whole = resize_image(blocks, [factor * size for size in blocks.shape[2:]])
+    return whole[..., : shape[0], : shape[1], : shape[2]]
+
+
 def moving_average(image: torch.Tensor, factor: int) -> torch.Tensor:
     """Average the block of ``factor`` voxels along each axis that begins at each voxel of (B, C, D, H, W).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -398,6 +399,17 @@ def test_report_names_a_given_model_beside_the_one_that_segments(balls, segmenti
     for model, expected in ((None, []), (given, [entry("registration", "test", model_file)])):
         found = SLSFGRLib.register(*balls, "fast", model=model, transform="deformable").report["models"]
         assert found == [segmentation, *expected]
+
+
+@pytest.mark.parametrize(("are_alike", "expected"), [(True, []), (False, ["template"])])
+def test_report_names_the_template_only_where_tissues_are_compared(small, model_file, monkeypatch, are_alike, expected):
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.are_alike", lambda fixed, moving: are_alike)
+    given = load_model(str(model_file))
+    # Only the level at 1 mm follows, which compares tissues across contrasts.
+    given = replace(given, settings=replace(given.settings, pair_steps=0, refine_from_mm=2.0))
+    found = SLSFGRLib.register(small, small, "standard", model=given, affine=False).report["models"]
+    assert [model["role"] for model in found] == ["segmentation", "registration", *expected]
 
 
 def test_report_names_no_model_where_none_took_part(small):
