@@ -11,12 +11,11 @@ the pairs without these are counted apart.
 from __future__ import annotations
 
 import argparse
-import csv
-from collections.abc import Iterable
 from functools import lru_cache
 from itertools import combinations, product
 from pathlib import Path
 
+from .csv_tables import append, rows
 from .data import BRAINS, DATA
 from .head_rendering import CONTRASTS
 from .whole_heads import HELD_OUT
@@ -77,7 +76,7 @@ def main() -> None:
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     table = given.output / "choices.csv"
-    done = {(row["fixed"], row["moving"]) for row in _rows(table)}
+    done = {(row["fixed"], row["moving"]) for row in rows(table)}
     for is_one_head, pairs in ((True, one_patient()), (False, two_people())):
         for fixed, moving in pairs:
             held_out = not any(name.startswith(CHOSEN_ON) for name in (fixed, moving))
@@ -86,8 +85,8 @@ def main() -> None:
             transform, reason = judge(given.output / "images", fixed, moving)
             said = transform == "rigid"
             print(f"{'right' if said == is_one_head else 'WRONG'}  {fixed}  {moving}  {reason}", flush=True)
-            _append(table, (fixed, moving, int(is_one_head), int(said), int(held_out), reason))
-    print(summary(_rows(table)))
+            append(table, COLUMNS, (fixed, moving, int(is_one_head), int(said), int(held_out), reason))
+    print(summary(rows(table)))
 
 
 def judge(images: Path, fixed: str, moving: str) -> Pair:
@@ -133,25 +132,12 @@ def _render(name: str, path: Path) -> None:
     image_variants.write(image if contrast == "t1" else image_variants.turned(image, labels)[0], path)
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    if not table.exists():
-        return []
-    with table.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _append(table: Path, row: Iterable[object]) -> None:
-    header = [] if table.exists() else [COLUMNS]
-    with table.open("a", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([*header, row])
-
-
-def summary(rows: list[dict[str, str]]) -> str:
+def summary(pairs: list[dict[str, str]]) -> str:
     """Return how many pairs were told rightly, as a table in Markdown."""
     lines = ["| pairs | one patient | two people |", "|---|---|---|"]
     for words, counted in (
-        ("all", rows),
-        ("that the limit was not chosen on", [row for row in rows if row["is_held_out"] == "1"]),
+        ("all", pairs),
+        ("that the limit was not chosen on", [row for row in pairs if row["is_held_out"] == "1"]),
     ):
         cells = []
         for kind in ("1", "0"):

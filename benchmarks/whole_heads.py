@@ -29,20 +29,20 @@ def main() -> None:
     heads = given.output / "heads"
     if given.task == "segment":
         cases = {
-            f"{state}-{contrast}/{number}": _made(heads, number, contrast, state)
+            f"{state}-{contrast}/{number}": rendered_head(heads, number, contrast, state)
             for number, contrast, state in product(given.maps, given.contrasts, given.states)
         }
         run(given, cases, "benchmarks.score:rendered_segmentation")
     cases = {}
     for number, contrast, state in product(given.maps, given.contrasts, given.states):
         other = HELD_OUT[(HELD_OUT.index(number) + 1) % len(HELD_OUT)]
-        fixed, moving = _made(heads, number, contrast, state), _made(heads, other, "t1", state)
+        fixed, moving = rendered_head(heads, number, contrast, state), rendered_head(heads, other, "t1", state)
         name = f"{state}-{contrast}/{number}"
         cases[name] = Pair(fixed.image, moving.image, fixed.labels, moving.labels)
     run(given, cases, "benchmarks.score:registration")
 
 
-def _made(folder: Path, number: str, contrast: str, state: str) -> Brain:
+def rendered_head(folder: Path, number: str, contrast: str, state: str) -> Brain:
     """Return a rendered head with its labels, both made on first use."""
     name = f"{number}-{contrast}-{state}"
     brain = Brain(folder / f"{name}.nii.gz", folder / f"{name}_labels.nii.gz")

@@ -35,6 +35,11 @@ class BrainMask:
         return where.min(0) * self.grid.spacing, (where.max(0) + 1) * self.grid.spacing
 
     @cached_property
+    def millilitres(self) -> float:
+        """The volume."""
+        return float(self.inside.sum() * np.prod(self.grid.spacing)) / 1000.0
+
+    @cached_property
     def distance(self) -> sitk.Image:
         """The distance of each voxel from the surface of the brain in mm, negative inside."""
         mask = image_from_array(self.inside.astype(np.uint8), self.grid)

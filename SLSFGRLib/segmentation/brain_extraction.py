@@ -13,7 +13,8 @@ from torch.nn import functional
 from ..networks import BrainExtractionNetwork
 from ..networks.brain_extraction import CLASSES
 from ..preprocessing import BrainMask, PreparedImage
-from ..spatial.arrays import array_from_tensor
+from ..preprocessing.brain_mask import fading
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.grid import Grid
 
 # Of the images that the network is given, in mm.
@@ -24,6 +25,12 @@ WINDOW, LARGEST_WINDOW = 128, 160
 MIN_VOLUME_ML = 50.0
 # CSF farther than this from the brain is that of the spinal canal, or a cyst.
 CSF_REACH_MM = 6.0
+# The network looks again at the image without what lies farther than 7 mm from what it has found; there, muscles of
+# the neck that it took for brain have lost their surroundings. What is then farther than REACH_MM from the brain is left
+# out, up to LOOKS times; unless so much would be lost, as a fraction, that the second look must be wrong.
+LOOKS, REACH_MM, MOST_LOST = 2, 3.0, 0.3
+# Below this fraction a further look has changed nothing.
+LEAST_LOST = 0.002
 # Intensity up to which a voxel is air; how many others, as a fraction, a plane of air may have; and how many planes of
 # air are kept around the head.
 AIR, FEW, ROOM = 0.05, 0.002, 4
@@ -37,9 +44,36 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
 
     :param image: from :func:`SLSFGRLib.preprocessing.prepare_whole` at :data:`SPACING`, on the network's device.
     """
+    brain = BrainMask(_found(image, network), image.grid)
+    if brain.millilitres < MIN_VOLUME_ML:
+        return None
+    if brain.covers(array_from_tensor(image.tensor[0, 0])):
+        return brain
+    for _ in range(LOOKS):
+        again = BrainMask(_found(_faded(image, brain), network), image.grid)
+        if again.millilitres < MIN_VOLUME_ML:
+            break
+        nearer = BrainMask(brain.inside & (sitk.GetArrayFromImage(again.distance) < REACH_MM), image.grid)
+        lost = 1.0 - nearer.millilitres / brain.millilitres
+        if lost > MOST_LOST:
+            break
+        brain = nearer
+        if lost < LEAST_LOST:
+            break
+    return brain
+
+
+def _faded(image: PreparedImage, brain: BrainMask) -> PreparedImage:
+    """Return an image that fades out around the brain."""
+    factor = fading(sitk.GetArrayFromImage(brain.distance))
+    return PreparedImage(image.tensor * tensor_from_array(factor, device=image.tensor.device), image.grid)
+
+
+def _found(image: PreparedImage, network: BrainExtractionNetwork) -> np.ndarray:
+    """Return the brain and the CSF around it as the network finds them, (D, H, W) boolean."""
     content = _content(image.tensor[0, 0])
-    whole = image
-    image = PreparedImage(image.tensor[(..., *content)], whole.grid.cropped(*_start_and_shape(content)))
+    inside = np.zeros(image.grid.shape, dtype=bool)
+    image = PreparedImage(image.tensor[(..., *content)], image.grid.cropped(*_start_and_shape(content)))
     windows = list(_windows(image.grid.shape))
     found = [(_classes(image, window, network), window) for window in windows]
     if len(windows) > 1:
@@ -48,10 +82,8 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
             window = _centred_window(classes, window, image.grid.shape)
             found = [(_classes(image, window, network), window)]
     classes, window = found[0]
-    inside = np.zeros(whole.grid.shape, dtype=bool)
     inside[content][window] = brain_and_csf(classes, image.grid)
-    volume = inside.sum() * float(np.prod(whole.grid.spacing)) / 1000.0
-    return BrainMask(inside, whole.grid) if volume >= MIN_VOLUME_ML else None
+    return inside
 
 
 def brain_and_csf(classes: np.ndarray, grid: Grid) -> np.ndarray:

@@ -39,8 +39,10 @@ def test_image_with_fine_voxels_along_any_axis_gets_the_whole_schedule(mode, spa
 @pytest.mark.parametrize("mode", MODES)
 def test_across_contrasts_tissues_take_part_at_every_level(mode):
     levels = across_contrasts(SCHEDULES[mode])
-    assert [replace(level, weights={}) for level in levels] == [replace(level, weights={}) for level in SCHEDULES[mode]]
     for level, planned in zip(levels, SCHEDULES[mode], strict=True):
+        assert replace(level, weights={}, iterations=0) == replace(planned, weights={}, iterations=0)
+        # Only at 1 mm an iteration is so slow that there are fewer.
+        assert level.iterations == planned.iterations if level.spacing >= 2.0 else level.iterations < planned.iterations
         assert set(level.weights) == {*planned.weights, "gm", "wm"}
         assert level.weights["gm"] == level.weights["wm"] > 0.5
 

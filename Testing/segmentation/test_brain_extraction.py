@@ -4,10 +4,11 @@ import torch
 
 from SLSFGRLib.networks.brain_extraction import CLASSES
 from SLSFGRLib.preprocessing import PreparedImage
-from SLSFGRLib.segmentation.brain_extraction import CSF_REACH_MM, MIN_VOLUME_ML, brain_and_csf, find_brain
+from SLSFGRLib.segmentation.brain_extraction import CSF_REACH_MM, MIN_VOLUME_ML, REACH_MM, brain_and_csf, find_brain
 from SLSFGRLib.spatial.grid import Grid, voxel_positions
 
 BRAIN, CSF, OTHER = 0.9, 0.5, 0.2
+MUSCLE = 0.7
 RADIUS = 50.0
 
 
@@ -19,6 +20,19 @@ class ByIntensity(torch.nn.Module):
     def forward(self, image):
         assert all(size % self.size_multiple == 0 and size <= 160 for size in image.shape[2:])
         return -torch.cat([(image - value).abs() for value in (OTHER / 2, CSF, BRAIN)], dim=1)
+
+
+class ByNeck(ByIntensity):
+    """A stand-in that takes some tissue for brain where it sees a neck, too."""
+
+    def __init__(self, tissue):
+        super().__init__()
+        self.tissue = tissue
+
+    def forward(self, image):
+        sees_neck = ((image - OTHER).abs() < 0.05).float().mean() > 0.2
+        is_tissue = (image - self.tissue).abs() < 0.02
+        return super().forward(torch.where(is_tissue, BRAIN if sees_neck else OTHER, image))
 
 
 def image_of(shape, centre=(0.0, 0.0, 0.0), radius=RADIUS):
@@ -48,6 +62,34 @@ def test_no_brain_is_found_where_hardly_any_voxel_looks_like_it():
     radius = 0.9 * (MIN_VOLUME_ML * 1000 * 3 / 4 / np.pi) ** (1 / 3) - 4
     assert find_brain(image_of((80, 80, 80), radius=radius)[0], ByIntensity()) is None
     assert find_brain(image_of((80, 80, 80), radius=-9.0)[0], ByIntensity()) is None
+
+
+def image_with_muscle():
+    """A ball of brain that touches a muscle, in a head with air around it."""
+    image, distance = image_of((100, 100, 100))
+    image.tensor[..., :8] = 0.0
+    positions = voxel_positions(image.grid)
+    muscle = (np.linalg.norm(positions - [RADIUS + 14, 0, 0], axis=-1) < 16) & (distance >= RADIUS)
+    image.tensor[0, 0][torch.from_numpy(muscle)] = MUSCLE
+    return image, distance, muscle
+
+
+def test_muscle_that_looked_like_brain_is_left_out_by_a_second_look():
+    image, distance, muscle = image_with_muscle()
+    network = ByNeck(MUSCLE)
+    first = brain_and_csf(network(image.tensor[..., :96, :96, :96]).argmax(1)[0].numpy(), image.grid)
+    assert first[muscle[:96, :96, :96]].all()
+    found = find_brain(image, network).inside
+    assert found[distance < RADIUS].all()
+    # The brain's own border stays as it was found, REACH_MM around what is found again.
+    assert distance[found].max() < RADIUS + 4 + REACH_MM
+    assert not found[muscle & (distance > RADIUS + 4 + REACH_MM)].any()
+
+
+def test_a_second_look_that_loses_the_brain_does_not_count():
+    image, distance, _ = image_with_muscle()
+    found = find_brain(image, ByNeck(BRAIN)).inside
+    assert found[distance < RADIUS].all()
 
 
 def test_holes_are_filled_and_csf_far_from_the_brain_is_left_out():
