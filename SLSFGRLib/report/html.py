@@ -29,8 +29,9 @@ CAPTIONS = {
     "deformation": (
         "Deformation",
         "Above: where the moving brain was larger (red) or smaller (blue) than the fixed brain, averaged over a few "
-        "millimetres; grey where the volume is the same. Yellow marks folded tissue, which is an error. Below: a "
-        "regular grid on the moving brain, deformed with the brain. Its lines may bend but must not cross.",
+        "millimetres; grey where the volume is the same. If the whole heads differ in size, this is left out of the "
+        "colours and stands in the title. Yellow marks folded tissue, which is an error. Below: a regular grid on the "
+        "moving brain, deformed with the brain. Its lines may bend but must not cross.",
     ),
 }
 MISSING = "\u2013"

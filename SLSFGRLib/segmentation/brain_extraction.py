@@ -25,12 +25,10 @@ WINDOW, LARGEST_WINDOW = 128, 160
 MIN_VOLUME_ML = 50.0
 # CSF farther than this from the brain is that of the spinal canal, or a cyst.
 CSF_REACH_MM = 6.0
-# The network looks again at the image without what lies farther than 7 mm from what it has found; there, muscles of
-# the neck that it took for brain have lost their surroundings. What is then farther than REACH_MM from the brain is left
-# out, up to LOOKS times; unless so much would be lost, as a fraction, that the second look must be wrong.
-LOOKS, REACH_MM, MOST_LOST = 2, 3.0, 0.3
-# Below this fraction a further look has changed nothing.
-LEAST_LOST = 0.002
+# Further passes of the network see the image without what is farther than 7 mm from what was found: muscles of the neck
+# that it took for brain have lost their surroundings there. What is then farther than REACH_MM from the brain is left
+# out. A pass that would lose more than the next fraction is wrong; one that loses less than the last was not needed.
+FURTHER_PASSES, REACH_MM, MOST_LOST, LEAST_LOST = 2, 3.0, 0.3, 0.002
 # Intensity up to which a voxel is air; how many others, as a fraction, a plane of air may have; and how many planes of
 # air are kept around the head.
 AIR, FEW, ROOM = 0.05, 0.002, 4
@@ -49,7 +47,7 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
         return None
     if brain.covers(array_from_tensor(image.tensor[0, 0])):
         return brain
-    for _ in range(LOOKS):
+    for _ in range(FURTHER_PASSES):
         again = BrainMask(_found(_faded(image, brain), network), image.grid)
         if again.millilitres < MIN_VOLUME_ML:
             break

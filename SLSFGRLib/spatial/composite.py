@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -38,3 +41,18 @@ def inverse_of_affine_then_field(affine: Affine, inverse_field: torch.Tensor, gr
     composite = sitk.CompositeTransform([sitk.DisplacementFieldTransform(displacement_image(inverse_field, grid))])
     composite.AddTransform(affine.inverse().to_itk())
     return composite
+
+
+def affine_volume_ratio(transform: sitk.Transform) -> float:
+    """Return the factor by which the linear parts of a composite transform change volumes.
+
+    :returns: 1 for a transform that is not composed of linear parts and others.
+    """
+    if transform.GetTransformEnum() != sitk.sitkComposite:
+        return 1.0
+    composite = sitk.CompositeTransform(transform)
+    parts = [composite.GetNthTransform(number) for number in range(composite.GetNumberOfTransforms())]
+    linear = [part for part in parts if part.IsLinear()]
+    if len(linear) == len(parts):
+        return 1.0
+    return abs(math.prod(Affine.fit(part, np.zeros(3))[0].determinant for part in linear))

@@ -21,7 +21,7 @@ def head():
 def test_a_turned_head_lies_where_the_pose_takes_it(head):
     versor = sitk.VersorTransform((0.6, 0.0, 0.8), np.deg2rad(MAXIMUM_DEGREES))
     centre = np.array([10.0, 30.0, 20.0])
-    pose = Affine.about(np.reshape(versor.GetMatrix(), (3, 3)), centre, centre + [0.0, MAXIMUM_SHIFT_MM, 0.0])
+    pose = Affine.about(np.reshape(versor.GetMatrix(), (3, 3)), centre, centre + np.array([0.0, MAXIMUM_SHIFT_MM, 0.0]))
     moved = turned(head, pose)
     before, after = centroids(sitk.Cast(head, sitk.sitkUInt8)), centroids(sitk.Cast(moved + 0.5, sitk.sitkUInt8))
     np.testing.assert_allclose(after[1], pose.apply(before[1][None])[0], atol=0.1)

@@ -182,6 +182,14 @@ def test_local_volume_has_its_colour(tmp_path, factor, colour):
         np.testing.assert_allclose(part[middle - 20 : middle + 20, middle - 20 : middle + 20] - expected, 0, atol=2)
 
 
+def test_the_size_of_the_whole_head_is_not_in_the_colours(tmp_path):
+    doubled = sitk.CompositeTransform([scaled([2.0 ** (1 / 3)] * 3), _bump()])
+    alone = decoded(overview(sphere(), sphere(), sphere(), _bump())["deformation"], tmp_path)
+    both = decoded(overview(sphere(), sphere(), sphere(), doubled)["deformation"], tmp_path)
+    for part, same in zip(panels(alone, 0, 2), panels(both, 0, 2), strict=True):
+        np.testing.assert_allclose(part, same, atol=4)
+
+
 def test_folded_tissue_is_marked(tmp_path):
     picture = decoded(overview(sphere(), sphere(), sphere(), scaled((-1, 1, 1)))["deformation"], tmp_path)
     for part in panels(picture, 0, 2):

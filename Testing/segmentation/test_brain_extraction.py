@@ -74,7 +74,7 @@ def image_with_muscle():
     return image, distance, muscle
 
 
-def test_muscle_that_looked_like_brain_is_left_out_by_a_second_look():
+def test_muscle_that_looked_like_brain_is_left_out_by_a_further_pass():
     image, distance, muscle = image_with_muscle()
     network = ByNeck(MUSCLE)
     first = brain_and_csf(network(image.tensor[..., :96, :96, :96]).argmax(1)[0].numpy(), image.grid)
@@ -86,7 +86,7 @@ def test_muscle_that_looked_like_brain_is_left_out_by_a_second_look():
     assert not found[muscle & (distance > RADIUS + 4 + REACH_MM)].any()
 
 
-def test_a_second_look_that_loses_the_brain_does_not_count():
+def test_a_further_pass_that_loses_the_brain_does_not_count():
     image, distance, _ = image_with_muscle()
     found = find_brain(image, ByNeck(BRAIN)).inside
     assert found[distance < RADIUS].all()

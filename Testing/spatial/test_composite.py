@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from phantoms import AFFINE, DIRECTIONS, awkward_image
 
-from SLSFGRLib.spatial.composite import affine_then_field, inverse_of_affine_then_field
+from SLSFGRLib.spatial.composite import affine_then_field, affine_volume_ratio, inverse_of_affine_then_field
 from SLSFGRLib.spatial.grid import grid_of_image
 
 
@@ -40,3 +41,16 @@ def test_inverse_displaces_after_the_inverse_affine_transform(direction):
         displaced = np.array([k, j, i]) + field[0, :, k, j, i].numpy()
         expected = image.TransformContinuousIndexToPhysicalPoint(displaced[::-1].tolist())
         np.testing.assert_allclose(transform.TransformPoint(moving_point.tolist()), expected, atol=1e-5)
+
+
+def test_volume_ratio_is_that_of_the_affine_part_beside_a_field():
+    grid = grid_of_image(awkward_image(next(iter(DIRECTIONS))))
+    field = smooth_field(grid)
+    forth = affine_then_field(AFFINE, field, grid)
+    assert affine_volume_ratio(forth) == pytest.approx(AFFINE.determinant, rel=1e-6)
+    assert affine_volume_ratio(sitk.Transform(forth)) == pytest.approx(AFFINE.determinant, rel=1e-6)
+    back = inverse_of_affine_then_field(AFFINE, -field, grid)
+    assert affine_volume_ratio(back) == pytest.approx(1.0 / AFFINE.determinant, rel=1e-6)
+    # An affine transform alone is what a user wants to see.
+    assert affine_volume_ratio(AFFINE.to_itk()) == 1.0
+    assert affine_volume_ratio(sitk.CompositeTransform([AFFINE.to_itk()])) == 1.0
