@@ -108,7 +108,16 @@ def _classes(image: PreparedImage, window: Window, network: BrainExtractionNetwo
     logits = network(functional.pad(torch.cat([block, block.flip(4)]), padding))
     starts = [part // 2 for part in missing]
     logits = logits[(..., *(slice(start, start + size) for start, size in zip(starts, shape, strict=True)))]
-    return array_from_tensor((logits[0] + logits[1].flip(3)).argmax(0).to(torch.uint8))
+    return array_from_tensor(_most_probable(logits[0] + logits[1].flip(3)))
+
+
+def _most_probable(logits: torch.Tensor) -> torch.Tensor:
+    """Return the argmax along the first axis as uint8; for a few classes this takes a tenth of the time."""
+    best, classes = logits[0], torch.zeros_like(logits[0], dtype=torch.uint8)
+    for number, other in enumerate(logits[1:], start=1):
+        classes.masked_fill_(other > best, number)
+        best = torch.maximum(best, other)
+    return classes
 
 
 def _content(image: torch.Tensor) -> Window:
