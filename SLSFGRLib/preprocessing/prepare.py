@@ -9,7 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from ..io.images import checked_image, checked_intensities
-from ..spatial.arrays import tensor_from_array
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.grid import Grid, canonical_image, grid_of_image, image_from_array
 from .brain_mask import FADE_MM, KEPT_MM, BrainMask, fading
 from .head_box import ROUNDING, head_box
@@ -40,6 +40,16 @@ class PreparedImage:
     tensor: torch.Tensor
     grid: Grid
     near_brain: torch.Tensor | None = None
+
+    def confined_to(self, brain: BrainMask) -> PreparedImage:
+        """Return the same, with the intensities scaled by a brain, and fading out around it."""
+        array, distance = array_from_tensor(self.tensor[0, 0]), _distance_on_grid(brain, self.grid)
+        deep = distance < -DEEP_MM
+        array = scaled(array, deep if deep.any() else distance < 0.0) * fading(distance)
+        near_brain = (distance < KEPT_MM).astype(np.float32)
+        device = self.tensor.device
+        tensors = (tensor_from_array(part, device=device)[None, None] for part in (array, near_brain))
+        return PreparedImage(next(tensors), self.grid, next(tensors))
 
     def to(self, device: torch.device) -> PreparedImage:
         """Return the same on another device."""
@@ -72,11 +82,7 @@ def prepare(
     grid = grid_of_image(image).cropped(start, shape)
     if brain is None:
         return PreparedImage(tensor_from_array(scaled(array))[None, None], grid)
-    distance = _distance_on_grid(brain, grid)
-    deep = distance < -DEEP_MM
-    array = scaled(array, deep if deep.any() else distance < 0.0) * fading(distance)
-    near_brain = (distance < KEPT_MM).astype(np.float32)
-    return PreparedImage(tensor_from_array(array)[None, None], grid, tensor_from_array(near_brain)[None, None])
+    return PreparedImage(tensor_from_array(array)[None, None], grid).confined_to(brain)
 
 
 def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> PreparedImage:

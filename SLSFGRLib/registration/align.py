@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..evaluation.metrics import dice_by_label
+from ..segmentation.centroids import align_centroids
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .affine_optimisation import LAST_REFINEMENT, optimise_affine
-from .centroids import align_centroids
 
 # An alignment with a smaller mean Dice of the structures has failed. Chosen: two brains that lie well have 0.5 to 0.7.
 MIN_DICE = 0.35

@@ -14,12 +14,12 @@ import torch
 
 from ..io.label_table import mirrored_channels
 from ..losses.lncc import local_correlation
+from ..segmentation.centroids import MIN_VOLUME_MM3
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.warping import AffineWarper
-from .centroids import MIN_VOLUME_MM3
 from .linear_image import LinearImage
 from .linear_similarity import UNEXPLAINED
 from .linear_solver import COARSE, FINE, Level

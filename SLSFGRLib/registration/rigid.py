@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..runtime.parallel import both
+from ..segmentation.centroids import align_centroids
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .align import structure_dice
-from .centroids import align_centroids
 from .linear_image import LinearImage
 from .linear_solver import COARSE, FINE, Level, solve
 from .pose_search import search

@@ -9,30 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from ..io.resources import TEMPLATE, model_path, require_intact
+from ..io.resources import TEMPLATE
 from ..losses.lncc import local_correlation
+from ..models.template_file import PROBABILITY_STEPS, bundled_template_file
+from ..segmentation.centroids import align_centroids
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
-from ..spatial.arrays import array_from_tensor, tensor_from_array
+from ..spatial.arrays import tensor_from_array
 from ..spatial.fields import border_ramp, downsample, resize_field, sample, voxel_grid
 from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper
-from .centroids import align_centroids
 from .channels import ChannelImage
 from .field_optimisation import Level, optimise_field
 
 FORMAT = 2
 # Of the tissue probability maps, in mm.
 SPACING = 2.0
-# In a file, probabilities are whole numbers up to this.
-PROBABILITY_STEPS = 255
 WEIGHTS = {"wm": 1.0, "csf": 0.5, "gm": 0.5}
 LEVELS = (
     Level(spacing=8.0, iterations=20, field_sigma=1.0, weights=WEIGHTS),
@@ -191,16 +189,8 @@ def bundled_template() -> TissueAtlas | None:
 
     :raises InputError: its file is damaged.
     """
-    path = model_path(TEMPLATE)
-    return _read(path, path.stat().st_mtime_ns) if path.is_file() else None
-
-
-@lru_cache(maxsize=1)
-def _read(path: Path, _changed: int) -> TissueAtlas:
-    """Read a template; once in a session."""
-    sha256 = require_intact(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    tissues = content["tissues"][None].float() / PROBABILITY_STEPS
-    grid = Grid(tuple(tissues.shape[2:]), array_from_tensor(content["matrix"]))
-    structures = StructureCentroids(array_from_tensor(content["volumes"]), array_from_tensor(content["centroids"]))
-    return TissueAtlas(tissues, grid, structures, content["version"], sha256)
+    file = bundled_template_file()
+    if file is None:
+        return None
+    grid = Grid(tuple(file.tissues.shape[2:]), file.matrix)
+    return TissueAtlas(file.tissues, grid, StructureCentroids(file.volumes, file.centroids), file.version, file.sha256)

@@ -17,9 +17,9 @@ import torch
 
 from ..errors import InputError
 from ..models.model import SegmentationNetworks
-from ..registration.centroids import align_centroids
 from ..registration.field_optimisation import COARSEST_FACTOR, Level
 from ..registration.template import LEVELS, SPACING, WEIGHTS, TissueAtlas
+from ..segmentation.centroids import align_centroids
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES

@@ -11,7 +11,6 @@ from phantoms import ATLAS_SHAPE, balls_subject, brain_atlas, rotation_about
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.label_table import mirrored_channels
 from SLSFGRLib.losses.lncc import local_correlation
-from SLSFGRLib.registration import template as module
 from SLSFGRLib.registration.template import (
     MIN_LNCC_RATIO,
     TissueAtlas,
@@ -143,7 +142,7 @@ def bundled(tmp_path, monkeypatch):
     brain_atlas().save(path, "1.2.3")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".pt.sha256").write_text(f"{sha256}  {path.name}\n")
-    monkeypatch.setattr(module, "model_path", lambda name: tmp_path / f"{name}.pt")
+    monkeypatch.setattr("SLSFGRLib.models.template_file.model_path", lambda name: tmp_path / f"{name}.pt")
     return path, sha256
 
 

@@ -8,11 +8,11 @@ from fake_models import IntensityNetwork, for_any_contrast, networks_by_intensit
 from phantoms import empty_image, filled, head_image, positions
 
 from SLSFGRLib.io.label_table import read_label_table
-from SLSFGRLib.preprocessing import prepare
+from SLSFGRLib.preprocessing import BrainMask, prepare
 from SLSFGRLib.segmentation.intensity_model import deep_channels
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.segmentation.tissue_maps import MAPS, SHARP_WHITE_MATTER, TISSUES
-from SLSFGRLib.spatial.grid import grid_of_image
+from SLSFGRLib.spatial.grid import grid_of_image, voxel_positions
 
 NAMES = ["background"] + [structure.name for structure in read_label_table()]
 CORTEX, WHITE_MATTER, THALAMUS = (
@@ -66,6 +66,26 @@ def test_segmenting_gives_a_new_subject_with_the_same_image(balls):
     assert found.prepared is subject.prepared
     assert found.image is balls
     assert found.segmentation.logits.shape[2:] == tuple(size // 2 for size in subject.grid.shape)
+
+
+def test_a_brain_that_reaches_too_far_is_corrected_and_segmented_again(balls, monkeypatch):
+    whole = prepare(balls)
+    distance = np.linalg.norm(voxel_positions(whole.grid), axis=-1)
+    found, corrected = (BrainMask(distance < radius, whole.grid) for radius in (40.0, 24.0))
+    answers = iter([corrected, None])
+    monkeypatch.setattr("SLSFGRLib.segmentation.subject.near_template", lambda brain, structures: next(answers))
+    networks = networks_by_intensity({0: 0.0} | LEVELS)
+    subject = Subject(balls, whole.confined_to(found), brain=found).segmented(networks)
+    assert subject.brain is corrected
+    assert subject.grid == whole.grid
+    assert next(answers, "asked twice") == "asked twice"
+    np.testing.assert_array_equal(subject.prepared.tensor[0, 0][distance > 24.0 + 8.0], 0.0)
+    # Nothing is found where the image has faded out, and intensities are scaled by what is left.
+    inside = subject.segmentation.posteriors[0, 1:].sum(0) > 0.5
+    far = np.linalg.norm(voxel_positions(subject.segmentation.grid), axis=-1) > 24.0 + 8.0
+    assert not inside.numpy()[far].any()
+    expected = Subject(balls, whole.confined_to(found).confined_to(corrected)).segmented(networks)
+    np.testing.assert_array_equal(subject.segmentation.logits, expected.segmentation.logits)
 
 
 def test_segmenting_keeps_no_gradients(balls):

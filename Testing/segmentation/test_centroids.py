@@ -5,7 +5,7 @@ import pytest
 import torch
 from phantoms import DIRECTIONS, empty_image, positions, rotation_about
 
-from SLSFGRLib.registration.centroids import MIN_STRUCTURES, align_centroids
+from SLSFGRLib.segmentation.centroids import MIN_STRUCTURES, align_centroids
 from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.grid import grid_of_image

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..segmentation.structures import StructureCentroids
 from ..spatial.affine import Affine
 from ..spatial.affine_fit import fit_affine, fit_rigid
+from .structures import StructureCentroids
 
 # A smaller structure is more likely an error of the segmentation than anatomy. Chosen: less than half an accumbens.
 MIN_VOLUME_MM3 = 150.0
