@@ -24,6 +24,8 @@ MARGIN_MM = 8.0
 # Intensities are scaled by the brain deeper than this: bright fat at its surface that was taken for brain counts for
 # nothing. On rendered and real heads the highest intensity then was that of the skull-stripped image within 6 %.
 DEEP_MM = 8.0
+# Width of the border of a brain that is shown alone. Chosen: a voxel of brain extraction.
+SURFACE_FADE_MM = 2.0
 # Sizes are multiples of the coarsest downsampling factor of a registration.
 SIZE_MULTIPLE = 8
 
@@ -50,6 +52,12 @@ class PreparedImage:
         device = self.tensor.device
         tensors = (tensor_from_array(part, device=device)[None, None] for part in (array, near_brain))
         return PreparedImage(next(tensors), self.grid, next(tensors))
+
+    def fading_from(self, brain: BrainMask) -> PreparedImage:
+        """Return the same image, fading out from the surface of a brain on."""
+        factor = np.clip(1.0 - _distance_on_grid(brain, self.grid) / SURFACE_FADE_MM, 0.0, 1.0).astype(np.float32)
+        faded = self.tensor * tensor_from_array(factor, device=self.tensor.device)
+        return PreparedImage(faded, self.grid, self.near_brain)
 
     def to(self, device: torch.device) -> PreparedImage:
         """Return the same on another device."""

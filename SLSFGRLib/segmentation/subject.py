@@ -97,6 +97,12 @@ class Subject:
         return self.prepared.grid
 
     @cached_property
+    def brain_alone(self) -> PreparedImage:
+        """The prepared image without what surrounds the brain: of a head about that of its skull-stripped copy."""
+        has_skull = self.brain is not None and self.prepared.near_brain is not None
+        return self.prepared.fading_from(self.brain) if has_skull else self.prepared
+
+    @cached_property
     def corrected(self) -> torch.Tensor:
         """The prepared image without its bias field, as far as that was estimated."""
         bias_field = self.segmentation and self.segmentation.bias_field

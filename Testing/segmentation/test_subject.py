@@ -88,6 +88,20 @@ def test_a_brain_that_reaches_too_far_is_corrected_and_segmented_again(balls, mo
     np.testing.assert_array_equal(subject.segmentation.logits, expected.segmentation.logits)
 
 
+def test_brain_alone_fades_out_from_its_surface(balls):
+    whole = prepare(balls)
+    distance = np.linalg.norm(voxel_positions(whole.grid), axis=-1)
+    found = BrainMask(distance < 40.0, whole.grid)
+    subject = Subject(balls, whole.confined_to(found), brain=found)
+    alone, shown = subject.brain_alone.tensor[0, 0], subject.prepared.tensor[0, 0]
+    np.testing.assert_array_equal(alone[distance < 39.0], shown[distance < 39.0])
+    np.testing.assert_array_equal(alone[distance > 43.0], 0.0)
+    assert (shown[distance > 43.0] > 0.1).any()
+    # An image without a skull stays as it is.
+    without = Subject(balls, whole, brain=found)
+    assert without.brain_alone is without.prepared
+
+
 def test_segmenting_keeps_no_gradients(balls):
     network = IntensityNetwork({0: 0.0} | LEVELS)
     weight = torch.nn.Parameter(torch.ones(()))
