@@ -28,7 +28,7 @@ CSF_REACH_MM = 6.0
 # Further passes of the network see the image without what is farther than 7 mm from what was found: muscles of the neck
 # that it took for brain have lost their surroundings there. What is then farther than REACH_MM from the brain is left
 # out. A pass that would lose more than the next fraction is wrong; one that loses less than the last was not needed.
-FURTHER_PASSES, REACH_MM, MOST_LOST, LEAST_LOST = 2, 3.0, 0.3, 0.002
+FURTHER_PASSES, REACH_MM, MOST_LOST, LEAST_LOST = 2, 3.0, 0.3, 0.01
 # Intensity up to which a voxel is air; how many others, as a fraction, a plane of air may have; and how many planes of
 # air are kept around the head.
 AIR, FEW, ROOM = 0.05, 0.002, 4
