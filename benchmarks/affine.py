@@ -22,6 +22,7 @@ from SLSFGRLib.spatial.affine_fit import fit_affine
 from .csv_tables import append, rows
 from .data import Brain
 from .head_rendering import CONTRASTS
+from .rigid_pairs import rigid_motion
 from .score import mean_distance
 from .whole_heads import HELD_OUT, WHOLE, rendered_head
 
@@ -69,9 +70,8 @@ def draw(heads: Path, number: int, seed: int) -> Drawn:
     axis, shift = random.normal(size=(2, 3))
     degrees = random.uniform(0.0, MAXIMUM_DEGREES)
     shift *= random.uniform(0.0, MAXIMUM_SHIFT_MM) / np.linalg.norm(shift)
-    versor = sitk.VersorTransform((axis / np.linalg.norm(axis)).tolist(), float(np.deg2rad(degrees)))
     centre = np.mean(list(centroids(sitk.ReadImage(str(moving.labels))).values()), axis=0)
-    return Drawn(fixed, moving, Affine.about(np.reshape(versor.GetMatrix(), (3, 3)), centre, centre + shift), degrees)
+    return Drawn(fixed, moving, rigid_motion(axis, np.deg2rad(degrees), centre, shift), degrees)
 
 
 def errors(drawn: Drawn) -> tuple[float, float]:

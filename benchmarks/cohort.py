@@ -11,7 +11,6 @@ once more when the disk has room again. It is checked that every good case is do
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .cohort_cases import CORRUPT, FULL_DISK, write_cases
+from .csv_tables import rows
 from .dask_processes import DaskProcesses, cpu_seconds
 from .data import ROOT
 
@@ -152,8 +152,7 @@ class Check:
 
     def _rows(self) -> list[dict[str, str]]:
         """Return the table of results."""
-        with (self.results / "results.csv").open(newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
+        return rows(self.results / "results.csv")
 
 
 class FullDisk:

@@ -1,4 +1,4 @@
-"""Tables that grow by a row for each case, so that a benchmark can be stopped and continued."""
+"""Tables that grow by rows for each case, so that a benchmark can be stopped and continued."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def append(table: Path, columns: Sequence[str], row: Sequence[object]) -> None:
-    """Add a row to a table, at once."""
+def append(table: Path, columns: Sequence[str], *added: Sequence[object]) -> None:
+    """Add rows to a table, at once."""
     header = [] if table.exists() else [columns]
     with table.open("a", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([*header, row])
+        csv.writer(stream).writerows([*header, *added])

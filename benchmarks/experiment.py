@@ -17,6 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+from . import csv_tables
 from .processes import RunError, isolated, timed
 from .systems import system
 
@@ -95,9 +96,7 @@ def finished(table: Path) -> set[Run]:
 
 def append(table: Path, run: Run, figures: Mapping[str, float]) -> None:
     """Add the figures of one run to a table, at once."""
-    header = [] if table.exists() else [COLUMNS]
-    with table.open("a", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([*header, *([*run, name, f"{value:.6f}"] for name, value in figures.items())])
+    csv_tables.append(table, COLUMNS, *([*run, name, f"{value:.6f}"] for name, value in figures.items()))
 
 
 def arguments(description: str, systems: str) -> argparse.ArgumentParser:

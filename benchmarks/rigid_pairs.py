@@ -154,8 +154,15 @@ def _pose(mask: sitk.Image, upside_down: bool, random: np.random.Generator) -> A
         axis[2], angle = 0.2 * axis[2], np.deg2rad(random.uniform(160.0, 180.0))
     shift = random.normal(size=3)
     shift *= random.uniform(0.0, MAXIMUM_SHIFT_MM) / np.linalg.norm(shift)
+    return rigid_motion(axis, angle, _centre(mask), shift)
+
+
+def rigid_motion(axis: np.ndarray, angle: float, centre: np.ndarray, shift: np.ndarray) -> Affine:
+    """Return a rotation about an axis through a centre, followed by a shift.
+
+    :param angle: in radians.
+    """
     versor = sitk.VersorTransform((axis / np.linalg.norm(axis)).tolist(), float(angle))
-    centre = _centre(mask)
     return Affine.about(np.reshape(versor.GetMatrix(), (3, 3)), centre, centre + shift)
 
 

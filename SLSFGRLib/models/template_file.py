@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from ..io.resources import TEMPLATE, model_path, require_intact
-from ..spatial.arrays import array_from_tensor
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 
+FORMAT = 2
 # In a file, probabilities are whole numbers up to this.
 PROBABILITY_STEPS = 255
 
@@ -24,6 +25,7 @@ class TemplateFile:
     :param matrix: (4, 4), from voxels to LPS mm.
     :param volumes: of the structures, (K,) in mm3.
     :param centroids: of the structures, (K, 3) in LPS mm.
+    :param sha256: of the file; empty before it is written.
     """
 
     tissues: torch.Tensor
@@ -31,7 +33,19 @@ class TemplateFile:
     volumes: np.ndarray
     centroids: np.ndarray
     version: str
-    sha256: str
+    sha256: str = ""
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        content = {
+            "format": FORMAT,
+            "version": self.version,
+            "tissues": (PROBABILITY_STEPS * self.tissues[0]).round().clamp(0, PROBABILITY_STEPS).byte(),
+            "matrix": tensor_from_array(self.matrix),
+            "volumes": tensor_from_array(self.volumes),
+            "centroids": tensor_from_array(self.centroids),
+        }
+        torch.save(content, path)
 
 
 def bundled_template_file() -> TemplateFile | None:

@@ -52,6 +52,10 @@ class BrainMask:
         return bool((head & beyond).sum() <= STRIPPED_FRACTION * head.sum())
 
 
-def fading(distance: np.ndarray) -> np.ndarray:
-    """Return the factor of the intensity at some distances from the brain in mm: 1 in and near it, 0 far from it."""
-    return np.clip(1.0 - (distance - KEPT_MM) / FADE_MM, 0.0, 1.0).astype(np.float32)
+def fading(distance: np.ndarray, kept: float = KEPT_MM, width: float = FADE_MM) -> np.ndarray:
+    """Return the factor of the intensity at some distances from the brain in mm: 1 in and near it, 0 far from it.
+
+    :param kept: up to this distance it is 1.
+    :param width: of the border in which it falls to 0.
+    """
+    return np.clip(1.0 - (distance - kept) / width, 0.0, 1.0).astype(np.float32)

@@ -49,13 +49,14 @@ class PreparedImage:
         deep = distance < -DEEP_MM
         array = scaled(array, deep if deep.any() else distance < 0.0) * fading(distance)
         near_brain = (distance < KEPT_MM).astype(np.float32)
-        device = self.tensor.device
-        tensors = (tensor_from_array(part, device=device)[None, None] for part in (array, near_brain))
-        return PreparedImage(next(tensors), self.grid, next(tensors))
+        confined = PreparedImage(
+            tensor_from_array(array)[None, None], self.grid, tensor_from_array(near_brain)[None, None]
+        )
+        return confined.to(self.tensor.device)
 
     def fading_from(self, brain: BrainMask) -> PreparedImage:
         """Return the same image, fading out from the surface of a brain on."""
-        factor = np.clip(1.0 - _distance_on_grid(brain, self.grid) / SURFACE_FADE_MM, 0.0, 1.0).astype(np.float32)
+        factor = fading(_distance_on_grid(brain, self.grid), kept=0.0, width=SURFACE_FADE_MM)
         faded = self.tensor * tensor_from_array(factor, device=self.tensor.device)
         return PreparedImage(faded, self.grid, self.near_brain)
 

@@ -15,7 +15,7 @@ import torch
 
 from ..io.resources import TEMPLATE
 from ..losses.lncc import local_correlation
-from ..models.template_file import PROBABILITY_STEPS, bundled_template_file
+from ..models.template_file import TemplateFile, bundled_template_file
 from ..segmentation.centroids import align_centroids
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
@@ -28,7 +28,6 @@ from ..spatial.warping import AffineWarper
 from .channels import ChannelImage
 from .field_optimisation import Level, optimise_field
 
-FORMAT = 2
 # Of the tissue probability maps, in mm.
 SPACING = 2.0
 WEIGHTS = {"wm": 1.0, "csf": 0.5, "gm": 0.5}
@@ -97,15 +96,8 @@ class TissueAtlas:
 
     def save(self, path: Path, version: str) -> None:
         """Write the atlas to a file."""
-        content = {
-            "format": FORMAT,
-            "version": version,
-            "tissues": (PROBABILITY_STEPS * self.tissues[0]).round().clamp(0, PROBABILITY_STEPS).byte(),
-            "matrix": tensor_from_array(self.grid.matrix),
-            "volumes": tensor_from_array(self.structures.volumes),
-            "centroids": tensor_from_array(self.structures.centroids),
-        }
-        torch.save(content, path)
+        structures = self.structures
+        TemplateFile(self.tissues, self.grid.matrix, structures.volumes, structures.centroids, version).save(path)
 
 
 def guide_by_template(

@@ -77,7 +77,7 @@ class Subject:
         """
         subject = replace(self, segmentation=run_network(self.prepared, networks, describe))
         for _ in range(MOST_CORRECTIONS):
-            brain = subject.brain_near_template()
+            brain = subject._brain_near_template()
             if brain is None:
                 break
             prepared = subject.prepared.confined_to(brain)
@@ -85,7 +85,7 @@ class Subject:
             subject = replace(subject, prepared=prepared, brain=brain, segmentation=segmentation)
         return subject
 
-    def brain_near_template(self) -> BrainMask | None:
+    def _brain_near_template(self) -> BrainMask | None:
         """Return the brain without what is far from the template's; None if the found one is right, or not known."""
         if self.brain is None or self.prepared.near_brain is None:
             return None
