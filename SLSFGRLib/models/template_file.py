@@ -35,6 +35,10 @@ class TemplateFile:
     version: str
     sha256: str = ""
 
+    def description(self) -> dict:
+        """Return role, name, version and checksum for a report."""
+        return {"role": "template", "name": TEMPLATE, "version": self.version, "sha256": self.sha256}
+
     def save(self, path: Path) -> None:
         """Write the file."""
         content = {

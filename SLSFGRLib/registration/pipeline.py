@@ -15,6 +15,7 @@ from ..evaluation.metrics import initial_overlap_note
 from ..io.resources import can_segment
 from ..models.loading import brain_extraction_model, default_model
 from ..models.model import Model
+from ..models.template_file import bundled_template_file
 from ..modes import AFFINE, AUTO, DEFORMABLE, MODES, RIGID, TRANSFORMS
 from ..networks import BrainExtractionNetwork
 from ..runtime.devices import describe_device, with_cpu_fallback
@@ -39,7 +40,7 @@ from .regions import Regions, with_regions
 from .result import RegistrationResult, Solution, publish, publish_linear
 from .rigid import align_heads
 from .schedules import across_contrasts, affordable_levels, coarser_sentence, planned_levels
-from .template import TissueAtlas, bundled_template
+from .template import bundled_template
 
 # Maximum deviation in mm of an initial transform from an affine one.
 MAX_NONLINEARITY_MM = 0.5
@@ -184,7 +185,7 @@ def _register_on(
     choice = choose(fixed, moving, settings.transform, settings.start, settings.is_deformation_wanted)
     notes += filter(None, [choice.warning])
     find = _deformed if choice.transform == DEFORMABLE else _moved
-    result, template = find(fixed, moving, choice, settings, notes, stages)
+    result, is_guided = find(fixed, moving, choice, settings, notes, stages)
     result.fixed_labels, result.moving_labels = label_maps.result()
     if not describes:
         settings.fixed_brain.keep(fixed_image, settings.regions[0], device, fixed, result.fixed_labels)
@@ -196,7 +197,12 @@ def _register_on(
     result.report |= {
         "mode": settings.mode,
         "device": describe_device(device),
-        "models": _descriptions(finding_model, segmentation_model, settings.model, template),
+        "models": _descriptions(
+            finding_model,
+            segmentation_model,
+            settings.model,
+            uses_template=is_guided or fixed.is_corrected or moving.is_corrected,
+        ),
         "notes": notes,
         "versions": {"slsfgr": VERSION, "torch": torch.__version__, "SimpleITK": sitk.__version__},
         "seconds": {"total": stages.finish(), "stages": stages.seconds},
@@ -233,19 +239,19 @@ def _prepared(
 
 def _moved(
     fixed: Subject, moving: Subject, choice: Choice, settings: Settings, notes: list[str], stages: Progress
-) -> tuple[RegistrationResult, None]:
-    """Find a rigid or affine transform; return the result with its measurements."""
+) -> tuple[RegistrationResult, bool]:
+    """Find a rigid or affine transform; return the result with its measurements, and False: no template guides it."""
     affine = align_heads(fixed, moving, choice.pose or settings.start, choice.transform == RIGID)
     stages.begin("Writing into the images' space")
     result = publish_linear(fixed, moving, affine)
     result.report = measure_linear(fixed, moving, affine, result)
-    return result, None
+    return result, False
 
 
 def _deformed(
     fixed: Subject, moving: Subject, choice: Choice, settings: Settings, notes: list[str], stages: Progress
-) -> tuple[RegistrationResult, TissueAtlas | None]:
-    """Find a deformation; return the result with its measurements, and the template if it took part."""
+) -> tuple[RegistrationResult, bool]:
+    """Find a deformation; return the result with its measurements, and whether the template guided it."""
     stage = _deform
     if choice.is_one_head:
         affine, stage = align_heads(fixed, moving, choice.pose), _deform_one_head
@@ -254,13 +260,13 @@ def _deformed(
     else:
         affine = settings.start or Affine.identity()
     stages.begin("Deforming")
-    field, template = stage(fixed, moving, affine, settings, notes, stages.update)
+    field, is_guided = stage(fixed, moving, affine, settings, notes, stages.update)
     stages.begin("Inverting the transform")
     solution = Solution.from_field(fixed, affine, field)
     stages.begin("Writing into the images' space")
     result = publish(fixed, moving, solution)
     result.report = measure(fixed, moving, solution, result)
-    return result, template
+    return result, is_guided
 
 
 def _deform(
@@ -270,13 +276,13 @@ def _deform(
     settings: Settings,
     notes: list[str],
     update: Callable[[float], None],
-) -> tuple[torch.Tensor, TissueAtlas | None]:
-    """Find the field with the network, with direct optimisation or with both; return the template if it took part."""
+) -> tuple[torch.Tensor, bool]:
+    """Find the field with the network, with direct optimisation or with both; return whether a template guided it."""
     model, start = settings.model, None
     if model is not None:
         start = network_field(model, fixed, moving, affine, settings.mode, update)
         if settings.mode == "fast" or model.uses_instance_optimisation:
-            return start, None
+            return start, False
     planned = planned_levels(settings.mode, fixed.image)
     is_unlike = are_segmented(fixed, moving) and not are_alike(fixed, moving)
     levels = _affordable(across_contrasts(planned) if is_unlike else planned, fixed, notes)
@@ -286,7 +292,7 @@ def _deform(
     is_guided = uses_tissues(fixed, moving, planned) and uses_tissues(fixed, moving, levels)
     template = bundled_template() if is_guided else None
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
-    return _within_memory(find, levels, fixed, notes), template
+    return _within_memory(find, levels, fixed, notes), template is not None
 
 
 def _deform_one_head(
@@ -296,11 +302,11 @@ def _deform_one_head(
     settings: Settings,
     notes: list[str],
     update: Callable[[float], None],
-) -> tuple[torch.Tensor, None]:
-    """Find the field between two scans of one head; no template takes part."""
+) -> tuple[torch.Tensor, bool]:
+    """Find the field between two scans of one head; return False: no template guides it."""
     levels = _affordable(planned_levels(settings.mode, fixed.image, is_one_head=True), fixed, notes)
     find = partial(deform_one_head, fixed, moving, affine, update=update)
-    return _within_memory(find, levels, fixed, notes), None
+    return _within_memory(find, levels, fixed, notes), False
 
 
 def _affordable(levels: tuple[Level, ...], fixed: Subject, notes: list[str]) -> tuple[Level, ...]:
@@ -364,12 +370,12 @@ def _affine_start(transform: sitk.Transform | None, fixed: sitk.Image) -> Affine
 
 
 def _descriptions(
-    finder: Model | None, segmentation: Model | None, registration: Model | None, template: TissueAtlas | None
+    finder: Model | None, segmentation: Model | None, registration: Model | None, uses_template: bool
 ) -> list[dict]:
     """Return role, name, version and checksum of every weights file and template that took part."""
     roles = (finder, "brain extraction"), (segmentation, "segmentation"), (registration, "registration")
     models = [model.description(role) for model, role in roles if model]
-    return models + ([template.description()] if template else [])
+    return models + ([bundled_template_file().description()] if uses_template else [])
 
 
 def _stage_weights(settings: Settings, segmenting: bool) -> dict[str, float]:

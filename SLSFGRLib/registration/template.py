@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from ..io.resources import TEMPLATE
 from ..losses.lncc import local_correlation
 from ..models.template_file import TemplateFile, bundled_template_file
 from ..segmentation.centroids import align_centroids
@@ -50,16 +49,12 @@ class TissueAtlas:
     """The tissue probability maps and structure centroids of a brain or a template; the same in any contrast.
 
     :param tissues: (1, 3, D, H, W), CSF, GM and WM at about 2 mm; sizes are multiples of the coarsest level's factor.
-    :param version: of the file it was read from; empty for a brain.
-    :param sha256: likewise.
     :param compared: (1, 1, D, H, W), 0 where the maps must not be compared, such as in a lesion; None for nowhere.
     """
 
     tissues: torch.Tensor
     grid: Grid
     structures: StructureCentroids
-    version: str = ""
-    sha256: str = ""
     compared: torch.Tensor | None = None
 
     @classmethod
@@ -89,10 +84,6 @@ class TissueAtlas:
         """Return the same on another device."""
         compared = None if self.compared is None else self.compared.to(device)
         return replace(self, tissues=self.tissues.to(device), compared=compared)
-
-    def description(self) -> dict:
-        """Return role, name, version and checksum for a report."""
-        return {"role": "template", "name": TEMPLATE, "version": self.version, "sha256": self.sha256}
 
     def save(self, path: Path, version: str) -> None:
         """Write the atlas to a file."""
@@ -185,4 +176,4 @@ def bundled_template() -> TissueAtlas | None:
     if file is None:
         return None
     grid = Grid(tuple(file.tissues.shape[2:]), file.matrix)
-    return TissueAtlas(file.tissues, grid, StructureCentroids(file.volumes, file.centroids), file.version, file.sha256)
+    return TissueAtlas(file.tissues, grid, StructureCentroids(file.volumes, file.centroids))

@@ -33,6 +33,7 @@ class Subject:
     :param image: as it was given.
     :param prepared: cropped to the head, at about 1 mm, scaled from 0 to 1, on the device to work on.
     :param segmentation: by the bundled or a given network; None if there is no network.
+    :param is_corrected: whether the brain was corrected by the population template.
     :param compared: (1, 1, D, H, W), 0 in voxels that a registration must not compare, 1 in others; None for all 1.
     :param brain: where the brain lies; None if it was not looked for, or not found.
     """
@@ -41,6 +42,7 @@ class Subject:
     prepared: PreparedImage
     segmentation: Segmentation | None = None
     brain: BrainMask | None = None
+    is_corrected: bool = False
     compared: torch.Tensor | None = None
 
     @classmethod
@@ -82,7 +84,7 @@ class Subject:
                 break
             prepared = subject.prepared.confined_to(brain)
             segmentation = run_network(prepared, networks, describe)
-            subject = replace(subject, prepared=prepared, brain=brain, segmentation=segmentation)
+            subject = replace(subject, prepared=prepared, brain=brain, segmentation=segmentation, is_corrected=True)
         return subject
 
     def _brain_near_template(self) -> BrainMask | None:

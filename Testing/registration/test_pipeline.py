@@ -412,6 +412,16 @@ def test_report_names_the_template_only_where_tissues_are_compared(small, model_
     assert [model["role"] for model in found] == ["segmentation", "registration", *expected]
 
 
+@pytest.mark.parametrize("corrected", [(True, False), (False, True)])
+def test_report_names_the_template_that_corrected_a_brain(small, monkeypatch, corrected):
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
+    answers, segmented = iter(corrected), Subject.segmented
+    monkeypatch.setattr(Subject, "segmented", lambda *given: replace(segmented(*given), is_corrected=next(answers)))
+    # No tissues are compared in `fast`, so the template does not guide the field.
+    found = SLSFGRLib.register(small, small, "fast", affine=False, transform="deformable").report["models"]
+    assert found[-1] == entry("template", "template", model_path("template"))
+
+
 def test_report_names_no_model_where_none_took_part(small):
     assert SLSFGRLib.register(small, small, "fast", affine=False).report["models"] == []
 

@@ -64,6 +64,7 @@ def test_segmenting_gives_a_new_subject_with_the_same_image(balls):
     found = subject.segmented(networks_by_intensity({0: 0.0} | LEVELS))
     assert subject.segmentation is None
     assert found.prepared is subject.prepared
+    assert not found.is_corrected
     assert found.image is balls
     assert found.segmentation.logits.shape[2:] == tuple(size // 2 for size in subject.grid.shape)
 
@@ -77,6 +78,7 @@ def test_a_brain_that_reaches_too_far_is_corrected_and_segmented_again(balls, mo
     networks = networks_by_intensity({0: 0.0} | LEVELS)
     subject = Subject(balls, whole.confined_to(found), brain=found).segmented(networks)
     assert subject.brain is corrected
+    assert subject.is_corrected
     assert subject.grid == whole.grid
     assert next(answers, "asked twice") == "asked twice"
     np.testing.assert_array_equal(subject.prepared.tensor[0, 0][distance > 24.0 + 8.0], 0.0)
