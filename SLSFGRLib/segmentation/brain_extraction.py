@@ -15,6 +15,7 @@ from ..networks.brain_extraction import CLASSES
 from ..preprocessing import BrainMask, PreparedImage
 from ..preprocessing.brain_mask import fading
 from ..spatial.arrays import array_from_tensor, tensor_from_array
+from ..spatial.components import largest_component
 from ..spatial.grid import Grid
 
 # Of the images that the network is given, in mm.
@@ -90,8 +91,7 @@ def brain_and_csf(classes: np.ndarray, grid: Grid) -> np.ndarray:
     :param classes: (D, H, W), indices of :data:`CLASSES`.
     :param grid: for the spacing.
     """
-    parts = sitk.ConnectedComponent(sitk.GetImageFromArray((classes == CLASSES.index("brain")).astype(np.uint8)))
-    brain = sitk.GetArrayFromImage(sitk.RelabelComponent(parts)) == 1
+    brain = largest_component(classes == CLASSES.index("brain"))
     near = sitk.GetArrayFromImage(BrainMask(brain, grid).distance) < CSF_REACH_MM
     whole = brain | (near & (classes == CLASSES.index("csf")))
     filled = sitk.BinaryFillhole(sitk.GetImageFromArray(whole.astype(np.uint8)))

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from ..io.label_table import read_label_table
+from ..spatial.components import largest_component
 from ..spatial.grid import Grid, grid_of_image, image_from_array
 from ..spatial.label_resampling import warp_labels
 from .subject import Subject
@@ -33,22 +34,14 @@ def label_map(subject: Subject, update: Callable[[float], None] = lambda fractio
 
 
 def on_image_grid(channels: np.ndarray, grid: Grid, image: sitk.Image) -> sitk.Image:
-    """Turn channels into the label table's numbers and bring them to the grid of an image.
+    """Turn the largest connected part of channels into the label table's numbers, on the grid of an image.
 
     :param channels: (D, H, W) on ``grid``.
     """
     numbers = np.array([0] + [structure.number for structure in read_label_table()], dtype=np.uint16)
-    labels = image_from_array(_largest_component(numbers[channels]), grid)
+    labels = image_from_array(np.where(largest_component(channels > 0), numbers[channels], 0).astype(np.uint16), grid)
     reference = grid_of_image(image)
     if np.allclose(np.sort(grid.spacing), np.sort(reference.spacing), rtol=1e-3):
         # The same voxels, cropped and with the axes in another order: nothing to interpolate.
         return sitk.Resample(labels, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt16)
     return warp_labels(labels, sitk.Transform(3, sitk.sitkIdentity), image)
-
-
-def _largest_component(labels: np.ndarray) -> np.ndarray:
-    """Remove labels that are not connected to the largest component."""
-    components = sitk.ConnectedComponent(sitk.GetImageFromArray((labels > 0).astype(np.uint8)))
-    by_size = sitk.RelabelComponent(components)
-    # A view does not keep its image alive.
-    return np.where(sitk.GetArrayViewFromImage(by_size) == 1, labels, 0).astype(np.uint16)

@@ -12,16 +12,19 @@ from ..models.model import SegmentationNetworks
 from ..networks import SLSFGRNetwork
 from ..networks.explicit_refinement import TISSUES, appearance, sums_by_tissue
 from ..networks.sl_sfgr import Description, Encoding
-from ..preprocessing import PreparedImage
-from ..spatial.arrays import tensor_from_array
+from ..preprocessing import BrainMask, PreparedImage
+from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.fields import downsample
 from ..spatial.grid import Grid
+from .attached_tissue import near_core
 from .bias_field import fit_with_bias_field, without_bias_field
 from .intensity_model import IntensityModel
 from .structures import StructureCentroids
 
 # From the prepared image to the network: it works at 2 mm.
 DOWNSAMPLING_FACTOR = 2
+# Of background: with less, a voxel belongs to the brain.
+MAX_BACKGROUND = 0.5
 # Subtracted from a logit to exclude a structure; others differ by less.
 IMPOSSIBLE = 50.0
 
@@ -37,6 +40,8 @@ class Segmentation:
     :param grid: of the logits.
     :param intensity_model: the intensity of each structure in this image, without its bias field.
     :param structures: volumes and centroids.
+    :param near_core: (1, 1, d, h, w), 1 in and near the brain's core, 0 where no structure is found; None if the image
+        shows nothing but the brain.
     :param described: what the network registers by; None if it was not asked for.
     :param bias_field: (1, 1, d, h, w), the factor by which the signal varies; None for a T1 image, where it was not
         estimated.
@@ -47,8 +52,14 @@ class Segmentation:
     grid: Grid
     intensity_model: IntensityModel
     structures: StructureCentroids
+    near_core: torch.Tensor | None = None
     described: DescribedBrain | None = None
     bias_field: torch.Tensor | None = None
+
+    @property
+    def brain(self) -> BrainMask:
+        """Where a structure, or the CSF around them, is more probable than background."""
+        return BrainMask(array_from_tensor(self.posteriors[0, 0] < MAX_BACKGROUND), self.grid)
 
 
 @dataclass(frozen=True)
@@ -88,9 +99,13 @@ def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: 
             shown = downsample(mapped, DOWNSAMPLING_FACTOR)
             found = _Pass.of(shown, networks.t1, penalty, describe).averaged_with(found)
             model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
+    near = None
+    if image.near_brain is not None:
+        near = near_core(found.posteriors, grid)
+        found = found.without_structures(near < 1.0)
     structures = StructureCentroids.from_posteriors(found.posteriors[0, 1:], grid)
     described = found.described(networks.t1, grid) if describe else None
-    return Segmentation(found.logits, found.posteriors, grid, model, structures, described, bias_field)
+    return Segmentation(found.logits, found.posteriors, grid, model, structures, near, described, bias_field)
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,14 @@ class _Pass:
         logits = (self.logits + other.logits) / 2.0
         return replace(self, logits=logits, posteriors=_softmax(logits))
 
+    def without_structures(self, where: torch.Tensor) -> _Pass:
+        """Return the same with background alone in some voxels.
+
+        :param where: (1, 1, d, h, w), boolean.
+        """
+        logits = self.logits - _penalty(where)
+        return replace(self, logits=logits, posteriors=_softmax(logits))
+
     def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
         """Return what the network registers by; its tissues are those of this segmentation.
 
@@ -144,10 +167,17 @@ def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:
     """Return what is subtracted from the logits of all structures, so that none is found far from the brain."""
     if image.near_brain is None:
         return 0.0
-    far = downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5
+    return _penalty(downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5)
+
+
+def _penalty(where: torch.Tensor) -> torch.Tensor:
+    """Return what excludes all structures in some voxels when it is subtracted from their logits.
+
+    :param where: (1, 1, d, h, w), boolean.
+    """
     structures = len(mirrored_channels()) - 1
-    is_structure = torch.tensor([0.0] + [1.0] * structures, device=far.device).view(1, -1, 1, 1, 1)
-    return (IMPOSSIBLE * far) * is_structure
+    is_structure = torch.tensor([0.0] + [1.0] * structures, device=where.device).view(1, -1, 1, 1, 1)
+    return (IMPOSSIBLE * where) * is_structure
 
 
 def _mean_with_mirror_image(logits: torch.Tensor, box: Box) -> torch.Tensor:

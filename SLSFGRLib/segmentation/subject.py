@@ -101,8 +101,9 @@ class Subject:
     @cached_property
     def brain_alone(self) -> PreparedImage:
         """The prepared image without what surrounds the brain: of a head about that of its skull-stripped copy."""
-        has_skull = self.brain is not None and self.prepared.near_brain is not None
-        return self.prepared.fading_from(self.brain) if has_skull else self.prepared
+        if self.brain is None or self.prepared.near_brain is None:
+            return self.prepared
+        return self.prepared.fading_from(self.segmentation.brain if self.segmentation else self.brain)
 
     @cached_property
     def corrected(self) -> torch.Tensor:
@@ -126,7 +127,9 @@ class Subject:
         model, spacing = self.segmentation.intensity_model, self.grid.mean_spacing
         prior = None if model.is_grey_between else sums_by_tissue(self.segmentation.posteriors)
         maps = tissue_maps(self.corrected, model, deep, spacing, prior)
-        return maps if self.prepared.near_brain is None else maps * self.prepared.near_brain
+        if self.prepared.near_brain is None:
+            return maps
+        return maps * self.prepared.near_brain * resize_image(self.segmentation.near_core, self.grid.shape)
 
 
 def are_segmented(*subjects: Subject) -> bool:

@@ -18,6 +18,7 @@ from ..io.images import read_labels
 from ..io.label_table import unsided_numbers
 from ..io.staging import staged_file
 from ..spatial.affine_fit import fit_affine
+from ..spatial.components import largest_component
 from ..spatial.fields import central_differences
 from ..spatial.grid import canonical_image
 from .poses import Pose
@@ -54,7 +55,8 @@ class LabelMap:
         table = classes()
         kinds = table.of_number[np.clip(numbers, 0, len(table.of_number) - 1)]
         _assign_sides(kinds, numbers, name)
-        kinds = _largest_component(kinds)
+        # A few maps have specks in the air beside the head.
+        kinds[~largest_component(kinds > 0)] = 0
         inside = np.argwhere(kinds > 0)
         lower, upper = inside.min(0), inside.max(0) + 1
         kinds = np.pad(kinds[tuple(slice(a, b) for a, b in zip(lower, upper, strict=True))], MARGIN)
@@ -215,9 +217,3 @@ def _assign_sides(kinds: np.ndarray, numbers: np.ndarray, name: str) -> None:
 def _distance(mask: np.ndarray) -> np.ndarray:
     image = sitk.GetImageFromArray(mask.astype(np.uint8))
     return sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=True))
-
-
-def _largest_component(kinds: np.ndarray) -> np.ndarray:
-    """Return the head alone: a few maps have specks in the air beside it."""
-    parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray((kinds > 0).astype(np.uint8))))
-    return np.where(sitk.GetArrayViewFromImage(parts) == 1, kinds, 0).astype(np.uint8)

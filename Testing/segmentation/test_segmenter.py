@@ -60,6 +60,28 @@ def test_image_of_a_size_that_the_network_does_not_take_is_padded_and_cropped():
     torch.testing.assert_close(found.logits, IntensityNetwork.segment(network, downsample(tensor, 2)))
 
 
+def test_what_is_attached_to_the_brain_of_a_head_is_no_structure():
+    tensor = torch.zeros(1, 1, 48, 48, 64)
+    tensor[:, :, 8:40, 8:40, 4:36] = 0.8
+    # A muscle behind bone that is one voxel of the network thick, and joined to the brain by a bridge as thick.
+    tensor[:, :, 14:34, 14:34, 38:60] = tensor[:, :, 22:24, 22:24, 36:38] = 0.8
+    networks = networks_by_intensity({0: 0.0, LEFT: 0.8})
+    stripped = prepared(tensor)
+    head = PreparedImage(tensor, stripped.grid, torch.ones_like(tensor))
+    in_brain, in_muscle = (..., slice(4, 20), slice(4, 20), slice(2, 18)), (..., slice(21, None))
+    whole, kept = (run_network(image, networks) for image in (stripped, head))
+    assert whole.near_core is None
+    assert kept.near_core[in_brain].all()
+    assert not kept.near_core[in_muscle].any()
+    torch.testing.assert_close(kept.posteriors[in_brain], whole.posteriors[in_brain])
+    assert (whole.posteriors[0, 0][in_muscle] < 0.5).float().mean() > 0.1
+    assert (kept.posteriors[0, 0][in_muscle] > 0.999).all()
+    assert kept.brain.inside[in_brain].all()
+    assert not kept.brain.inside[in_muscle].any()
+    ratio = kept.structures.volumes.sum() / whole.structures.volumes.sum()
+    assert ratio == pytest.approx((32**3 + 20 * 20 * 2) / (32**3 + 20 * 20 * 22), abs=0.03)
+
+
 def test_grid_posteriors_structures_and_intensities_belong_to_the_logits():
     tensor = torch.rand(1, 1, 16, 16, 24, generator=torch.Generator().manual_seed(0))
     image = prepared(tensor)

@@ -1,5 +1,7 @@
 """A subject: prepared at about 1 mm, segmented on demand, with tissue probability maps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -99,6 +101,15 @@ def test_brain_alone_fades_out_from_its_surface(balls):
     np.testing.assert_array_equal(alone[distance < 39.0], shown[distance < 39.0])
     np.testing.assert_array_equal(alone[distance > 43.0], 0.0)
     assert (shown[distance > 43.0] > 0.1).any()
+    # Where the brain is segmented, its surface is that of the segmentation.
+    smaller = subject.segmented(networks_by_intensity({0: 0.0} | LEVELS))
+    inside = np.linalg.norm(voxel_positions(smaller.segmentation.grid), axis=-1) < 20.0
+    background = torch.from_numpy(~inside).float()[None, None]
+    posteriors = torch.cat([background, 1.0 - background], dim=1)
+    smaller = replace(smaller, segmentation=replace(smaller.segmentation, posteriors=posteriors))
+    alone, shown = smaller.brain_alone.tensor[0, 0], smaller.prepared.tensor[0, 0]
+    np.testing.assert_array_equal(alone[distance < 16.0], shown[distance < 16.0])
+    np.testing.assert_array_equal(alone[distance > 24.0], 0.0)
     # An image without a skull stays as it is.
     without = Subject(balls, whole, brain=found)
     assert without.brain_alone is without.prepared
