@@ -16,6 +16,8 @@ from .intensities import head_by_intensity
 KEPT_MM, FADE_MM = 3.0, 4.0
 # An image in which at most this fraction of the head lies farther than BEYOND_MM from the brain has no skull.
 STRIPPED_FRACTION, BEYOND_MM = 0.03, 6.0
+# Distances are computed up to this: more than anything here asks for.
+FARTHEST_MM = 20.0
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class BrainMask:
 
     :param inside: (D, H, W), boolean.
     :param grid: of the voxels.
+    :param has_skull: whether the image that it was found in shows more than the brain.
     """
 
     inside: np.ndarray
     grid: Grid
+    has_skull: bool = True
 
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and the upper corner in mm from the outer face of the grid's first voxel, (3,) each."""
@@ -41,9 +45,23 @@ class BrainMask:
 
     @cached_property
     def distance(self) -> sitk.Image:
-        """The distance of each voxel from the surface of the brain in mm, negative inside."""
-        mask = image_from_array(self.inside.astype(np.uint8), self.grid)
-        return sitk.SignedMaurerDistanceMap(mask, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+        """The distance of each voxel from the surface of the brain in mm, negative inside, at most FARTHEST_MM."""
+        near = self._box_with_room()
+        part = image_from_array(self.inside[near].astype(np.uint8), Grid(self.inside[near].shape, self.grid.matrix))
+        signed = sitk.SignedMaurerDistanceMap(part, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+        distance = np.full(self.inside.shape, FARTHEST_MM, dtype=np.float32)
+        distance[near] = np.minimum(sitk.GetArrayViewFromImage(signed), FARTHEST_MM)
+        return image_from_array(distance, self.grid)
+
+    def _box_with_room(self) -> tuple[slice, ...]:
+        """Return the box of the voxels whose distance may be less than FARTHEST_MM; of no brain, the whole grid."""
+        box = []
+        for axis, spacing in enumerate(self.grid.spacing):
+            others = tuple(other for other in range(3) if other != axis)
+            filled = np.flatnonzero(self.inside.any(axis=others))
+            room = int(np.ceil(FARTHEST_MM / spacing))
+            box.append(slice(max(0, filled[0] - room), filled[-1] + room + 1) if len(filled) else slice(None))
+        return tuple(box)
 
     def covers(self, array: np.ndarray) -> bool:
         """Return whether an image on the mask's grid shows hardly anything but the brain: its skull is removed."""

@@ -6,6 +6,7 @@ classical brain extraction: what is then far from the largest part is no brain.
 
 from __future__ import annotations
 
+import numpy as np
 import SimpleITK as sitk
 import torch
 
@@ -13,7 +14,7 @@ from ..io.label_table import read_label_table
 from ..preprocessing import BrainMask
 from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.components import largest_component
-from ..spatial.grid import Grid, image_from_array
+from ..spatial.grid import Grid
 
 # Least probability of tissue, and how far from the core the brain reaches. Both chosen (docs/develop/experiments.md): a
 # smaller reach costs an atrophied cortex and the CSF around it more, a larger one leaves more of the muscles.
@@ -31,9 +32,19 @@ def near_core(posteriors: torch.Tensor, grid: Grid) -> torch.Tensor:
     """
     fluid = [structure.name for structure in read_label_table()].index(FLUID) + 1
     tissue = 1.0 - posteriors[0, 0] - posteriors[0, fluid] > MIN_PROBABILITY
-    image = image_from_array(array_from_tensor(tissue.byte()), grid)
-    core = largest_component(sitk.GetArrayFromImage(sitk.BinaryErode(image, [1] * 3, sitk.sitkBox)) > 0)
+    core = largest_component(_eroded(array_from_tensor(tissue)))
     if not core.any():
         return torch.ones_like(posteriors[:, :1])
     near = sitk.GetArrayFromImage(BrainMask(core, grid).distance) < REACH_MM
     return tensor_from_array(near, posteriors.dtype, posteriors.device)[None, None]
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """Return a mask (D, H, W) without the voxels that touch its outside; SimpleITK's filter takes ten times as long."""
+    for axis in range(3):
+        before = np.moveaxis(mask, axis, 0)
+        after = before.copy()
+        after[1:] &= before[:-1]
+        after[:-1] &= before[1:]
+        mask = np.moveaxis(after, 0, axis)
+    return mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -47,7 +48,7 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
     if brain.millilitres < MIN_VOLUME_ML:
         return None
     if brain.covers(array_from_tensor(image.tensor[0, 0])):
-        return brain
+        return replace(brain, has_skull=False)
     for _ in range(FURTHER_PASSES):
         again = BrainMask(_found(_faded(image, brain), network), image.grid)
         if again.millilitres < MIN_VOLUME_ML:

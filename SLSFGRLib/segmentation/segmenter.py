@@ -87,17 +87,17 @@ def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: 
     """
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
-    penalty = _penalty_far_from_brain(image)
-    found = _Pass.of(coarse, networks.t1, penalty, describe)
+    far = None if image.near_brain is None else downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5
+    found = _Pass.of(coarse, networks.t1, far, describe)
     model, bias_field = IntensityModel.fit(found.posteriors, coarse), None
     if not model.is_t1_like:
         if networks.others is not networks.t1:
-            found = replace(_Pass.of(coarse, networks.others, penalty), encoding=found.encoding)
+            found = replace(_Pass.of(coarse, networks.others, far), encoding=found.encoding)
         model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
         if model.can_map_to_t1:
             mapped = model.map_to_t1(without_bias_field(image.tensor, bias_field))
             shown = downsample(mapped, DOWNSAMPLING_FACTOR)
-            found = _Pass.of(shown, networks.t1, penalty, describe).averaged_with(found)
+            found = _Pass.of(shown, networks.t1, far, describe).averaged_with(found)
             model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
     near = None
     if image.near_brain is not None:
@@ -122,17 +122,17 @@ class _Pass:
     encoding: Encoding | None
 
     @classmethod
-    def of(
-        cls, shown: torch.Tensor, network: SLSFGRNetwork, penalty: torch.Tensor | float, keep: bool = False
-    ) -> _Pass:
+    def of(cls, shown: torch.Tensor, network: SLSFGRNetwork, far: torch.Tensor | None, keep: bool = False) -> _Pass:
         """Segment what is shown to the network.
 
+        :param far: (1, 1, d, h, w), boolean, where no structure may be found; None for nowhere.
         :param keep: the features, too.
         """
         # Left and right lie along the last axis.
         both, box = _pad_around(torch.cat([shown, shown.flip(4)]), network.size_multiple)
         encoding = network.encode(both) if keep else None
-        logits = _mean_with_mirror_image(encoding.logits if keep else network.segment(both), box) - penalty
+        logits = _mean_with_mirror_image(encoding.logits if keep else network.segment(both), box)
+        logits = logits if far is None else _without_structures(logits, far)
         return cls(logits, _softmax(logits), shown, encoding.features_of(0) if keep else None)
 
     def averaged_with(self, other: _Pass) -> _Pass:
@@ -145,7 +145,7 @@ class _Pass:
 
         :param where: (1, 1, d, h, w), boolean.
         """
-        logits = self.logits - _penalty(where)
+        logits = _without_structures(self.logits, where)
         return replace(self, logits=logits, posteriors=_softmax(logits))
 
     def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
@@ -163,21 +163,13 @@ class _Pass:
         return DescribedBrain(network.adapt(self.encoding, seen), padded, box)
 
 
-def _penalty_far_from_brain(image: PreparedImage) -> torch.Tensor | float:
-    """Return what is subtracted from the logits of all structures, so that none is found far from the brain."""
-    if image.near_brain is None:
-        return 0.0
-    return _penalty(downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5)
-
-
-def _penalty(where: torch.Tensor) -> torch.Tensor:
-    """Return what excludes all structures in some voxels when it is subtracted from their logits.
+def _without_structures(logits: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Return logits that exclude all structures in some voxels.
 
     :param where: (1, 1, d, h, w), boolean.
     """
-    structures = len(mirrored_channels()) - 1
-    is_structure = torch.tensor([0.0] + [1.0] * structures, device=where.device).view(1, -1, 1, 1, 1)
-    return (IMPOSSIBLE * where) * is_structure
+    is_structure = (torch.arange(logits.shape[1], device=logits.device) > 0).view(1, -1, 1, 1, 1)
+    return torch.addcmul(logits, where.to(logits.dtype), is_structure.to(logits.dtype), value=-IMPOSSIBLE)
 
 
 def _mean_with_mirror_image(logits: torch.Tensor, box: Box) -> torch.Tensor:

@@ -64,8 +64,8 @@ class Subject:
             return cls(image, prepare(image, name).to(device))
         whole = prepare_whole(image, brain_extraction.SPACING, name)
         brain = brain_extraction.find_brain(whole.to(device), brain_network)
-        has_skull = brain is not None and not brain.covers(array_from_tensor(whole.tensor[0, 0]))
-        return cls(image, prepare(image, name, brain=brain if has_skull else None).to(device), brain=brain)
+        around = brain if brain is not None and brain.has_skull else None
+        return cls(image, prepare(image, name, brain=around).to(device), brain=brain)
 
     @torch.no_grad()
     def segmented(self, networks: SegmentationNetworks, describe: bool = False) -> Subject:

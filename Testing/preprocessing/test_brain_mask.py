@@ -3,7 +3,7 @@ import pytest
 import SimpleITK as sitk
 
 from SLSFGRLib.preprocessing import BrainMask, prepare
-from SLSFGRLib.preprocessing.brain_mask import FADE_MM, KEPT_MM, fading
+from SLSFGRLib.preprocessing.brain_mask import FADE_MM, FARTHEST_MM, KEPT_MM, fading
 from SLSFGRLib.spatial.grid import Grid, image_from_array, voxel_positions
 
 RADIUS, SKULL = 40.0, (50.0, 56.0)
@@ -29,7 +29,21 @@ def test_box_and_distance_are_those_of_a_ball(mask):
     np.testing.assert_allclose(lower, middle - RADIUS, atol=2.0)
     np.testing.assert_allclose(upper, middle + RADIUS, atol=2.0)
     # The surface runs through the outermost voxels of the mask.
-    np.testing.assert_allclose(sitk.GetArrayFromImage(mask.distance), DISTANCE - RADIUS, atol=3.5)
+    distance = sitk.GetArrayFromImage(mask.distance)
+    np.testing.assert_allclose(distance, np.minimum(DISTANCE - RADIUS, FARTHEST_MM), atol=3.5)
+
+
+def test_distance_in_the_box_is_that_of_the_whole_grid():
+    inside = np.zeros((40, 30, 50), bool)
+    inside[25:30, 2:8, 30:33] = inside[29:35, 5:9, 31] = True
+    matrix = np.diag([1.5, 2.0, 1.0, 1.0])[[2, 1, 0, 3]]
+    brain = BrainMask(inside, Grid(inside.shape, matrix))
+    image = image_from_array(inside.astype(np.uint8), brain.grid)
+    expected = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True))
+    assert (expected > FARTHEST_MM).any()
+    np.testing.assert_allclose(sitk.GetArrayFromImage(brain.distance), np.minimum(expected, FARTHEST_MM), rtol=1e-6)
+    empty = BrainMask(np.zeros_like(inside), brain.grid)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(empty.distance), FARTHEST_MM)
 
 
 def test_image_fades_out_beyond_the_margin():

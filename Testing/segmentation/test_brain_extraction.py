@@ -58,6 +58,12 @@ def test_brain_is_found_with_the_csf_around_it(shape, centre):
     np.testing.assert_array_equal(found.inside, distance < RADIUS + 4)
 
 
+def test_image_of_the_brain_alone_has_no_skull():
+    image, distance = image_of((90, 100, 80))
+    image.tensor[0, 0][torch.from_numpy(distance >= RADIUS + 4)] = 0.0
+    assert not find_brain(image, ByIntensity()).has_skull
+
+
 def test_no_brain_is_found_where_hardly_any_voxel_looks_like_it():
     radius = 0.9 * (MIN_VOLUME_ML * 1000 * 3 / 4 / np.pi) ** (1 / 3) - 4
     assert find_brain(image_of((80, 80, 80), radius=radius)[0], ByIntensity()) is None
@@ -79,7 +85,9 @@ def test_muscle_that_looked_like_brain_is_left_out_by_a_further_pass():
     network = ByNeck(MUSCLE)
     first = brain_and_csf(network(image.tensor[..., :96, :96, :96]).argmax(1)[0].numpy(), image.grid)
     assert first[muscle[:96, :96, :96]].all()
-    found = find_brain(image, network).inside
+    brain = find_brain(image, network)
+    assert brain.has_skull
+    found = brain.inside
     assert found[distance < RADIUS].all()
     # The brain's own border stays as it was found, REACH_MM around what is found again.
     assert distance[found].max() < RADIUS + 4 + REACH_MM
