@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{image}-lesion",
             type=Path,
             metavar="L",
-            help=f"what {image.upper()} shows here has no counterpart, such as a tumour: it is not compared, and the "
-            "deformation continues smoothly through it",
+            help=f"what {image.upper()} shows here has no counterpart, such as a tumour: it is not compared. Between "
+            "two people the other side of the brain stands in for it, otherwise the deformation continues through it",
         )
     parser.add_argument(
         "--model",

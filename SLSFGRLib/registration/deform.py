@@ -11,6 +11,7 @@ from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
 from .field_optimisation import Level
 from .intensity_mapping import optimise_across_contrasts
+from .other_side import with_other_side
 from .template import GUIDED_SPACING, MIN_LNCC_RATIO, TissueAtlas, guide_by_template
 
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
@@ -34,13 +35,14 @@ def deform(
 
     The intensities are compared. So are the tissue probability maps, where a level says so and both brains are
     segmented. Contrasts are matched if needed. If a template is given, it guides the start, or without one the field
-    after the coarse levels.
+    after the coarse levels. A lesion is replaced by the other side of its brain.
 
     :param affine: fixed points to moving points.
     :param start: a field to begin with, on any grid over the box of the fixed brain.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid; ``warped(x) = moving(affine(x + u(x)))``.
     """
+    fixed, moving = with_other_side(fixed), with_other_side(moving)
     tissues = uses_tissues(fixed, moving, levels)
     images = (ChannelImage.from_subject(fixed, tissues), ChannelImage.from_subject(moving, tissues))
     coarse = tuple(level for level in levels if level.spacing >= GUIDED_SPACING)

@@ -115,7 +115,8 @@ def register(
     :param fixed_mask: not 0 in the voxels of the fixed image that may be compared; on any grid, likewise
         ``moving_mask``.
     :param fixed_lesion: not 0 where the fixed image shows what has no counterpart in the moving one, such as a tumour:
-        it is not compared, and the field continues smoothly through it; likewise ``moving_lesion``.
+        it is not compared; between two people the other side of the brain is compared in its place, else the field
+        continues smoothly through it; likewise ``moving_lesion``.
     :param fixed_brain: give the same one to several registrations in turn: an image that is fixed in all of them is
         prepared and segmented once.
     :raises InputError: an argument cannot be used, or memory is too small; the message says what to do.

@@ -47,15 +47,15 @@ def with_regions(subject: Subject, regions: Regions, name: str) -> Subject:
     :param name: of the image in an error.
     :raises InputError: a region hardly overlaps its image.
     """
-    prepared, compared = subject.prepared, None
+    prepared, compared, lesion = subject.prepared, None, None
     if regions.mask is not None:
         compared = _on_grid(regions.mask, subject, f"the mask of {name}")
     if regions.lesion is not None:
         share = _on_grid(regions.lesion, subject, f"the lesion of {name}")
         prepared = replace(prepared, tensor=_filled(prepared.tensor, share, subject.grid.mean_spacing))
-        healthy = 1.0 - share
-        compared = healthy if compared is None else compared * healthy
-    return replace(subject, prepared=prepared, compared=compared)
+        in_mask = torch.ones_like(share) if compared is None else compared
+        compared, lesion = in_mask * (1.0 - share), in_mask * share
+    return replace(subject, prepared=prepared, compared=compared, lesion=lesion)
 
 
 def _on_grid(region: sitk.Image, subject: Subject, name: str) -> torch.Tensor:

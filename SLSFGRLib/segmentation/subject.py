@@ -35,6 +35,8 @@ class Subject:
     :param segmentation: by the bundled or a given network; None if there is no network.
     :param is_corrected: whether the brain was corrected by the population template.
     :param compared: (1, 1, D, H, W), 0 in voxels that a registration must not compare, 1 in others; None for all 1.
+    :param lesion: (1, 1, D, H, W), the fraction of each voxel that a lesion fills, in the mask if there is one; None
+        for no lesion.
     :param brain: where the brain lies; None if it was not looked for, or not found.
     """
 
@@ -44,6 +46,7 @@ class Subject:
     brain: BrainMask | None = None
     is_corrected: bool = False
     compared: torch.Tensor | None = None
+    lesion: torch.Tensor | None = None
 
     @classmethod
     def from_image(
