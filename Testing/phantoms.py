@@ -6,6 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
+from SLSFGRLib.io.label_table import mirrored_channels
 from SLSFGRLib.registration.template import TissueAtlas
 from SLSFGRLib.segmentation.intensity_model import IntensityModel
 from SLSFGRLib.segmentation.segmenter import Segmentation
@@ -13,7 +14,7 @@ from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
 from SLSFGRLib.spatial.fields import border_ramp, downsample, integrate, resize_image, smooth
-from SLSFGRLib.spatial.grid import Grid, voxel_positions
+from SLSFGRLib.spatial.grid import Grid, grid_of_image, voxel_positions
 
 # Ellipsoids, the later ones inside or over the earlier: label, centre and semi-axes in mm (LPS), intensity.
 HEAD_PARTS = (
@@ -274,6 +275,39 @@ def with_segmentation(subject, channels):
         StructureCentroids.from_posteriors(posteriors[0, 1:], grid),
     )
     return Subject(subject.image, subject.prepared, segmentation)
+
+
+# From points of the image to those of an upright brain, whose left is at positive x.
+TILT = Affine.from_parts(rotation_about((0, 1, 2), 14.0), (4.0, -3.0, 2.0))
+# Channels of the left side, white matter first, and where these structures lie.
+SIDED_CHANNELS = (1, 3, 6, 7, 8, 13)
+SIDED_CENTRES = np.array([[20, 22, -18], [24, -20, -16], [18, -24, 14], [22, 20, 18], [30, 2, -20], [26, 0, 22]], float)
+LEFT_CORTEX, FLUID = 2, 15
+
+
+def upright(grid):
+    """Return the positions of a grid's voxels in the upright brain of :func:`symmetric_subject`."""
+    return TILT.apply(voxel_positions(grid))
+
+
+def symmetric_subject():
+    """A tilted brain whose sides are alike: cortex, CSF in the middle and six structures on each side."""
+    image = empty_image((96, 96, 96), (1.0, 1.0, 1.0), centre=(0.0, 0.0, 0.0))
+    points = upright(grid_of_image(image))
+    x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
+    array = 0.5 + 0.1 * np.sin(x / 9.0) + 0.15 * np.cos(y / 11.0 + x / 15.0) * np.sin(z / 10.0)
+    array[np.linalg.norm(np.abs(points) - np.abs(SIDED_CENTRES[0]), axis=-1) < 9.0] = 0.9
+    array[x < 3.0] = 0.2
+    array[np.linalg.norm(points, axis=-1) > 42.0] = 0.0
+    subject = Subject.from_image(filled(image, (1000.0 * array).astype(np.float32)))
+    points = upright(subject.grid.coarsened(2))
+    channels = np.where(points[..., 0] > 0.0, LEFT_CORTEX, mirrored_channels()[LEFT_CORTEX])
+    for channel, centre in zip(SIDED_CHANNELS, SIDED_CENTRES, strict=True):
+        channels[np.linalg.norm(points - centre, axis=-1) < 7.0] = channel
+        channels[np.linalg.norm(points - centre * [-1, 1, 1], axis=-1) < 7.0] = mirrored_channels()[channel]
+    channels[np.abs(points[..., 0]) < 3.0] = FLUID
+    channels[np.linalg.norm(points, axis=-1) > 42.0] = 0
+    return with_segmentation(subject, channels)
 
 
 def texture(shape, sigma):

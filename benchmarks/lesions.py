@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 import SLSFGRLib
+from SLSFGRLib.runtime.process import set_up_process
 from SLSFGRLib.spatial.grid import grid_of_image, voxel_positions
 
 from .csv_tables import append, rows
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--pairs", default="1000-1001,1006-1007,1009-1017,1013-1036", help="FIXED-MOVING of malc")
     parser.add_argument("--mode", default="standard", help="of the registration (default: standard)")
     given = parser.parse_args()
+    set_up_process()
     given.output.mkdir(parents=True, exist_ok=True)
     table = given.output / "lesions.csv"
     done = {(row["pair"], row["mode"]) for row in rows(table)}

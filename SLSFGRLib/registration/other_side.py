@@ -32,15 +32,15 @@ def with_other_side(subject: Subject) -> Subject:
     """
     if subject.lesion is None or subject.segmentation is None:
         return subject
-    to_other_side = _to_other_side(subject.segmentation.structures)
-    if to_other_side is None:
+    affine = to_other_side(subject.segmentation.structures)
+    if affine is None:
         return subject
     lesion, grid, segmentation = subject.lesion, subject.grid, subject.segmentation
-    replaced = lesion * (1.0 - _moved(lesion, grid, to_other_side))
-    image = torch.lerp(subject.prepared.tensor, _moved(subject.prepared.tensor, grid, to_other_side), replaced)
+    replaced = lesion * (1.0 - moved(lesion, grid, affine))
+    image = torch.lerp(subject.prepared.tensor, moved(subject.prepared.tensor, grid, affine), replaced)
     # What is on the left there is on the right here.
     swapped = segmentation.posteriors[:, mirrored_channels()]
-    other = _moved(swapped, segmentation.grid, to_other_side)
+    other = moved(swapped, segmentation.grid, affine)
     coarse = downsample(replaced, DOWNSAMPLING_FACTOR)
     posteriors = torch.lerp(segmentation.posteriors, other, coarse)
     return replace(
@@ -51,7 +51,7 @@ def with_other_side(subject: Subject) -> Subject:
     )
 
 
-def _to_other_side(structures: StructureCentroids) -> Affine | None:
+def to_other_side(structures: StructureCentroids) -> Affine | None:
     """Fit the transform of points of a brain to the same points of its other side; None if too little is known."""
     sides = mirrored_channels()[1:] - 1
     mirrored = StructureCentroids(structures.volumes[sides], MIRROR.apply(structures.centroids[sides]))
@@ -59,7 +59,10 @@ def _to_other_side(structures: StructureCentroids) -> Affine | None:
     return None if to_mirror_image is None else to_mirror_image.then(MIRROR)
 
 
-def _moved(image: torch.Tensor, grid: Grid, affine: Affine) -> torch.Tensor:
-    """Return ``image(affine(x))`` on its own grid."""
+def moved(image: torch.Tensor, grid: Grid, affine: Affine) -> torch.Tensor:
+    """Return ``image(affine(x))`` on the image's own grid.
+
+    :param image: (1, C, D, H, W).
+    """
     warper = AffineWarper(image, affine.in_voxels(grid, grid), grid.shape, factor=1)
     return warper(image.new_zeros(1, 3, 1, 1, 1))

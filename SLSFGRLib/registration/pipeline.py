@@ -28,6 +28,7 @@ from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
 from ..version import VERSION
 from .align import align
+from .asymmetry import asymmetry_notes
 from .choice import Choice, choose
 from .deform import are_alike, deform, uses_tissues
 from .deform_one_head import deform_one_head
@@ -279,6 +280,7 @@ def _deform(
     update: Callable[[float], None],
 ) -> tuple[torch.Tensor, bool]:
     """Find the field with the network, with direct optimisation or with both; return whether a template guided it."""
+    notes += asymmetry_notes(fixed, moving)
     model, start = settings.model, None
     if model is not None:
         start = network_field(model, fixed, moving, affine, settings.mode, update)

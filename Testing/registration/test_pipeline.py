@@ -439,6 +439,14 @@ def test_report_says_where_the_heads_hardly_overlap_as_stored(small):
     assert [["hardly overlap" in note for note in found] for found in notes] == [[], [True]]
 
 
+def test_report_says_that_one_of_two_people_may_have_a_lesion(segmenting, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.asymmetry_notes", lambda fixed, moving: ["A lesion?"])
+    fixed, moving = balls_image(spacing=2.0), balls_image(OTHER_HEAD, spacing=2.0)
+    for transform, expected in (("deformable", True), ("rigid", False)):
+        report = SLSFGRLib.register(fixed, moving, "fast", "cpu", transform=transform).report
+        assert ("A lesion?" in report["notes"]) == expected
+
+
 # --- memory -------------------------------------------------------------------------------------------------
 
 
