@@ -18,7 +18,8 @@ FACTOR, SIGMA_MM = 4, 6.0
 # A place counts where at least this fraction of what is averaged lies in the brain, on both sides.
 MIN_BRAIN = 0.7
 # Difference in units of that between the darkest and the brightest tissue, which is at least the last number of the
-# scale from 0 to 1: in an image with less contrast, noise and bias field weigh more. Chosen: docs/develop/experiments.md.
+# scale from 0 to 1: in an image with less contrast, noise and bias field weigh more. Chosen, as is the first number
+# (docs/develop/experiments.md).
 LARGE, LEAST_CONTRAST = 0.5, 0.4
 NOTE = (
     "The brain in the {name} image looks different on its left and right side, most at {place}. If that is a tumour, a "

@@ -185,13 +185,12 @@ def content(node):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_no_node_of_the_user_changes_in_500_random_actions(scene, monkeypatch, tmp_path_factory, seed):
+def test_no_node_of_the_user_changes_in_500_random_actions(scene, monkeypatch, tmp_path_factory):
     failures = []
     monkeypatch.setattr(sys, "excepthook", lambda *error: failures.append(error))
     slicer.app.dialogs.clear()
     widget = slicer_module.open_widget(SLSFGRWidget(runner=InstantRunner(), installer=FakeInstaller()))
-    user = User(widget, seed, tmp_path_factory.mktemp("scene") / "scene.mrml")
+    user = User(widget, 0, tmp_path_factory.mktemp("scene") / "scene.mrml")
     for number in range(500):
         before = user.content()
         action = user.act()
