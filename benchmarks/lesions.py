@@ -16,7 +16,7 @@ import SimpleITK as sitk
 
 import SLSFGRLib
 from SLSFGRLib.runtime.process import set_up_process
-from SLSFGRLib.spatial.grid import grid_of_image, voxel_positions
+from SLSFGRLib.spatial.grid import grid_of_image, moved_points, voxel_positions
 
 from .csv_tables import append, rows
 from .data import pair_of_brains
@@ -90,8 +90,8 @@ def differences(
         for transform in (named, reference)
     ]
     outside = voxel_positions(grid_of_image(fixed))[brain & (places[1] == 0)][::STEP]
-    moved = [np.array([transform.TransformPoint(point) for point in outside]) for transform in (named, reference)]
-    return places[0].sum() / places[1].sum(), float(np.linalg.norm(moved[0] - moved[1], axis=1).mean())
+    apart = moved_points(named, outside) - moved_points(reference, outside)
+    return places[0].sum() / places[1].sum(), float(np.linalg.norm(apart, axis=1).mean())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
+from ..spatial.components import largest_component
+
 HEAD_SEARCH_SPACING = 4.0
 # The head is what exceeds this fraction of Otsu's threshold, which separates bright from dark tissue as often as head
 # from air.
@@ -30,8 +32,7 @@ def head_box(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
     otsu = sitk.OtsuThresholdImageFilter()
     otsu.Execute(coarse)
     head = sitk.Greater(coarse, lowest + OTSU_FRACTION * (otsu.GetThreshold() - lowest))
-    head = sitk.RelabelComponent(sitk.ConnectedComponent(head))
-    inside = np.argwhere(sitk.GetArrayViewFromImage(head) == 1)
+    inside = np.argwhere(largest_component(sitk.GetArrayViewFromImage(head) > 0))
     if len(inside) == 0:
         inside = np.argwhere(np.ones_like(values, dtype=bool))
     step = (factors * spacing)[::-1]

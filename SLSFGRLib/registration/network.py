@@ -17,7 +17,7 @@ from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, resize_field, smooth
 from ..spatial.grid import Grid
-from ..spatial.warping import AffineWarper
+from ..spatial.warping import AffineWarper, affinely_warped
 from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
 from .network_pyramid import NetworkLevel, rounds_of
@@ -130,7 +130,7 @@ def field_between(
     def aligned(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         factor = fixed.grid.shape[0] // like.shape[2]
         matrix = affine.in_voxels(fixed.grid.coarsened(factor), moving.grid.coarsened(factor))
-        return AffineWarper(part, matrix, like.shape[2:], 1)(like.new_zeros(1, 3, *like.shape[2:]))
+        return affinely_warped(part, matrix, like.shape[2:])
 
     own, other = fixed.description, moving.description
     features = [aligned(*pair) for pair in zip(other.features, own.features, strict=True)]

@@ -19,7 +19,7 @@ from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.grid import Grid
-from ..spatial.warping import AffineWarper
+from ..spatial.warping import affinely_warped
 
 MIRROR = Affine(np.diag([-1.0, 1.0, 1.0, 1.0]))
 
@@ -64,5 +64,4 @@ def moved(image: torch.Tensor, grid: Grid, affine: Affine) -> torch.Tensor:
 
     :param image: (1, C, D, H, W).
     """
-    warper = AffineWarper(image, affine.in_voxels(grid, grid), grid.shape, factor=1)
-    return warper(image.new_zeros(1, 3, 1, 1, 1))
+    return affinely_warped(image, affine.in_voxels(grid, grid), grid.shape)

@@ -10,16 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..io.label_table import read_label_table
 from ..preprocessing import BrainMask
 from ..spatial.arrays import array_from_tensor, tensor_from_array
 from ..spatial.components import largest_component
 from ..spatial.grid import Grid
+from .intensity_model import channel_names
 
 # Least probability of tissue, and how far from the core the brain reaches. Both chosen (docs/develop/experiments.md): a
 # smaller reach costs an atrophied cortex and the CSF around it more, a larger one leaves more of the muscles.
 MIN_PROBABILITY, REACH_MM = 0.7, 7.5
-FLUID = "Cerebrospinal fluid"
+FLUID = "cerebrospinal fluid"
 
 
 def near_core(posteriors: torch.Tensor, grid: Grid) -> torch.Tensor:
@@ -30,8 +30,8 @@ def near_core(posteriors: torch.Tensor, grid: Grid) -> torch.Tensor:
     :param posteriors: (1, 1 + structures, d, h, w), of background and structures.
     :param grid: of the posteriors, at about 2 mm.
     """
-    fluid = [structure.name for structure in read_label_table()].index(FLUID) + 1
-    tissue = 1.0 - posteriors[0, 0] - posteriors[0, fluid] > MIN_PROBABILITY
+    fluid = posteriors[0, channel_names().index(FLUID)]
+    tissue = 1.0 - posteriors[0, 0] - fluid > MIN_PROBABILITY
     core = largest_component(_eroded(array_from_tensor(tissue)))
     if not core.any():
         return torch.ones_like(posteriors[:, :1])

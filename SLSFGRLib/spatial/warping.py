@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -35,3 +37,13 @@ class AffineWarper:
 
     def _linearly_mapped(self, vectors: torch.Tensor) -> torch.Tensor:
         return torch.einsum("rc,bcdhw->brdhw", self.linear, vectors)
+
+
+def affinely_warped(image: torch.Tensor, matrix: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
+    """Resample an image by an affine matrix alone, (1, C, *shape).
+
+    :param image: (1, C, D, H, W).
+    :param matrix: 4x4, voxels of the new grid to voxels of the image.
+    :param shape: of the new grid.
+    """
+    return AffineWarper(image, matrix, tuple(shape), factor=1)(image.new_zeros(1, 3, *shape))

@@ -6,12 +6,12 @@ import torch
 from phantoms import voxel_positions
 
 from SLSFGRLib.io.label_table import read_label_table
-from SLSFGRLib.segmentation.attached_tissue import FLUID, REACH_MM, near_core
+from SLSFGRLib.segmentation.attached_tissue import REACH_MM, near_core
 from SLSFGRLib.spatial.grid import Grid
 
 GRID = Grid.upright((48, 48, 48), 2.0, centre=(0.0, 0.0, 0.0))
 NAMES = ["background"] + [structure.name for structure in read_label_table()]
-CORTEX, CSF = NAMES.index("Left cerebral cortex"), NAMES.index(FLUID)
+CORTEX, CSF = NAMES.index("Left cerebral cortex"), NAMES.index("Cerebrospinal fluid")
 POINTS = voxel_positions(GRID)
 RADIUS = 24.0
 BRAIN = np.linalg.norm(POINTS, axis=-1) < RADIUS
