@@ -10,8 +10,9 @@ from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
 from .field_optimisation import Level
-from .intensity_mapping import optimise_across_contrasts
+from .intensity_mapping import correlation_ratio, optimise_across_contrasts
 from .other_side import with_other_side
+from .schedules import COARSE_FIELD_SPACING, across_contrasts
 from .template import GUIDED_SPACING, MIN_LNCC_RATIO, TissueAtlas, guide_by_template
 
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
@@ -19,6 +20,10 @@ COARSE_PROGRESS = 0.3
 # A start by a network has details that a field via the template lacks, so that its similarity is higher: 0.82 and 0.84
 # were measured on two pairs of brains. Chosen.
 MIN_LNCC_RATIO_OF_START = 0.6
+# Below the first correlation ratio of two contrasts in the brain their intensities are not compared at 1 mm, above the
+# second as those of one contrast. Chosen: real T1 and T2 have 0.56 to 0.72, rendered ones 0.76 to 0.85, a T1 and a
+# T2-like image that was computed from a T1 have 0.87 (docs/develop/experiments.md).
+TRUSTED_RATIO = 0.65, 0.87
 
 
 @torch.no_grad()
@@ -34,30 +39,61 @@ def deform(
     """Find the field that, followed by an affine transform, brings the moving brain to the fixed one.
 
     The intensities are compared. So are the tissue probability maps, where a level says so and both brains are
-    segmented. Contrasts are matched if needed. If a template is given, it guides the start, or without one the field
-    after the coarse levels. A lesion is replaced by the other side of its brain.
+    segmented, and between contrasts at every level. Contrasts are matched if needed. If a template is given, it guides
+    the start, or without one the field after the coarse levels. A lesion is replaced by the other side of its brain.
 
     :param affine: fixed points to moving points.
+    :param levels: as planned for one contrast.
     :param start: a field to begin with, on any grid over the box of the fixed brain.
     :param update: called with the fraction done.
     :returns: (1, 3, d, h, w) in voxels of the last level's grid; ``warped(x) = moving(affine(x + u(x)))``.
     """
     fixed, moving = with_other_side(fixed), with_other_side(moving)
-    tissues = uses_tissues(fixed, moving, levels)
+    is_one_contrast = share_contrast(fixed, moving)
+    compared = levels if is_one_contrast else across_contrasts(levels)
+    tissues = uses_tissues(fixed, moving, compared)
     images = (ChannelImage.from_subject(fixed, tissues), ChannelImage.from_subject(moving, tissues))
-    coarse = tuple(level for level in levels if level.spacing >= GUIDED_SPACING)
-    if template is None or not tissues or (start is None and not coarse):
-        return optimise_across_contrasts(*images, affine, levels, start, update)
-    done, min_ratio = 0.0, MIN_LNCC_RATIO_OF_START
-    if start is None:
-        done, min_ratio = COARSE_PROGRESS, MIN_LNCC_RATIO
-        start = optimise_across_contrasts(*images, affine, coarse, update=lambda fraction: update(done * fraction))
+    coarse = () if start is not None else tuple(level for level in compared if level.spacing >= GUIDED_SPACING)
+    done, min_ratio = (COARSE_PROGRESS, MIN_LNCC_RATIO) if coarse else (0.0, MIN_LNCC_RATIO_OF_START)
+    if template is not None and tissues and (coarse or start is not None):
+        if coarse:
+            start = optimise_across_contrasts(*images, affine, coarse, update=lambda fraction: update(done * fraction))
+        start = guide_by_template(start, fixed, moving, affine, template, min_ratio)
         levels = levels[len(coarse) :]
-    start = guide_by_template(start, fixed, moving, affine, template, min_ratio)
+    else:
+        done = 0.0
     if not levels:
         return start
+    optimise = optimise_across_contrasts if is_one_contrast else _optimise_by_trust
+    return optimise(*images, affine, levels, start, lambda fraction: update(done + (1.0 - done) * fraction))
+
+
+def _optimise_by_trust(
+    fixed: ChannelImage,
+    moving: ChannelImage,
+    affine: Affine,
+    levels: Sequence[Level],
+    start: torch.Tensor | None,
+    update: Callable[[float], None],
+) -> torch.Tensor:
+    """Optimise a field between contrasts, at the finest level by intensities only as far as one tells the other.
+
+    :param levels: as planned for one contrast.
+    """
+    finest = tuple(level for level in levels if level.spacing < COARSE_FIELD_SPACING)
+    coarser, done = across_contrasts(levels[: len(levels) - len(finest)]), 0.0
+    if coarser:
+        done = COARSE_PROGRESS if finest else 1.0
+        start = optimise_across_contrasts(
+            fixed, moving, affine, coarser, start, lambda fraction: update(done * fraction)
+        )
+    if not finest:
+        return start
+    low, high = TRUSTED_RATIO
+    trust = (correlation_ratio(fixed, moving, affine, start) - low) / (high - low)
+    finest = across_contrasts(finest, min(1.0, max(0.0, trust)))
     return optimise_across_contrasts(
-        *images, affine, levels, start, lambda fraction: update(done + (1.0 - done) * fraction)
+        fixed, moving, affine, finest, start, lambda fraction: update(done + (1.0 - done) * fraction)
     )
 
 
@@ -66,11 +102,12 @@ def uses_tissues(fixed: Subject, moving: Subject, levels: Sequence[Level]) -> bo
     return are_segmented(fixed, moving) and any(set(level.weights) != {INTENSITY} for level in levels)
 
 
-def are_alike(fixed: Subject, moving: Subject) -> bool:
-    """Return whether the tissues of two segmented brains have the same order of intensities, or the opposite one.
+def share_contrast(fixed: Subject, moving: Subject) -> bool:
+    """Return whether the tissues of two brains have the same order of intensities, or a brain is not segmented.
 
-    Then one intensity follows from the other, as in T1 and T2. In FLAIR and PD, GM is the brightest: beside a T1 image
-    the relation at the border of GM and WM has another sign than at that of GM and CSF.
+    In T1 and T2 the order is the opposite one; in FLAIR and PD, GM is the brightest.
     """
+    if not are_segmented(fixed, moving):
+        return True
     orders = [subject.segmentation.intensity_model.tissue_order for subject in (fixed, moving)]
-    return orders[0] in (orders[1], orders[1][::-1])
+    return orders[0] == orders[1]

@@ -16,6 +16,7 @@ from operator import attrgetter
 import torch
 from torch.nn import functional
 
+from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample
 from ..spatial.warping import AffineWarper
@@ -28,6 +29,8 @@ BIN_SIGMA = 1.5
 # The mapping is estimated at this downsampling factor, where one image has more than this intensity.
 FACTOR = 2
 BACKGROUND = 0.03
+# A voxel with more than this of the three tissues lies in the brain.
+BRAIN_PROBABILITY = 0.9
 # The relation is taken to be linear unless the mapping explains this much more of an image's variance than a line.
 # Chosen: T1 to T1 of two people stays below 0.03, T1 to T2 is above 0.2 (docs/develop/experiments.md).
 MIN_NONLINEAR_GAIN = 0.1
@@ -69,13 +72,21 @@ def estimate_mappings(
     :param start: (1, 3, d, h, w), the field before the affine transform as far as it is known.
     :returns: the mapping from the moving image's contrast to the fixed one's, and back.
     """
-    target = downsample(fixed.channels[INTENSITY], FACTOR)
-    start = target.new_zeros(1, 3, *target.shape[2:]) if start is None else start
-    matrix = affine.in_voxels(fixed.grid, moving.grid)
-    warped = AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, FACTOR)(start)
-    inside = (target > BACKGROUND) | (warped > BACKGROUND)
-    values = warped[inside], target[inside]
-    return _fit(*values), _fit(*values[::-1])
+    target, warped = _intensities(fixed, moving, affine, start)
+    return _fit_both_ways(target, warped, (target > BACKGROUND) | (warped > BACKGROUND))
+
+
+def correlation_ratio(fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor) -> float:
+    """Return the correlation ratio of two intensities in the brain (Roche et al. 1998): how far one tells the other.
+
+    For the parameters see :func:`estimate_mappings`.
+
+    :param fixed: with tissue maps.
+    :returns: the larger one of both directions, from 0 to 1.
+    """
+    target, warped = _intensities(fixed, moving, affine, field)
+    brain = downsample(fixed.stack(TISSUES), FACTOR).sum(dim=1, keepdim=True) > BRAIN_PROBABILITY
+    return max(mapping.explained for mapping in _fit_both_ways(target, warped, brain))
 
 
 def match_contrast(
@@ -120,6 +131,24 @@ def optimise_across_contrasts(
         matched = match_contrast(fixed, moving, affine, start) or (fixed, moving)
         levels = levels[len(coarse) - 1 :]
     return optimise_field(*matched, affine, levels, start, update)
+
+
+def _intensities(
+    fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the intensities of the fixed and of the warped moving image, both (1, 1, d, h, w)."""
+    target = downsample(fixed.channels[INTENSITY], FACTOR)
+    field = target.new_zeros(1, 3, *target.shape[2:]) if field is None else field
+    matrix = affine.in_voxels(fixed.grid, moving.grid)
+    return target, AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, FACTOR)(field)
+
+
+def _fit_both_ways(
+    target: torch.Tensor, warped: torch.Tensor, inside: torch.Tensor
+) -> tuple[IntensityMapping, IntensityMapping]:
+    """Estimate the mapping from the warped image to the target in some voxels, and back."""
+    values = warped[inside], target[inside]
+    return _fit(*values), _fit(*values[::-1])
 
 
 def _fit(source: torch.Tensor, target: torch.Tensor) -> IntensityMapping:

@@ -23,14 +23,14 @@ from ..runtime.memory import available_memory, is_out_of_memory
 from ..runtime.parallel import both, in_background
 from ..runtime.progress import Progress, ProgressCallback
 from ..segmentation.label_map import label_map
-from ..segmentation.subject import Subject, are_segmented
+from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
 from ..spatial.label_resampling import warp_labels
 from ..version import VERSION
 from .align import align
 from .asymmetry import asymmetry_notes
 from .choice import Choice, choose
-from .deform import are_alike, deform, uses_tissues
+from .deform import deform, share_contrast, uses_tissues
 from .deform_one_head import deform_one_head
 from .doubts import doubts
 from .field_optimisation import Level
@@ -287,12 +287,14 @@ def _deform(
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, False
     planned = planned_levels(settings.mode, fixed.image)
-    is_unlike = are_segmented(fixed, moving) and not are_alike(fixed, moving)
-    levels = _affordable(across_contrasts(planned) if is_unlike else planned, fixed, notes)
+    # Between contrasts more channels are compared, which takes more memory.
+    compared = planned if share_contrast(fixed, moving) else across_contrasts(planned)
+    compared = _affordable(compared, fixed, notes)
+    levels = planned[: len(compared)]
     if model is not None:
-        levels = levels_after(model, levels)
-    # The template guides no mode that compares tissues only because the contrasts are not alike.
-    is_guided = uses_tissues(fixed, moving, planned) and uses_tissues(fixed, moving, levels)
+        levels, compared = levels_after(model, levels), levels_after(model, compared)
+    # The template guides no mode that compares tissues only because the contrasts differ.
+    is_guided = uses_tissues(fixed, moving, planned) and uses_tissues(fixed, moving, compared)
     template = bundled_template() if is_guided else None
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template is not None

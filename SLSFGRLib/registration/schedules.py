@@ -16,11 +16,12 @@ from .field_optimisation import Level
 TISSUE_WEIGHT = 0.5
 WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)
 WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
-# Where the tissues of two images have neither the same order nor the opposite one, as in T1 and FLAIR, the tissue maps
-# say more than the intensities, also at the finest level. Chosen on rendered heads (docs/develop/experiments.md). A
-# level without CSF stays without it: it is what the other two leave.
-ACROSS_CONTRASTS = {INTENSITY: 1.0} | dict.fromkeys(TISSUES[1:], 0.75)
-# Two further channels make an iteration slower. At 1 mm this fraction of the iterations loses 0.0005 of Dice.
+# Where the tissues of two images have different orders of intensities, as in T1 and T2, the tissue maps say more than
+# the intensities. Chosen on real and rendered images (docs/develop/experiments.md).
+ACROSS_CONTRASTS = {INTENSITY: 0.5} | dict.fromkeys(TISSUES, 0.75)
+# The tissue maps of two contrasts are not exact enough for a field with less smoothing at 1 mm.
+SIGMA_OF_TISSUES = 1.0
+# Three further channels make an iteration slower. At 1 mm this fraction of the iterations loses 0.0005 of Dice.
 FRACTION_ACROSS_CONTRASTS = 0.625
 
 _COARSE = (
@@ -71,15 +72,30 @@ def planned_levels(mode: str, fixed: sitk.Image, is_one_head: bool = False) -> t
     return tuple(replace(level, spacing=max(level.spacing, finest)) for level in schedules[mode])
 
 
-def across_contrasts(levels: Sequence[Level]) -> tuple[Level, ...]:
-    """Return levels of direct optimisation for two segmented brains whose contrasts are not alike."""
-    return tuple(_across_contrasts(level) for level in levels)
+def across_contrasts(levels: Sequence[Level], trust: float = 0.5) -> tuple[Level, ...]:
+    """Return levels of direct optimisation for two segmented brains of different contrasts.
+
+    :param levels: as planned for one contrast.
+    :param trust: from 0 to 1, how much the intensities count at the finest level, of less than 2 mm; the tissue maps
+        count the less: 1 for the level as planned, 0 for tissue maps alone.
+    """
+    return tuple(_finest(level, trust) if level.spacing < COARSE_FIELD_SPACING else _coarse(level) for level in levels)
 
 
-def _across_contrasts(level: Level) -> Level:
-    is_finest = level.spacing < COARSE_FIELD_SPACING
-    iterations = round(FRACTION_ACROSS_CONTRASTS * level.iterations) if is_finest else level.iterations
-    return replace(level, weights={**level.weights, **ACROSS_CONTRASTS}, iterations=iterations)
+def _coarse(level: Level) -> Level:
+    return replace(level, weights=level.weights | ACROSS_CONTRASTS)
+
+
+def _finest(level: Level, trust: float) -> Level:
+    if trust == 1.0:
+        return level
+    planned = {name: trust * weight for name, weight in level.weights.items() if trust > 0.0}
+    return replace(
+        level,
+        weights=planned | dict.fromkeys(TISSUES, 1.0 - trust),
+        field_sigma=trust * level.field_sigma + (1.0 - trust) * SIGMA_OF_TISSUES,
+        iterations=round(FRACTION_ACROSS_CONTRASTS * level.iterations),
+    )
 
 
 def needed_memory(levels: Sequence[Level], grid: Grid) -> int:

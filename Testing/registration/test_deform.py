@@ -8,9 +8,10 @@ import torch
 from phantoms import balls_subject
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, are_alike, deform
+from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, deform, share_contrast
 from SLSFGRLib.registration.field_optimisation import Level
 from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
+from SLSFGRLib.registration.schedules import across_contrasts
 from SLSFGRLib.registration.template import TissueAtlas, guide_by_template
 from SLSFGRLib.segmentation.intensity_model import IntensityModel, channel_names
 from SLSFGRLib.segmentation.subject import Subject
@@ -102,15 +103,48 @@ def test_levels_that_name_tissues_compare_intensities_alone_where_a_subject_is_n
 T1, T2, FLAIR, PD = (0.3, 0.5, 0.9), (0.9, 0.5, 0.3), (0.2, 0.8, 0.6), (0.5, 0.8, 0.6)
 
 
+def showing(means, subject):
+    """The same subject with these intensities of CSF, GM and WM in its model."""
+    names = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+    values = torch.tensor([dict(zip(names, means, strict=True)).get(name, 0.4) for name in channel_names()])
+    model = IntensityModel(values, torch.full_like(values, 0.01))
+    return replace(subject, segmentation=replace(subject.segmentation, intensity_model=model))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
-    [(T1, T1, True), (T1, T2, True), (FLAIR, PD, True), (T1, FLAIR, False), (PD, T1, False), (T2, PD, False)],
+    [(T1, T1, True), (T1, T2, False), (FLAIR, PD, True), (T1, FLAIR, False), (PD, T1, False), (T2, PD, False)],
 )
-def test_contrasts_are_alike_if_the_tissues_have_the_same_order_or_the_opposite_one(fixed, first, second, expected):
-    def showing(means):
-        names = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
-        values = torch.tensor([dict(zip(names, means, strict=True)).get(name, 0.4) for name in channel_names()])
-        model = IntensityModel(values, torch.full_like(values, 0.01))
-        return replace(fixed, segmentation=replace(fixed.segmentation, intensity_model=model))
+def test_two_brains_share_a_contrast_if_their_tissues_have_the_same_order(fixed, first, second, expected):
+    assert share_contrast(showing(first, fixed), showing(second, fixed)) == expected
 
-    assert are_alike(showing(first), showing(second)) == expected
+
+def test_a_brain_that_is_not_segmented_is_taken_to_share_the_contrast(fixed):
+    assert share_contrast(Subject(fixed.image, fixed.prepared), showing(T2, fixed))
+
+
+PLANNED = (Level(4.0, 6), Level(1.9, 3))
+
+
+@pytest.mark.parametrize(("ratio", "trust"), [(0.5, 0.0), (0.76, 0.5), (0.87, 1.0), (1.0, 1.0)])
+def test_between_contrasts_the_finest_level_trusts_the_intensities_as_far_as_they_tell_each_other(
+    fixed, moving, monkeypatch, ratio, trust
+):
+    monkeypatch.setattr("SLSFGRLib.registration.deform.correlation_ratio", lambda *given: ratio)
+    pair = showing(T1, fixed), showing(T2, moving)
+    start = optimise_across_contrasts(*channels_of(*pair), IDENTITY, across_contrasts(PLANNED[:1]))
+    expected = optimise_across_contrasts(*channels_of(*pair), IDENTITY, across_contrasts(PLANNED[1:], trust), start)
+    found = deform(*pair, IDENTITY, PLANNED)
+    torch.testing.assert_close(found, expected)
+    assert not torch.equal(found, deform(fixed, moving, IDENTITY, PLANNED))
+
+
+def test_without_a_level_below_2_mm_nothing_is_asked_of_the_intensities(fixed, moving, monkeypatch):
+    monkeypatch.delattr("SLSFGRLib.registration.deform.correlation_ratio")
+    pair = showing(T1, fixed), showing(T2, moving)
+    fractions = []
+    found = deform(*pair, IDENTITY, PLANNED[:1], update=fractions.append)
+    expected = optimise_across_contrasts(*channels_of(*pair), IDENTITY, across_contrasts(PLANNED[:1]))
+    assert torch.equal(found, expected)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] > 0.5

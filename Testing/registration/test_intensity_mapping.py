@@ -12,6 +12,7 @@ from SLSFGRLib.registration.field_optimisation import Level, optimise_field
 from SLSFGRLib.registration.intensity_mapping import (
     BINS,
     IntensityMapping,
+    correlation_ratio,
     estimate_mappings,
     match_contrast,
     optimise_across_contrasts,
@@ -48,6 +49,25 @@ def mapping_to_fixed(fixed: torch.Tensor, moving: torch.Tensor) -> IntensityMapp
 def mean_length(field: torch.Tensor) -> float:
     """Return the mean length away from the border, where the images end."""
     return float(field[:, :, 6:-6, 6:-6, 6:-6].norm(dim=1).mean())
+
+
+def test_correlation_ratio_is_one_where_one_intensity_tells_the_other_and_less_with_noise():
+    image = coarse_texture()
+    brain = torch.zeros_like(image)
+    brain[..., 8:-8, 8:-8, 8:-8] = 1.0
+    # Outside the brain the images have nothing in common.
+    outside = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+    tissues = {"csf": 0.2 * brain, "gm": 0.4 * brain, "wm": 0.4 * brain}
+
+    def ratio(other):
+        fixed = channel_image(torch.where(brain > 0, image, outside), **tissues)
+        return correlation_ratio(fixed, channel_image(other), IDENTITY, torch.zeros(1, 3, 4, 4, 4))
+
+    assert ratio((image - 0.5).abs()) > 0.97
+    noise = float(image[brain > 0].std()) * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    # Half of the variance is noise, of which the mean of eight voxels keeps an eighth.
+    assert ratio(image + noise) == pytest.approx(8 / 9, abs=0.05)
+    assert ratio(outside) < 0.1
 
 
 def test_mapping_is_the_curve_that_made_the_contrast():

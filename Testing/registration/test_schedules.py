@@ -9,6 +9,7 @@ from phantoms import empty_image
 import SLSFGRLib
 from SLSFGRLib.modes import MODES
 from SLSFGRLib.preprocessing import prepare
+from SLSFGRLib.registration.channels import INTENSITY
 from SLSFGRLib.registration.schedules import (
     SCHEDULES,
     across_contrasts,
@@ -37,14 +38,26 @@ def test_image_with_fine_voxels_along_any_axis_gets_the_whole_schedule(mode, spa
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_across_contrasts_tissues_take_part_at_every_level(mode):
-    levels = across_contrasts(SCHEDULES[mode])
-    for level, planned in zip(levels, SCHEDULES[mode], strict=True):
-        assert replace(level, weights={}, iterations=0) == replace(planned, weights={}, iterations=0)
-        # Only at 1 mm an iteration is so slow that there are fewer.
-        assert level.iterations == planned.iterations if level.spacing >= 2.0 else level.iterations < planned.iterations
-        assert set(level.weights) == {*planned.weights, "gm", "wm"}
-        assert level.weights["gm"] == level.weights["wm"] > 0.5
+@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
+def test_across_contrasts_the_tissues_count_more_than_the_intensities(mode, trust):
+    for level, planned in zip(across_contrasts(SCHEDULES[mode], trust), SCHEDULES[mode], strict=True):
+        if planned.spacing >= 2.0:
+            assert replace(level, weights={}) == replace(planned, weights={})
+            assert level.weights == {INTENSITY: 0.5, "csf": 0.75, "gm": 0.75, "wm": 0.75}
+
+
+@pytest.mark.parametrize("mode", ["standard", "accurate"])
+def test_at_1_mm_the_intensities_count_as_far_as_they_are_trusted(mode):
+    planned = SCHEDULES[mode][-1]
+    assert across_contrasts([planned], 1.0) == (planned,)
+    (tissues_alone,) = across_contrasts([planned], 0.0)
+    assert tissues_alone.weights == {"csf": 1.0, "gm": 1.0, "wm": 1.0}
+    assert tissues_alone.field_sigma == 1.0
+    assert tissues_alone.iterations < planned.iterations
+    (between,) = across_contrasts([planned], 0.25)
+    expected = {name: 0.25 * weight for name, weight in planned.weights.items()}
+    assert between.weights == expected | {"csf": 0.75, "gm": 0.75, "wm": 0.75}
+    assert between.field_sigma == pytest.approx(0.25 * planned.field_sigma + 0.75)
 
 
 @pytest.mark.parametrize("mode", MODES)
