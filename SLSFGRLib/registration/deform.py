@@ -20,10 +20,11 @@ COARSE_PROGRESS = 0.3
 # A start by a network has details that a field via the template lacks, so that its similarity is higher: 0.82 and 0.84
 # were measured on two pairs of brains. Chosen.
 MIN_LNCC_RATIO_OF_START = 0.6
-# Below the first correlation ratio of two contrasts in the brain their intensities are not compared at 1 mm, above the
-# second as those of one contrast. Chosen: real T1 and T2 have 0.56 to 0.72, rendered ones 0.76 to 0.85, a T1 and a
-# T2-like image that was computed from a T1 have 0.87 (docs/develop/experiments.md).
+# Up to the first correlation ratio of two contrasts in the brain their intensities have the least trust at 1 mm, from
+# the second on full trust. Chosen: real T1 and T2 have 0.56 to 0.72, rendered ones 0.76 to 0.85, a T1 and a T2-like
+# image that was computed from a T1 0.87 (docs/develop/experiments.md).
 TRUSTED_RATIO = 0.65, 0.87
+MIN_TRUST = 0.5
 
 
 @torch.no_grad()
@@ -90,8 +91,9 @@ def _optimise_by_trust(
     if not finest:
         return start
     low, high = TRUSTED_RATIO
-    trust = (correlation_ratio(fixed, moving, affine, start) - low) / (high - low)
-    finest = across_contrasts(finest, min(1.0, max(0.0, trust)))
+    certainty = (correlation_ratio(fixed, moving, affine, start) - low) / (high - low)
+    trust = MIN_TRUST + (1.0 - MIN_TRUST) * min(1.0, max(0.0, certainty))
+    finest = across_contrasts(finest, trust)
     return optimise_across_contrasts(
         fixed, moving, affine, finest, start, lambda fraction: update(done + (1.0 - done) * fraction)
     )
