@@ -138,15 +138,31 @@ def positions(image):
     origin = np.array(image.TransformContinuousIndexToPhysicalPoint((0.0, 0.0, 0.0)))
     steps = np.array([image.TransformContinuousIndexToPhysicalPoint(row) for row in np.eye(3).tolist()]) - origin
     counts = [np.arange(count) for count in image.GetSize()[::-1]]
-    k, j, i = np.meshgrid(*counts, indexing="ij")
-    return origin + i[..., None] * steps[0] + j[..., None] * steps[1] + k[..., None] * steps[2]
+    k, j, i = np.meshgrid(*counts, indexing="ij", sparse=True)
+    along = [origin[axis] + i * steps[0, axis] + j * steps[1, axis] + k * steps[2, axis] for axis in range(3)]
+    return np.moveaxis(np.stack(along), 0, -1)
+
+
+def separate_axes(points):
+    """The same points, with all x in one piece of memory, then all y and all z."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(points, -1, 0)), 0, -1)
+
+
+def distances(points, centre, semi_axes=(1.0, 1.0, 1.0)):
+    """Distances of points, (..., 3), from a centre, in semi-axes along x, y and z; one axis at a time is fastest."""
+    x, y, z = (
+        (coordinates - middle) / length
+        for coordinates, middle, length in zip(np.moveaxis(points, -1, 0), centre, semi_axes, strict=True)
+    )
+    return np.sqrt(x * x + y * y + z * z)
 
 
 def head_at(points):
     """Intensity and label of the synthetic head at LPS points in mm."""
+    points = separate_axes(points)
     intensity, labels = np.zeros(points.shape[:-1]), np.zeros(points.shape[:-1], np.uint8)
     for label, centre, semi_axes, value in HEAD_PARTS:
-        radius = np.sqrt((((points - centre) / semi_axes) ** 2).sum(-1))
+        radius = distances(points, centre, semi_axes)
         depth = (1.0 - radius) * min(semi_axes)
         fraction = 1.0 / (1.0 + np.exp(np.clip(-4.0 * depth / SOFTNESS, -50, 50)))
         intensity += fraction * (value - intensity)
@@ -167,6 +183,12 @@ def head_image(image=None, matrix=None):
     return filled(image, intensity.astype(np.float32)), filled(image, labels)
 
 
+def half_head(shift=(0.0, 0.0, 0.0)):
+    """The head at half its size and on a coarse grid, as seen at ``point + shift``: little is to be computed."""
+    image = empty_image((24, 28, 26), (3.5, 3.5, 3.5), centre=(1.5, -2.0, 2.5))
+    return head_image(image, affine_matrix(2.0 * np.eye(3), 2.0 * np.asarray(shift)))[0]
+
+
 def numbers_image(size=(124, 156, 120), spacing=1.0, matrix=None):
     """A head of nested ellipsoids with FreeSurfer's numbers, LPS, with a speck in the air beside it.
 
@@ -176,9 +198,10 @@ def numbers_image(size=(124, 156, 120), spacing=1.0, matrix=None):
     points = positions(image)
     if matrix is not None:
         points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    points = separate_axes(points)
     array = np.zeros(points.shape[:-1], np.int32)
     for number, centre, semi_axes in NUMBERED_PARTS:
-        array[(((points - centre) / semi_axes) ** 2).sum(-1) < 1] = number
+        array[distances(points, centre, semi_axes) < 1] = number
     array[2:4, 2:4, 2:4] = 24
     return filled(image, array)
 
@@ -228,20 +251,22 @@ def brain_atlas(pose=None, ridges=5.0, count=12, phase=0.0):
     return TissueAtlas(tissues, grid, StructureCentroids(volumes, pose.inverse().apply(ATLAS_CENTRES)))
 
 
-def balls_image(affine=None, spacing=1.0):
+def balls_image(affine=None, spacing=1.0, shrinking=1.0):
     """Eight balls of different intensities in a larger one.
 
     :param affine: an :class:`Affine`: the balls as seen at ``affine(point)``.
+    :param shrinking: factor by which all of it is smaller, also the image and the affine transform's shift.
     """
-    image = empty_image([round(128 / spacing)] * 3, [spacing] * 3, centre=(0.0, 0.0, 0.0))
-    points = positions(image)
+    image = empty_image([round(128 / (shrinking * spacing))] * 3, [spacing] * 3, centre=(0.0, 0.0, 0.0))
+    points = shrinking * positions(image)
     if affine is not None:
         points = affine.apply(points)
-    radius = np.linalg.norm(points, axis=-1)
+    points = separate_axes(points)
+    radius = distances(points, np.zeros(3))
     array = np.where(radius < BODY_RADIUS, BODY_INTENSITY, 0.0)
     array[radius < CORE_RADIUS] = CORE_INTENSITY
     for centre, intensity in zip(BALL_CENTRES, BALL_INTENSITIES.values(), strict=True):
-        array[np.linalg.norm(points - centre, axis=-1) < BALL_RADIUS] = intensity
+        array[distances(points, centre) < BALL_RADIUS] = intensity
     return filled(image, (1000 * array).astype(np.float32))
 
 
@@ -253,10 +278,10 @@ def balls_subject(affine=None, labels_affine=None):
     affine = affine or Affine.identity()
     subject = Subject.from_image(balls_image(affine))
     grid = subject.grid.coarsened(2)
-    points = (labels_affine or affine).apply(voxel_positions(grid))
+    points = separate_axes((labels_affine or affine).apply(voxel_positions(grid)))
     channels = np.zeros(grid.shape, int)
     for centre, channel in zip(BALL_CENTRES, BALL_INTENSITIES, strict=True):
-        channels[np.linalg.norm(points - centre, axis=-1) < BALL_RADIUS] = channel
+        channels[distances(points, centre) < BALL_RADIUS] = channel
     return with_segmentation(subject, channels)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import slicer
 from nodes import add_volume
-from phantoms import affine_matrix, empty_image, head_image
+from phantoms import affine_matrix, empty_image, half_head, head_image
 from stand_ins import slicer_module
 
 from SLSFGRLib.jobs.process import JobRunner
@@ -82,11 +82,21 @@ def small_head(shift=0.0, spacing=7.0):
     return head_image(image, affine_matrix(shift=(shift, 0.0, 0.0)))[0]
 
 
-def choose_volumes(widget):
-    volumes = add_volume(small_head(), "T1 2024"), add_volume(small_head(-5.0), "T1 2026")
+def choose_volumes(widget, images=None):
+    """Select two volumes 5 mm apart.
+
+    :param images: these, in place of small heads.
+    """
+    images = images or (small_head(), small_head(-5.0))
+    volumes = [add_volume(image, name) for image, name in zip(images, ("T1 2024", "T1 2026"), strict=True)]
     widget.ui.fixedVolumeSelector.setCurrentNode(volumes[0])
     widget.ui.movingVolumeSelector.setCurrentNode(volumes[1])
     return volumes
+
+
+def choose_half_heads(widget):
+    """As :func:`choose_volumes`, for the library itself, which resamples images to 1 mm."""
+    return choose_volumes(widget, (half_head(), half_head((-5.0, 0.0, 0.0))))
 
 
 def press(button):

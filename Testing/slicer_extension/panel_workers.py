@@ -36,9 +36,15 @@ REPORT = {
     "versions": {"slsfgr": "0.1.0"},
 }
 
+# Spread of a network's last weights that makes it sure of what it finds.
+SURE = 30.0
 
-def result_of(job):
-    """Move the moving image 5 mm to the left, and find three structures by intensity."""
+
+def result_of(job, draws=False):
+    """Move the moving image 5 mm to the left, and find three structures by intensity.
+
+    :param draws: whether the report's page is the library's, which takes seconds: drawing it loads torch.
+    """
     labels = [None if image is None else labelled(image) for image in (job.fixed, job.moving)]
     volumes = {name: volumes_ml(image) for name, image in zip(("fixed", "moving"), labels, strict=True) if image}
     report = REPORT | {"volumes_ml": volumes}
@@ -50,8 +56,11 @@ def result_of(job):
     jacobian = sitk.Cast(job.fixed, sitk.sitkFloat32) * 0 + 1 if job.jacobian else None
     report |= {"mode": job.mode}
     result = JobResult(warped, forward, backward, *labels, jacobian, report)
-    page = report_and_page(result, job.fixed, job.moving, *job.names)[1] if job.names else None
-    return replace(result, page=page)
+    if not job.names:
+        return result
+    if not draws:
+        return replace(result, page=f"<p>{' to '.join(job.names)}</p>")
+    return replace(result, page=report_and_page(result, job.fixed, job.moving, *job.names)[1])
 
 
 def labelled(image):
@@ -83,9 +92,12 @@ def install_models(folder, with_network):
         settings = ModelSettings(
             "sl_sfgr", {"structures": len(read_label_table()), "channels": [4, 6, 8, 8], "matching_channels": 4}
         )
+        network = settings.build()
+        # Where an untrained network is as sure of one structure as of another, label maps take long.
+        torch.nn.init.normal_(network.segmenter.logits.weight, std=SURE)
         folder.mkdir()
         weights = folder / "sl_sfgr.pt"
-        Model("small", settings, settings.build()).save(weights)
+        Model("small", settings, network).save(weights)
         checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
         weights.with_name("sl_sfgr.pt.sha256").write_text(f"{checksum}  {weights.name}\n")
 
@@ -126,9 +138,9 @@ def do(job, how, number, folder, send):
         os.abort()
     elif how == "noted":
         REPORT["notes"] = ["The heads hardly overlap."]
-    elif how == "rigid":
+    elif how in ("rigid", "draws_page"):
         REPORT.update(transform="rigid", transform_reason="both images show one head.")
-    result_of(job).save(folder / "result")
+    result_of(job, draws=how == "draws_page").save(folder / "result")
     send(done=True)
 
 

@@ -179,7 +179,7 @@ def test_the_report_is_opened_from_the_panel_and_stays_in_the_scene(widget, monk
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     choose_volumes(widget)
     assert not widget.ui.reportButton.enabled
-    use_worker(widget, "rigid")
+    use_worker(widget, "draws_page")
     run_to_the_end(widget)
     node = widget.logic.getParameterNode().report
     assert node.GetName() == "Report T1 2026 to T1 2024"

@@ -6,6 +6,7 @@ pytest.importorskip("slicer_core", reason="needs the slicer-core wheel")
 
 import slicer
 from panel import (
+    choose_half_heads,
     choose_volumes,
     nodes_of_scene,
     run_to_the_end,
@@ -76,7 +77,7 @@ def test_a_trained_model_registers_through_the_library_and_its_name_is_noted(wid
     settings = ModelSettings(network="hu", network_options={"channels": [3, 4], "global_channels": [3]}, pair_steps=0)
     path = tmp_path_factory.mktemp("models") / "my model.pt"
     Model("multimodal", settings, settings.build()).save(path)
-    choose_volumes(widget)
+    choose_half_heads(widget)
     use_worker(widget, "registers_only")
     widget.ui.modeComboBox.currentIndex = 0
     widget.ui.modelPathLineEdit.currentPath = str(path)
@@ -90,7 +91,7 @@ def test_a_trained_model_registers_through_the_library_and_its_name_is_noted(wid
 def test_a_file_that_is_no_model_is_refused_in_one_sentence(widget, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "holiday.pt"
     path.write_text("no model")
-    choose_volumes(widget)
+    choose_half_heads(widget)
     before = nodes_of_scene()
     use_worker(widget, "registers_only")
     for name, sentence in (

@@ -17,6 +17,7 @@ from panel import (
     RecordingRunner,
     SLSFGRWidget,
     begin,
+    choose_half_heads,
     choose_volumes,
     nodes_of_scene,
     open_panel,
@@ -138,7 +139,7 @@ def test_without_the_network_the_panel_says_that_nothing_is_segmented(widget, mo
 
 @pytest.mark.slow
 def test_register_with_the_library_aligns_the_volumes(widget):
-    _, moving = choose_volumes(widget)
+    _, moving = choose_half_heads(widget)
     use_worker(widget, "registers_only")
     widget.ui.modeComboBox.currentIndex = 0
     seen = set()
@@ -165,7 +166,7 @@ def test_what_the_report_notes_is_shown_once_under_the_figures(widget):
 
 @pytest.mark.slow
 def test_with_a_network_that_segments_the_library_gives_segmentations_and_dice(widget):
-    fixed, moving = choose_volumes(widget)
+    fixed, moving = choose_half_heads(widget)
     use_worker(widget, "small_network")
     widget.ui.modeComboBox.currentIndex = 0
     run_to_the_end(widget)
