@@ -186,5 +186,9 @@ def moved_points(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
 
 def voxel_positions(grid: Grid) -> np.ndarray:
     """Return the LPS positions of all voxels in mm, shape ``grid.shape + (3,)``."""
-    indices = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), -1)
-    return indices @ grid.matrix[:3, :3].T + grid.matrix[:3, 3]
+    indices = np.ogrid[tuple(map(slice, grid.shape))]
+    points = np.empty((*grid.shape, 3))
+    # One coordinate after the other: a product of all indices with the matrix takes several times as long.
+    for row, coordinate in zip(grid.matrix, np.moveaxis(points, -1, 0), strict=False):
+        coordinate[...] = sum((step * index for step, index in zip(row, indices, strict=False)), row[3])
+    return points

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from phantoms import affine_matrix, empty_image, filled, head_image, transformed
+from phantoms import affine_matrix, empty_image, filled, half_head, head_image, transformed
 
 from SLSFGRLib import InputError
 from SLSFGRLib.io.transforms import transform_from_parts
@@ -30,6 +30,12 @@ COMMAND = (sys.executable, "-m", "SLSFGRLib.jobs.worker")
 def pair():
     image = lambda: empty_image((24, 28, 26), spacing=(7.0, 7.0, 7.0), centre=(3, -4, 5))  # noqa: E731
     return head_image(image())[0], head_image(image(), affine_matrix(shift=(9.0, 4.0, -6.0)))[0]
+
+
+@pytest.fixture
+def half_heads():
+    """As ``pair``, smaller: the library resamples images to 1 mm."""
+    return half_head(), half_head((9.0, 4.0, -6.0))
 
 
 def composite_on(image):
@@ -220,10 +226,10 @@ def start(folder, **options):
     return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
 
 
-def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, pair):
+def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, half_heads):
     process = start(tmp_path)
     assert json.loads(process.stdout.readline()) == {"pid": process.pid}
-    save_job(RegistrationJob(*pair, "fast", "cpu", transform="deformable"), tmp_path / "unfinished")
+    save_job(RegistrationJob(*half_heads, "fast", "cpu", transform="deformable"), tmp_path / "unfinished")
     (tmp_path / "unfinished").rename(tmp_path / "job")
     messages = messages_of_job(process)
     assert messages[-1] == {"done": True}
@@ -231,7 +237,7 @@ def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result
     assert fractions == sorted(fractions)
     assert "Deforming" in {message["message"] for message in messages[:-1]}
     result = JobResult.load(tmp_path / "result")
-    assert same_place(result.warped, pair[0])
+    assert same_place(result.warped, half_heads[0])
     assert result.report["mode"] == "fast"
     moved = transformed(transform_from_parts(result.transform), [[3.0, -4.0, 5.0]])[0]
     np.testing.assert_allclose(moved, (-6.0, -8.0, 11.0), atol=1.5)
@@ -262,12 +268,12 @@ def test_a_job_that_is_too_large_to_read_is_reported_once_and_the_next_is_done(t
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for files")
-def test_a_result_that_the_disk_cannot_hold_is_reported_and_the_process_goes_on(tmp_path, pair):
+def test_a_result_that_the_disk_cannot_hold_is_reported_and_the_process_goes_on(tmp_path, half_heads):
     import resource
 
     process = start(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000)))
     for mode, problem in (("fast", f"the disk of {tmp_path.parent} is full"), ("slow", "there is no such mode")):
-        save_job(RegistrationJob(*pair, mode=mode, device="cpu", transform="rigid"), tmp_path / "unfinished")
+        save_job(RegistrationJob(*half_heads, mode=mode, device="cpu", transform="rigid"), tmp_path / "unfinished")
         (tmp_path / "unfinished").rename(tmp_path / "job")
         assert problem in messages_of_job(process)[-1]["error"]
         assert not (tmp_path / "result").exists()

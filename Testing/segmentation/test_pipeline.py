@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fake_models import model_by_intensity, model_of_balls
-from phantoms import DIRECTIONS, STORAGES, balls_image, empty_image, head_image, rotation_about, stored
+from phantoms import DIRECTIONS, STORAGES, affine_matrix, balls_image, empty_image, head_image, rotation_about, stored
 
 from SLSFGRLib import register, segment
 from SLSFGRLib.cli import main
@@ -22,6 +22,12 @@ DARK, MIDDLE, BRIGHT = 3, 5, 10
 @pytest.fixture
 def model():
     return model_by_intensity({0: 0.0, DARK: 0.2, MIDDLE: 0.45, BRIGHT: 0.75})
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The head at 2 mm and of half its size, which takes an eighth of the time."""
+    return head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), affine_matrix(2.0 * np.eye(3)))[0]
 
 
 def number(channel):
@@ -48,24 +54,25 @@ def test_labels_lie_where_the_structures_are(model):
     assert (labels > 0).sum() == pytest.approx(4 / 3 * np.pi * 68 * 84 * 74, rel=0.03)
 
 
-def test_storage_of_an_image_changes_no_label(model, head):
-    plain = segment(head[0], model=model)
+def test_storage_of_an_image_changes_no_label(model, small):
+    plain = segment(small, model=model)
     for storage in (STORAGES[7], STORAGES[26], STORAGES[45]):
-        expected, found = stored(plain, *storage), segment(stored(head[0], *storage), model=model)
+        expected, found = stored(plain, *storage), segment(stored(small, *storage), model=model)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected))
         assert found.GetOrigin() == pytest.approx(expected.GetOrigin())
 
 
 @pytest.mark.parametrize(("direction", "spacing"), [("LAS", (2.0, 2.0, 2.0)), ("oblique left-handed", (1.3, 0.9, 4.0))])
 def test_labels_are_on_the_images_own_grid_whatever_its_spacing(model, direction, spacing):
-    size = [round(168 / step) for step in spacing]
+    # The head at 70 % of its size, which takes a third of the time.
+    size, smaller = [round(120 / step) for step in spacing], affine_matrix(1.4 * np.eye(3))
     grid = empty_image(size, spacing, DIRECTIONS[direction], centre=(0, 0, 0))
-    image, _ = head_image(grid)
+    image, _ = head_image(grid, smaller)
     found = segment(image, model=model)
     assert found.GetSize() == image.GetSize()
     assert found.GetDirection() == pytest.approx(image.GetDirection())
     assert found.GetPixelID() == sitk.sitkUInt16
-    fine, _ = head_image(empty_image((168, 168, 168), (1, 1, 1), DIRECTIONS[direction], centre=(0, 0, 0)))
+    fine, _ = head_image(empty_image((120, 120, 120), (1, 1, 1), DIRECTIONS[direction], centre=(0, 0, 0)), smaller)
     reference = sitk.Resample(segment(fine, model=model), image, sitk.Transform(), sitk.sitkNearestNeighbor)
     assert min(mean_agreement(found, reference)) > 0.85
 
@@ -75,14 +82,14 @@ def command_model(model, monkeypatch):
     monkeypatch.setattr("SLSFGRLib.models.loading.load_model", lambda name: model)
 
 
-def test_command_writes_labels_and_volumes(head, command_model, tmp_path, capsys):
+def test_command_writes_labels_and_volumes(small, command_model, tmp_path, capsys):
     image, labels, table = (tmp_path / name for name in ("image.nii.gz", "labels.nii.gz", "volumes.csv"))
-    sitk.WriteImage(head[0], str(image))
+    sitk.WriteImage(small, str(image))
     code = main(["segment", str(image), str(labels), "--volumes", str(table), "--model", "any", "--quiet"])
     assert code == 0
     assert capsys.readouterr().out.split() == [str(labels), str(table)]
     written = sitk.ReadImage(str(labels))
-    assert written.GetSpacing() == pytest.approx(head[0].GetSpacing())
+    assert written.GetSpacing() == pytest.approx(small.GetSpacing())
     with table.open() as stream:
         rows = {row["name"]: float(row["volume_mm3"]) for row in csv.DictReader(stream)}
     voxels = (sitk.GetArrayFromImage(written) == number(BRIGHT)).sum()
@@ -90,9 +97,9 @@ def test_command_writes_labels_and_volumes(head, command_model, tmp_path, capsys
     assert voxels > 0
 
 
-def test_command_leaves_nothing_behind_when_the_table_cannot_be_written(head, command_model, tmp_path, capsys):
+def test_command_leaves_nothing_behind_when_the_table_cannot_be_written(small, command_model, tmp_path, capsys):
     image = tmp_path / "image.nii.gz"
-    sitk.WriteImage(head[0], str(image))
+    sitk.WriteImage(small, str(image))
     missing = tmp_path / "nowhere" / "volumes.csv"
     arguments = ["segment", str(image), str(tmp_path / "labels.nii.gz"), "--volumes", str(missing), "--model", "any"]
     assert main(arguments) == 2

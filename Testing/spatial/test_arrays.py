@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from phantoms import half_head
 
 from SLSFGRLib.io.transforms import transform_from_parts
 from SLSFGRLib.jobs.job import JobResult, RegistrationJob, SegmentationJob, save_job
@@ -34,8 +35,8 @@ def test_dtype_gradient_and_a_single_number():
 
 
 @pytest.mark.slow
-def test_registration_and_segmentation_need_no_numpy_support_of_torch(head, tmp_path):
-    image = sitk.Cast(head[0], sitk.sitkFloat32)
+def test_registration_and_segmentation_need_no_numpy_support_of_torch(tmp_path):
+    image = half_head()
     moving = sitk.Resample(image, image, sitk.TranslationTransform(3, (6.0, -4.0, 3.0)))
     folders = [tmp_path / "registration", tmp_path / "segmentation"]
     save_job(RegistrationJob(image, moving, "fast", jacobian=True), folders[0])
