@@ -6,6 +6,8 @@ import pytest
 from fake_models import random_model
 from phantoms import head_image
 
+from SLSFGRLib.cli.demo_pair import make_pair
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -21,6 +23,12 @@ def shared_data():
 def head():
     """The synthetic head at 2 mm and its label map."""
     return head_image()
+
+
+@pytest.fixture(scope="session")
+def demo_pair():
+    """The MNI152 template at 1 mm with its tissues, and the same brain deformed in a known way, with a T2 contrast."""
+    return make_pair()
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from phantoms import affine_matrix, empty_image, head_image
 
 from SLSFGRLib.cli import main
 
@@ -31,11 +32,24 @@ def slsfgr(
     )  # fmt: skip
 
 
+@pytest.fixture
+def here(capsys, monkeypatch) -> Callable[..., subprocess.CompletedProcess]:
+    """The same in this process, which has loaded torch already: a process of its own takes seconds for that."""
+
+    def run(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess:
+        if folder is not None:
+            monkeypatch.chdir(folder)
+        code = main(list(map(str, arguments)))
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="module")
-def files(head, tmp_path_factory) -> Path:
-    """A folder with a fixed image, the same turned and shifted, and label maps of both."""
+def files(tmp_path_factory) -> Path:
+    """A folder with a head of half the size, which takes an eighth of the time, the same moved, and their labels."""
     folder = tmp_path_factory.mktemp("images")
-    image, labels = head
+    image, labels = head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), affine_matrix(2.0 * np.eye(3)))
     move = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.05, 0.15, (6.0, -4.0, 3.0))
     for name, volume, interpolator in (("image", image, sitk.sitkLinear), ("labels", labels, sitk.sitkNearestNeighbor)):
         sitk.WriteImage(volume, str(folder / f"fixed_{name}.nii.gz"))
@@ -117,20 +131,20 @@ def test_apply_takes_fixed_points_to_the_moving_image_and_back(registered, tmp_p
     np.testing.assert_allclose(np.loadtxt(back, delimiter=",", skiprows=1, usecols=(0, 1, 2)), points, atol=0.2)
 
 
-def test_evaluate_prints_a_table_and_the_same_as_json(registered, files):
+def test_evaluate_prints_a_table_and_the_same_as_json(registered, files, here):
     arguments = (
         "evaluate", files / "fixed_labels.nii.gz", files / "moving_labels.nii.gz",
         "--transform", registered[0] / "transform.h5",
     )  # fmt: skip
     figures = json.loads(slsfgr(*arguments, "--json").stdout)
-    table = slsfgr(*arguments).stdout
+    table = here(*arguments).stdout
     assert figures["mean_dice"] > 0.9
     assert figures["folding_percent"] == 0
     assert f"{figures['mean_dice']:.4f}" in table
     assert len(figures["labels"]) == 6
 
 
-def test_evaluate_measures_the_distance_of_landmarks(tmp_path):
+def test_evaluate_measures_the_distance_of_landmarks(tmp_path, here):
     (tmp_path / "fixed.csv").write_text("x,y,z,label\n0,0,0,AC\n0,25,0,PC\n")
     (tmp_path / "moving.csv").write_text("x,y,z,label\n10,25,0,PC\n10,3,4,AC\n")
     sitk.WriteTransform(sitk.TranslationTransform(3, (10.0, 0.0, 0.0)), str(tmp_path / "shift.tfm"))
@@ -138,9 +152,9 @@ def test_evaluate_measures_the_distance_of_landmarks(tmp_path):
         "evaluate", "--fixed-points", tmp_path / "fixed.csv", "--moving-points", tmp_path / "moving.csv",
         "--transform", tmp_path / "shift.tfm",
     )  # fmt: skip
-    figures = json.loads(slsfgr(*arguments, "--json").stdout)
+    figures = json.loads(here(*arguments, "--json").stdout)
     assert figures == {"target_registration_error_mm": {"mean": 2.5, "max": 5.0, "landmarks": {"AC": 5.0, "PC": 0.0}}}
-    assert "mean" in (table := slsfgr(*arguments).stdout)
+    assert "mean" in (table := here(*arguments).stdout)
     assert "largest target registration error: 5.00 mm" in table
 
 
@@ -192,10 +206,14 @@ def bad_calls(folder: Path) -> list[tuple[list[object], str]]:
     ]
 
 
+# Those that load torch and then find fault with a setting, not with what a native library reads.
+LOADING_TORCH = {2, 3, 4, 6, 10, 11, 12}
+
+
 @pytest.mark.parametrize("number", range(17))
-def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
+def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, here, number):
     arguments, words = bad_calls(files)[number]
-    run = slsfgr(*arguments, folder=tmp_path)
+    run = (here if number in LOADING_TORCH else slsfgr)(*arguments, folder=tmp_path)
     assert run.returncode == 2
     lines = [line for line in run.stderr.splitlines() if not line.startswith("[")]  # without progress
     assert len(lines) == 1
@@ -207,7 +225,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(files, tmp_path, number):
 
 def _small_files_only() -> None:
     # Stands for a full disk: no file may grow beyond this many bytes.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +253,7 @@ def test_a_full_disk_is_reported_in_one_line(registered, files, tmp_path, ending
 def test_a_disk_that_fills_up_during_a_registration_is_reported_in_one_line(files, tmp_path):
     run = slsfgr(
         "register", files / "fixed_image.nii.gz", files / "moving_image.nii.gz", "--output", tmp_path / "out",
-        "--mode", "fast", "--quiet", prepare=_small_files_only,
+        "--mode", "fast", "--transform", "rigid", "--quiet", prepare=_small_files_only,
     )  # fmt: skip
     assert run.returncode == 2
     assert re.fullmatch(r"slsfgr: error: \S+/out: .+; check the folder and the disk\.\n", run.stderr)

@@ -3,7 +3,6 @@
 import pytest
 
 from SLSFGRLib import register
-from SLSFGRLib.cli.demo_pair import make_pair
 
 
 @pytest.fixture(autouse=True)
@@ -12,9 +11,8 @@ def without_bundled_weights():
 
 
 @pytest.fixture(scope="session")
-def pair():
-    """The MNI152 template at 1 mm with its tissues, and the same brain deformed in a known way, with a T2 contrast."""
-    return make_pair()
+def pair(demo_pair):
+    return demo_pair
 
 
 @pytest.fixture(scope="session")
