@@ -28,6 +28,8 @@ def random_elastic_deformation(shape: Sequence[int], deviation: float, generator
     :returns: displacement field, (1, 3, D, H, W) in voxels.
     """
     points = torch.randn(1, 3, *[CONTROL_POINTS] * 3, generator=generator)
+    if deviation == 0.0:
+        return torch.zeros(1, 3, *shape)
     return integrate(resize_image(points, shape) * deviation, INTEGRATION_STEPS)
 
 

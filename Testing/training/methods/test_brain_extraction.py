@@ -34,9 +34,9 @@ shape = [48, 48, 48]
 [training]
 method = "brain_extraction"
 seed = 1
-steps = 60
+steps = 40
 learning_rate = 2e-2
-validate_every = 30
+validate_every = 20
 """
 
 

@@ -25,6 +25,8 @@ from SLSFGRLib.training.data.label_pairs import Case, LabelledCases
 from SLSFGRLib.training.data.synthetic_pairs import SyntheticImage, SyntheticImages
 from SLSFGRLib.training.sections import Augmentation
 
+# Of the patients' heads, and how the moving one differs.
+SHRINKING, STRETCH, SHIFT = np.full(3, 3.75), np.array([1.0, 0.9, 1.0]), (6.0, 0.0, -7.0)
 STILL = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0)
 MODEL = """
 name = "phantom"
@@ -94,9 +96,9 @@ labels_per_step = 2
 [training]
 method = "weakly_supervised"
 seed = 1
-steps = 40
+steps = 30
 learning_rate = 2e-2
-validate_every = 20
+validate_every = 15
 """
 )
 
@@ -109,16 +111,16 @@ def maps_recipe(label_map_folder):
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory):
-    """Two heads of 5 cm, the moving one shifted and stretched and of another contrast, with labels of three kinds."""
+    """Two heads of 4 cm, the moving one shifted and stretched and of another contrast, with labels of three kinds."""
     folder = tmp_path_factory.mktemp("patients")
     (folder / "recipe.toml").write_text(CASES)
-    small = affine_matrix(np.diag([3.0, 3.0, 3.0]))
-    stretched = affine_matrix(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    small = affine_matrix(np.diag(SHRINKING))
+    stretched = affine_matrix(np.diag(SHRINKING * STRETCH), SHIFT)
     for name, has_points in (("training/one", True), ("training/two", False), ("held out", False)):
         case = folder / name
         case.mkdir(parents=True)
-        fixed, fixed_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), small)
-        moving, moving_labels = head_image(empty_image((34, 40, 36), (1.6, 1.6, 1.6), centre=(0, 0, 0)), stretched)
+        fixed, fixed_labels = head_image(empty_image((34, 40, 36), (1.28, 1.28, 1.28), centre=(0, 0, 0)), small)
+        moving, moving_labels = head_image(empty_image((34, 40, 36), (1.28, 1.28, 1.28), centre=(0, 0, 0)), stretched)
         array = sitk.GetArrayFromImage(moving)
         sitk.WriteImage(fixed, str(case / "fixed.nii.gz"))
         sitk.WriteImage(filled(moving, np.sqrt(array * np.maximum(0, 230 - array))), str(case / "moving.nii.gz"))
@@ -267,8 +269,8 @@ def test_cases_may_have_different_and_incomplete_labels(patients, tmp_path):
 
 
 def test_alignment_brings_the_moving_image_and_its_labels_near(patients, tmp_path, monkeypatch):
-    small = Affine.from_parts(np.diag([3.0, 3.0, 3.0]), (0.0, 0.0, 0.0))
-    bent = Affine.from_parts(np.diag([3.0, 2.7, 3.0]), (6.0, 0.0, -7.0))
+    small = Affine.from_parts(np.diag(SHRINKING), (0.0, 0.0, 0.0))
+    bent = Affine.from_parts(np.diag(SHRINKING * STRETCH), SHIFT)
     monkeypatch.setattr(label_pairs, "optimise_affine", lambda fixed, moving: small.then(bent.inverse()))
     recipe = read_recipe(patients / "recipe.toml")
     dice = []
