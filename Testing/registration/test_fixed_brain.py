@@ -22,8 +22,9 @@ def segmenting(monkeypatch):
 
 
 def test_the_fixed_brain_is_prepared_once_and_gives_the_same_results(segmenting):
-    fixed = balls_image()
-    movings = [balls_image(Affine.from_parts(np.eye(3), [shift, 0.0, 0.0])) for shift in (3.0, -4.0)]
+    # Balls of 70 % of their size take a third of the time.
+    fixed = balls_image(shrinking=1.4)
+    movings = [balls_image(Affine.from_parts(np.eye(3), [shift, 0.0, 0.0]), shrinking=1.4) for shift in (3.0, -4.0)]
     brain = FixedBrain()
     first = SLSFGRLib.register(fixed, movings[0], "fast", fixed_brain=brain)
     subject = brain.subject

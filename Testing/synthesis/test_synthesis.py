@@ -29,8 +29,13 @@ LANDMARKS = ("Left thalamus", "Right thalamus", "Brain stem", "Left cerebellar c
 
 
 @pytest.fixture(scope="module")
-def label_map():
-    return LabelMap.from_image(numbers_image())
+def numbers():
+    return numbers_image()
+
+
+@pytest.fixture(scope="module")
+def label_map(numbers):
+    return LabelMap.from_image(numbers)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +80,8 @@ def test_every_class_has_an_intensity_profile_and_a_channel():
 
 
 @pytest.mark.parametrize("storage", STORAGES[::7])
-def test_the_same_map_comes_however_it_was_stored(label_map, storage):
-    again = LabelMap.from_image(stored(numbers_image(), *storage))
+def test_the_same_map_comes_however_it_was_stored(numbers, label_map, storage):
+    again = LabelMap.from_image(stored(numbers, *storage))
     assert torch.equal(again.classes, label_map.classes)
     assert again.centre == pytest.approx(label_map.centre)
 
@@ -89,11 +94,11 @@ def test_the_map_is_cropped_to_the_head_with_air_around(label_map):
     assert label_map.centre == pytest.approx([(size - 1) / 2 for size in label_map.classes.shape], abs=1.5)
 
 
-def test_numbers_without_a_side_get_the_nearer_one(label_map):
+def test_numbers_without_a_side_get_the_nearer_one(numbers, label_map):
     left = channel("Left cerebral white matter")
     right = channel("Right cerebral white matter")
-    callosum = np.isin(sitk.GetArrayFromImage(numbers_image()), [251])
-    given = sitk.GetArrayFromImage(numbers_image()) * 0
+    callosum = np.isin(sitk.GetArrayFromImage(numbers), [251])
+    given = sitk.GetArrayFromImage(numbers) * 0
     given[4:116, 4:152, 4:120] = label_map.classes[2:-2, 2:-2, 2:-2]
     x = np.broadcast_to(np.arange(given.shape[2]) - 61.5, given.shape)
     assert set(given[callosum]) == {left, right}
@@ -101,14 +106,14 @@ def test_numbers_without_a_side_get_the_nearer_one(label_map):
     assert x[callosum & (given == right)].max() < 2
 
 
-def test_a_map_without_white_matter_is_refused():
+def test_a_map_without_white_matter_is_refused(numbers):
     with pytest.raises(InputError, match=r"thing: holds no white matter on both sides"):
-        LabelMap.from_image(sitk.Cast(sitk.Equal(numbers_image(), 2), sitk.sitkInt32) * 2, "thing")
+        LabelMap.from_image(sitk.Cast(sitk.Equal(numbers, 2), sitk.sitkInt32) * 2, "thing")
 
 
-def test_maps_are_read_once(tmp_path, label_map, monkeypatch):
+def test_maps_are_read_once(numbers, tmp_path, label_map, monkeypatch):
     file = tmp_path / "head.nii.gz"
-    sitk.WriteImage(numbers_image(), str(file))
+    sitk.WriteImage(numbers, str(file))
     first = load_label_maps([file], tmp_path / "cache")
     monkeypatch.setattr("SLSFGRLib.synthesis.label_maps.read_labels", None)
     second = load_label_maps([file], tmp_path / "cache")
@@ -119,9 +124,9 @@ def test_maps_are_read_once(tmp_path, label_map, monkeypatch):
         load_label_maps([tmp_path / "nothing.nii"], tmp_path / "cache")
 
 
-def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, label_map, monkeypatch):
+def test_two_trainings_may_fill_one_cache_at_the_same_time(numbers, tmp_path, label_map, monkeypatch):
     file, cache = tmp_path / "head.nii.gz", tmp_path / "cache"
-    sitk.WriteImage(numbers_image(), str(file))
+    sitk.WriteImage(numbers, str(file))
     write = np.savez_compressed
 
     def write_while_another_does(stream, **content):
@@ -135,9 +140,9 @@ def test_two_trainings_may_fill_one_cache_at_the_same_time(tmp_path, label_map, 
     assert [path.suffix for path in cache.iterdir()] == [".npz"]
 
 
-def test_a_cache_is_enough_on_another_machine(tmp_path, label_map, monkeypatch):
+def test_a_cache_is_enough_on_another_machine(numbers, tmp_path, label_map, monkeypatch):
     file = tmp_path / "head.nii.gz"
-    sitk.WriteImage(numbers_image(), str(file))
+    sitk.WriteImage(numbers, str(file))
     load_label_maps([file], tmp_path / "cache")
     file.unlink()
     (cached,) = (tmp_path / "cache").iterdir()

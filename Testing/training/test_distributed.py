@@ -1,6 +1,7 @@
 """Several processes: the same training as in one, resumed in either direction, ended with one message."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import Stopped, changed, prepared, state_of
+from training_runs import changed, prepared, state_of
 
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.training import Trainer, distributed, read_recipe, trainer
@@ -67,16 +68,15 @@ def two_processes(recipe, folder, *options):
         job.wait()
 
 
-def trained_until(recipe, folder, step):
-    """Train in this process, and stop after a validation."""
+def train_and_keep(recipe, folder, copy, step):
+    """Train in this process, and keep a copy of the folder at a step."""
 
-    def stop(fraction, message):
-        if fraction * recipe.training.steps > step:
-            raise Stopped
+    def keep(fraction, message):
+        if round(fraction * recipe.training.steps) == step + 1:
+            shutil.copytree(folder, copy)
 
-    with pytest.raises(Stopped):
-        Trainer(recipe, folder, "cpu").run(stop)
-    assert state_of(folder / "checkpoint.pt")["step"] == step
+    Trainer(recipe, folder, "cpu").run(keep)
+    assert state_of(copy / "checkpoint.pt")["step"] == step
 
 
 def assert_same_curve(first, second):
@@ -89,11 +89,8 @@ def assert_same_curve(first, second):
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_each_resumes_the_other_s_checkpoint(recipe, tmp_path):
     whole, first_one, first_two = (tmp_path / name for name in ("whole", "first one", "first two"))
-    for folder in (whole, first_one):
-        folder.mkdir()
-    Trainer(recipe, whole, "cpu").run()
-
-    trained_until(recipe, first_one, 2)
+    whole.mkdir()
+    train_and_keep(recipe, whole, first_one, 2)
     with two_processes(recipe, first_one, "--resume", "--quiet") as job:
         output, errors = job.communicate(timeout=240)
     assert output.split("\n") == [str(first_one / "model.pt"), ""], errors
