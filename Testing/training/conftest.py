@@ -8,6 +8,19 @@ from phantoms import affine_matrix, empty_image, head_image, numbers_image, rota
 from SLSFGRLib.synthesis import load_label_maps
 
 
+@pytest.fixture
+def pictures():
+    """The pictures of a training are drawn."""
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(request, monkeypatch):
+    """Trainings draw no pictures, which takes a second after each validation, unless a test asks for ``pictures``."""
+    if "pictures" not in request.fixturenames:
+        for name in ("draw_curve", "draw_samples"):
+            monkeypatch.setattr(f"SLSFGRLib.training.trainer.{name}", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def label_map_folder(tmp_path_factory):
     """Label maps of four phantoms of 5 cm, each of another shape, as images and in compact form."""

@@ -78,7 +78,7 @@ def test_images_of_label_maps_are_trained_on_and_validation_images_are_not(recip
     assert torch.equal(method.validation, torch.stack([method.training[2], images[2]]))
 
 
-def test_curve_is_written_as_figures_and_as_a_picture(recipe, tmp_path, aligned_images):
+def test_curve_is_written_as_figures_and_as_a_picture(recipe, tmp_path, aligned_images, pictures):
     pytest.importorskip("matplotlib")
     Trainer(recipe, tmp_path, "cpu").run()
     with (tmp_path / "curve.csv").open() as stream:
