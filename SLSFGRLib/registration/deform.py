@@ -12,7 +12,7 @@ from .channels import INTENSITY, ChannelImage
 from .field_optimisation import Level
 from .intensity_mapping import correlation_ratio, optimise_across_contrasts
 from .other_side import with_other_side
-from .schedules import COARSE_FIELD_SPACING, across_contrasts
+from .schedules import COARSE_SPACING, across_contrasts
 from .template import GUIDED_SPACING, MIN_LNCC_RATIO, TissueAtlas, guide_by_template
 
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
@@ -20,11 +20,10 @@ COARSE_PROGRESS = 0.3
 # A start by a network has details that a field via the template lacks, so that its similarity is higher: 0.82 and 0.84
 # were measured on two pairs of brains. Chosen.
 MIN_LNCC_RATIO_OF_START = 0.6
-# Up to the first correlation ratio of two contrasts in the brain their intensities have the least trust at 1 mm, from
-# the second on full trust. Chosen: real T1 and T2 have 0.56 to 0.72, rendered ones 0.76 to 0.85, a T1 and a T2-like
-# image that was computed from a T1 0.87 (docs/develop/experiments.md).
-TRUSTED_RATIO = 0.65, 0.87
-MIN_TRUST = 0.5
+# Up to the first correlation ratio of two contrasts in the brain nothing is certain about their intensities, from the
+# second on all. Chosen: real T1 and T2 have 0.56 to 0.72, rendered ones 0.76 to 0.85, a T1 and a T2-like image that was
+# computed from a T1 0.87 (docs/develop/experiments.md).
+CERTAIN_RATIO = 0.65, 0.87
 
 
 @torch.no_grad()
@@ -65,11 +64,11 @@ def deform(
         done = 0.0
     if not levels:
         return start
-    optimise = optimise_across_contrasts if is_one_contrast else _optimise_by_trust
+    optimise = optimise_across_contrasts if is_one_contrast else _optimise_by_certainty
     return optimise(*images, affine, levels, start, lambda fraction: update(done + (1.0 - done) * fraction))
 
 
-def _optimise_by_trust(
+def _optimise_by_certainty(
     fixed: ChannelImage,
     moving: ChannelImage,
     affine: Affine,
@@ -77,26 +76,31 @@ def _optimise_by_trust(
     start: torch.Tensor | None,
     update: Callable[[float], None],
 ) -> torch.Tensor:
-    """Optimise a field between contrasts, at the finest level by intensities only as far as one tells the other.
+    """Optimise a field between contrasts; at the fine levels intensities count as far as one tells the other.
 
     :param levels: as planned for one contrast.
     """
-    finest = tuple(level for level in levels if level.spacing < COARSE_FIELD_SPACING)
-    coarser, done = across_contrasts(levels[: len(levels) - len(finest)]), 0.0
-    if coarser:
-        done = COARSE_PROGRESS if finest else 1.0
+    coarse = tuple(level for level in levels if level.spacing >= COARSE_SPACING)
+    work = [level.iterations * level.spacing**-3 for level in levels]
+    if coarse:
+        start = optimise_across_contrasts(fixed, moving, affine, across_contrasts(coarse), start)
+    for number, level in enumerate(levels[len(coarse) :], len(coarse)):
+        before, share = sum(work[:number]) / sum(work), work[number] / sum(work)
+        certainty = 0.0 if start is None else _certainty(correlation_ratio(fixed, moving, affine, start, level.spacing))
         start = optimise_across_contrasts(
-            fixed, moving, affine, coarser, start, lambda fraction: update(done * fraction)
+            fixed,
+            moving,
+            affine,
+            across_contrasts([level], certainty),
+            start,
+            lambda fraction, before=before, share=share: update(before + share * fraction),
         )
-    if not finest:
-        return start
-    low, high = TRUSTED_RATIO
-    certainty = (correlation_ratio(fixed, moving, affine, start) - low) / (high - low)
-    trust = MIN_TRUST + (1.0 - MIN_TRUST) * min(1.0, max(0.0, certainty))
-    finest = across_contrasts(finest, trust)
-    return optimise_across_contrasts(
-        fixed, moving, affine, finest, start, lambda fraction: update(done + (1.0 - done) * fraction)
-    )
+    return start
+
+
+def _certainty(ratio: float) -> float:
+    low, high = CERTAIN_RATIO
+    return min(1.0, max(0.0, (ratio - low) / (high - low)))
 
 
 def uses_tissues(fixed: Subject, moving: Subject, levels: Sequence[Level]) -> bool:

@@ -72,20 +72,24 @@ def estimate_mappings(
     :param start: (1, 3, d, h, w), the field before the affine transform as far as it is known.
     :returns: the mapping from the moving image's contrast to the fixed one's, and back.
     """
-    target, warped = _intensities(fixed, moving, affine, start)
+    target, warped = _intensities(fixed, moving, affine, start, FACTOR)
     return _fit_both_ways(target, warped, (target > BACKGROUND) | (warped > BACKGROUND))
 
 
-def correlation_ratio(fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor) -> float:
+def correlation_ratio(
+    fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor, spacing: float
+) -> float:
     """Return the correlation ratio of two intensities in the brain (Roche et al. 1998): how far one tells the other.
 
-    For the parameters see :func:`estimate_mappings`.
+    For the other parameters see :func:`estimate_mappings`.
 
     :param fixed: with tissue maps.
+    :param spacing: of the level to come, in mm; both images are averaged to twice that, the spacing of the field.
     :returns: the larger one of both directions, from 0 to 1.
     """
-    target, warped = _intensities(fixed, moving, affine, field)
-    brain = downsample(fixed.stack(TISSUES), FACTOR).sum(dim=1, keepdim=True) > BRAIN_PROBABILITY
+    factor = max(1, round(2.0 * spacing / fixed.grid.mean_spacing))
+    target, warped = _intensities(fixed, moving, affine, field, factor)
+    brain = downsample(fixed.stack(TISSUES), factor).sum(dim=1, keepdim=True) > BRAIN_PROBABILITY
     return max(mapping.explained for mapping in _fit_both_ways(target, warped, brain))
 
 
@@ -134,13 +138,13 @@ def optimise_across_contrasts(
 
 
 def _intensities(
-    fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor | None
+    fixed: ChannelImage, moving: ChannelImage, affine: Affine, field: torch.Tensor | None, factor: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the intensities of the fixed and of the warped moving image, both (1, 1, d, h, w)."""
-    target = downsample(fixed.channels[INTENSITY], FACTOR)
+    """Return the intensities of the fixed and of the warped moving image, averaged by a factor: (1, 1, d, h, w)."""
+    target = downsample(fixed.channels[INTENSITY], factor)
     field = target.new_zeros(1, 3, *target.shape[2:]) if field is None else field
     matrix = affine.in_voxels(fixed.grid, moving.grid)
-    return target, AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, FACTOR)(field)
+    return target, AffineWarper(moving.channels[INTENSITY], matrix, fixed.grid.shape, factor)(field)
 
 
 def _fit_both_ways(

@@ -17,10 +17,12 @@ TISSUE_WEIGHT = 0.5
 WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)
 WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
 # Where the tissues of two images have different orders of intensities, as in T1 and T2, the tissue maps say more than
-# the intensities. Chosen on real and rendered images (docs/develop/experiments.md).
+# the intensities, but they are not exact enough for a field with less smoothing at 1 mm. Chosen on real and rendered
+# images (docs/develop/experiments.md).
 ACROSS_CONTRASTS = {INTENSITY: 0.5} | dict.fromkeys(TISSUES, 0.75)
-# The tissue maps of two contrasts are not exact enough for a field with less smoothing at 1 mm.
-SIGMA_OF_TISSUES = 1.0
+# At this spacing in mm and coarser it makes no difference how much the intensities count beside the tissue maps.
+COARSE_SPACING = 4.0
+FINEST_SIGMA_ACROSS_CONTRASTS = 0.75
 # Three further channels make an iteration slower. At 1 mm this fraction of the iterations loses 0.0005 of Dice.
 FRACTION_ACROSS_CONTRASTS = 0.625
 
@@ -72,29 +74,29 @@ def planned_levels(mode: str, fixed: sitk.Image, is_one_head: bool = False) -> t
     return tuple(replace(level, spacing=max(level.spacing, finest)) for level in schedules[mode])
 
 
-def across_contrasts(levels: Sequence[Level], trust: float = 0.5) -> tuple[Level, ...]:
+def across_contrasts(levels: Sequence[Level], certainty: float = 0.0) -> tuple[Level, ...]:
     """Return levels of direct optimisation for two segmented brains of different contrasts.
 
     :param levels: as planned for one contrast.
-    :param trust: from 0 to 1, how much the intensities count at the finest level, of less than 2 mm; the tissue maps
-        count the less: 1 for the level as planned, 0 for tissue maps alone.
+    :param certainty: from 0 to 1, how far the intensities of one image tell those of the other: with 1 the fine levels
+        stay as planned, with 0 the tissue maps count more than the intensities there.
     """
-    return tuple(_finest(level, trust) if level.spacing < COARSE_FIELD_SPACING else _coarse(level) for level in levels)
+    return tuple(_across_contrasts(level, certainty) for level in levels)
 
 
-def _coarse(level: Level) -> Level:
-    return replace(level, weights=level.weights | ACROSS_CONTRASTS)
-
-
-def _finest(level: Level, trust: float) -> Level:
-    if trust == 1.0:
+def _across_contrasts(level: Level, certainty: float) -> Level:
+    if level.spacing >= COARSE_SPACING:
+        return replace(level, weights=WITH_TISSUES)
+    if certainty == 1.0:
         return level
-    planned = {name: trust * weight for name, weight in level.weights.items() if trust > 0.0}
+    weights = {name: certainty * weight for name, weight in level.weights.items() if certainty > 0.0}
+    for name, weight in ACROSS_CONTRASTS.items():
+        weights[name] = weights.get(name, 0.0) + (1.0 - certainty) * weight
+    if level.spacing >= COARSE_FIELD_SPACING:
+        return replace(level, weights=weights)
+    sigma = certainty * level.field_sigma + (1.0 - certainty) * FINEST_SIGMA_ACROSS_CONTRASTS
     return replace(
-        level,
-        weights=planned | dict.fromkeys(TISSUES, 1.0 - trust),
-        field_sigma=trust * level.field_sigma + (1.0 - trust) * SIGMA_OF_TISSUES,
-        iterations=round(FRACTION_ACROSS_CONTRASTS * level.iterations),
+        level, weights=weights, field_sigma=sigma, iterations=round(FRACTION_ACROSS_CONTRASTS * level.iterations)
     )
 
 

@@ -61,7 +61,7 @@ def test_correlation_ratio_is_one_where_one_intensity_tells_the_other_and_less_w
 
     def ratio(other):
         fixed = channel_image(torch.where(brain > 0, image, outside), **tissues)
-        return correlation_ratio(fixed, channel_image(other), IDENTITY, torch.zeros(1, 3, 4, 4, 4))
+        return correlation_ratio(fixed, channel_image(other), IDENTITY, torch.zeros(1, 3, 4, 4, 4), spacing=1.0)
 
     assert ratio((image - 0.5).abs()) > 0.97
     noise = float(image[brain > 0].std()) * torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
