@@ -9,8 +9,8 @@ import torch
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .channels import INTENSITY, ChannelImage
-from .field_optimisation import Level
-from .intensity_mapping import correlation_ratio, optimise_across_contrasts
+from .field_optimisation import Level, optimise_field
+from .intensity_mapping import correlation_ratio, match_contrast, optimise_across_contrasts
 from .other_side import with_other_side
 from .schedules import COARSE_SPACING, across_contrasts
 from .template import GUIDED_SPACING, MIN_LNCC_RATIO, TissueAtlas, guide_by_template
@@ -84,12 +84,12 @@ def _optimise_by_certainty(
     work = [level.iterations * level.spacing**-3 for level in levels]
     if coarse:
         start = optimise_across_contrasts(fixed, moving, affine, across_contrasts(coarse), start)
+    matched = match_contrast(fixed, moving, affine, start) or (fixed, moving)
     for number, level in enumerate(levels[len(coarse) :], len(coarse)):
         before, share = sum(work[:number]) / sum(work), work[number] / sum(work)
         certainty = 0.0 if start is None else _certainty(correlation_ratio(fixed, moving, affine, start, level.spacing))
-        start = optimise_across_contrasts(
-            fixed,
-            moving,
+        start = optimise_field(
+            *matched,
             affine,
             across_contrasts([level], certainty),
             start,
