@@ -54,14 +54,14 @@ def deform(
     tissues = uses_tissues(fixed, moving, compared)
     images = (ChannelImage.from_subject(fixed, tissues), ChannelImage.from_subject(moving, tissues))
     coarse = () if start is not None else tuple(level for level in compared if level.spacing >= GUIDED_SPACING)
-    done, min_ratio = (COARSE_PROGRESS, MIN_LNCC_RATIO) if coarse else (0.0, MIN_LNCC_RATIO_OF_START)
+    done = 0.0
     if template is not None and tissues and (coarse or start is not None):
+        min_ratio = MIN_LNCC_RATIO_OF_START
         if coarse:
+            done, min_ratio = COARSE_PROGRESS, MIN_LNCC_RATIO
             start = optimise_across_contrasts(*images, affine, coarse, update=lambda fraction: update(done * fraction))
         start = guide_by_template(start, fixed, moving, affine, template, min_ratio)
         levels = levels[len(coarse) :]
-    else:
-        done = 0.0
     if not levels:
         return start
     optimise = optimise_across_contrasts if is_one_contrast else _optimise_by_certainty
@@ -81,9 +81,11 @@ def _optimise_by_certainty(
     :param levels: as planned for one contrast.
     """
     coarse = tuple(level for level in levels if level.spacing >= COARSE_SPACING)
-    work = [level.iterations * level.spacing**-3 for level in levels]
     if coarse:
         start = optimise_across_contrasts(fixed, moving, affine, across_contrasts(coarse), start)
+    if len(coarse) == len(levels):
+        return start
+    work = [level.iterations * level.spacing**-3 for level in levels]
     matched = match_contrast(fixed, moving, affine, start) or (fixed, moving)
     for number, level in enumerate(levels[len(coarse) :], len(coarse)):
         before, share = sum(work[:number]) / sum(work), work[number] / sum(work)

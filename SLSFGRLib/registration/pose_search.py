@@ -100,16 +100,15 @@ def _scores(coarse: LinearImage, voxels: torch.Tensor, other: LinearImage, poses
 
 def _distinct(poses: list[Affine], scores: np.ndarray, centre: np.ndarray, most: int) -> list[int]:
     """Return the places of the best poses that are apart from each other, best first, at most so many."""
+    rotations = np.stack([pose.linear.ravel() for pose in poses])
+    centres = np.stack([pose.apply(centre) for pose in poses])
     kept: list[int] = []
     for place in np.argsort(-scores):
         if len(kept) == most:
             break
-        if all(_are_apart(poses[place], poses[other], centre) for other in kept):
+        # The trace of one rotation after the inverse of another is 1 + 2 cos(angle between them).
+        cosines = (rotations[kept] @ rotations[place] - 1.0) / 2.0
+        distances = np.linalg.norm(centres[kept] - centres[place], axis=1)
+        if not np.any((cosines >= np.cos(np.radians(APART_DEGREES))) & (distances <= APART_MM)):
             kept.append(int(place))
     return kept
-
-
-def _are_apart(first: Affine, second: Affine, centre: np.ndarray) -> bool:
-    cosine = (np.trace(first.linear.T @ second.linear) - 1.0) / 2.0
-    angle = np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))
-    return angle > APART_DEGREES or float(np.linalg.norm(first.apply(centre) - second.apply(centre))) > APART_MM
