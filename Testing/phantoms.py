@@ -183,6 +183,11 @@ def head_image(image=None, matrix=None):
     return filled(image, intensity.astype(np.float32)), filled(image, labels)
 
 
+def half_head_and_labels():
+    """The head and its labels at 2 mm and half its size, which take an eighth of the time."""
+    return head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), affine_matrix(2.0 * np.eye(3)))
+
+
 def half_head(shift=(0.0, 0.0, 0.0)):
     """The head at half its size and on a coarse grid, as seen at ``point + shift``: little is to be computed."""
     image = empty_image((24, 28, 26), (3.5, 3.5, 3.5), centre=(1.5, -2.0, 2.5))

@@ -81,21 +81,24 @@ def _optimise_by_certainty(
     :param levels: as planned for one contrast.
     """
     coarse = tuple(level for level in levels if level.spacing >= COARSE_SPACING)
+    work = [level.iterations * level.spacing**-3 for level in levels]
     if coarse:
-        start = optimise_across_contrasts(fixed, moving, affine, across_contrasts(coarse), start)
+        share = sum(work[: len(coarse)]) / sum(work)
+        start = optimise_across_contrasts(
+            fixed, moving, affine, across_contrasts(coarse), start, lambda fraction: update(share * fraction)
+        )
     if len(coarse) == len(levels):
         return start
-    work = [level.iterations * level.spacing**-3 for level in levels]
     matched = match_contrast(fixed, moving, affine, start) or (fixed, moving)
     for number, level in enumerate(levels[len(coarse) :], len(coarse)):
-        before, share = sum(work[:number]) / sum(work), work[number] / sum(work)
+        before, own = sum(work[:number]) / sum(work), work[number] / sum(work)
         certainty = 0.0 if start is None else _certainty(correlation_ratio(fixed, moving, affine, start, level.spacing))
         start = optimise_field(
             *matched,
             affine,
             across_contrasts([level], certainty),
             start,
-            lambda fraction, before=before, share=share: update(before + share * fraction),
+            lambda fraction, before=before, own=own: update(before + own * fraction),
         )
     return start
 

@@ -89,9 +89,11 @@ def _across_contrasts(level: Level, certainty: float) -> Level:
         return replace(level, weights=WITH_TISSUES)
     if certainty == 1.0:
         return level
-    weights = {name: certainty * weight for name, weight in level.weights.items() if certainty > 0.0}
-    for name, weight in ACROSS_CONTRASTS.items():
-        weights[name] = weights.get(name, 0.0) + (1.0 - certainty) * weight
+    mixed = {
+        name: certainty * level.weights.get(name, 0.0) + (1.0 - certainty) * ACROSS_CONTRASTS.get(name, 0.0)
+        for name in level.weights | ACROSS_CONTRASTS
+    }
+    weights = {name: weight for name, weight in mixed.items() if weight > 0.0}
     if level.spacing >= COARSE_FIELD_SPACING:
         return replace(level, weights=weights)
     sigma = certainty * level.field_sigma + (1.0 - certainty) * FINEST_SIGMA_ACROSS_CONTRASTS

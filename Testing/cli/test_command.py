@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from phantoms import affine_matrix, empty_image, head_image
+from phantoms import half_head_and_labels
 
 from SLSFGRLib.cli import main
 
@@ -49,7 +49,7 @@ def here(capsys, monkeypatch) -> Callable[..., subprocess.CompletedProcess]:
 def files(tmp_path_factory) -> Path:
     """A folder with a head of half the size, which takes an eighth of the time, the same moved, and their labels."""
     folder = tmp_path_factory.mktemp("images")
-    image, labels = head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), affine_matrix(2.0 * np.eye(3)))
+    image, labels = half_head_and_labels()
     move = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.1, -0.05, 0.15, (6.0, -4.0, 3.0))
     for name, volume, interpolator in (("image", image, sitk.sitkLinear), ("labels", labels, sitk.sitkNearestNeighbor)):
         sitk.WriteImage(volume, str(folder / f"fixed_{name}.nii.gz"))

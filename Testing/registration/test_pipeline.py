@@ -12,7 +12,14 @@ import pytest
 import SimpleITK as sitk
 import torch
 from fake_models import model_of_balls
-from phantoms import OTHER_HEAD, balls_image, empty_image, filled, head_image, rotation_about, stored
+from phantoms import (
+    OTHER_HEAD,
+    balls_image,
+    filled,
+    half_head_and_labels,
+    rotation_about,
+    stored,
+)
 
 import SLSFGRLib
 from SLSFGRLib import Affine, RegistrationResult, Solution, Subject, align, deform, load_subject, publish
@@ -105,8 +112,7 @@ def labels(head) -> sitk.Image:
 
 @pytest.fixture(scope="module")
 def small() -> sitk.Image:
-    """A head of half the size, to save time."""
-    return head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), np.diag([2.0, 2.0, 2.0, 1.0]))[0]
+    return half_head_and_labels()[0]
 
 
 def small_brain(path: Path) -> sitk.Image:

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fake_models import model_by_intensity, model_of_balls
-from phantoms import DIRECTIONS, STORAGES, affine_matrix, balls_image, empty_image, head_image, rotation_about, stored
+from phantoms import (
+    DIRECTIONS,
+    STORAGES,
+    affine_matrix,
+    balls_image,
+    empty_image,
+    half_head_and_labels,
+    head_image,
+    rotation_about,
+    stored,
+)
 
 from SLSFGRLib import register, segment
 from SLSFGRLib.cli import main
@@ -26,8 +36,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def small():
-    """The head at 2 mm and of half its size, which takes an eighth of the time."""
-    return head_image(empty_image((44, 52, 46), centre=(0.0, 0.0, 0.0)), affine_matrix(2.0 * np.eye(3)))[0]
+    return half_head_and_labels()[0]
 
 
 def number(channel):
