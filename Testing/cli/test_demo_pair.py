@@ -1,8 +1,4 @@
-"""The demo: its ground truth is correct, and it prints what was measured."""
-
-import re
-import subprocess
-import sys
+"""The demo's pair: its ground truth is correct."""
 
 import numpy as np
 import pytest
@@ -61,17 +57,6 @@ def test_contrast_is_that_of_t2(pair):
     values, labels = (sitk.GetArrayViewFromImage(image) for image in (pair.moving, pair.moving_labels))
     fluid, grey, white = (values[labels == label].mean() for label in (1, 2, 3))
     assert fluid > 1.2 * grey > 1.2 * 1.2 * white
-
-
-@pytest.mark.slow
-def test_demo_reports_a_small_recovery_error(tmp_path):
-    command = [sys.executable, "-m", "SLSFGRLib", "demo", "--output", str(tmp_path), "--quiet", "--mode", "fast"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", printed).groups())
-    assert before > 20
-    assert after < 2
-    assert {"demo.png", "warped.nii.gz", "transform.h5", "report.html"} <= {path.name for path in tmp_path.iterdir()}
-    assert (tmp_path / "demo.png").stat().st_size > 50_000
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import SimpleITK as sitk
 import torch
 
 from golden.measures import brain_points, mapped
+from golden.results import read_results
 from SLSFGRLib import register, volumes
 from SLSFGRLib.io.transforms import transform_from_parts
 from SLSFGRLib.jobs.job import RegistrationJob
@@ -64,14 +64,7 @@ def by_command(files, environment, tmp_path_factory):
     folder = tmp_path_factory.mktemp("command") / "result"
     command = [sys.executable, "-m", "SLSFGRLib", "register", files["fixed"], files["moving"]]
     subprocess.run([*command, "--mode", MODE, "--output", folder, "--quiet"], check=True, env=environment)
-    return SimpleNamespace(
-        report=json.loads((folder / "report.json").read_text()),
-        transform=sitk.ReadTransform(str(folder / "transform.h5")),
-        inverse_transform=sitk.ReadTransform(str(folder / "inverse_transform.h5")),
-        **{
-            name: sitk.ReadImage(str(folder / f"{name}.nii.gz")) for name in ("warped", "fixed_labels", "moving_labels")
-        },
-    )
+    return read_results(folder)
 
 
 @pytest.fixture(scope="module")

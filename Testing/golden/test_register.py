@@ -1,5 +1,7 @@
 """The deformable registration of a pair with a known answer."""
 
+import re
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -17,6 +19,16 @@ def test_the_known_deformation_is_found(registered, pair):
     assert before > 20.0
     # Measured: 1.442 mm; 1.562 mm before the moving image, which has T2 contrast, was segmented by weights of its own.
     assert pair.error(registered.transform)[inside].mean() < 1.46
+
+
+def test_the_demo_prints_the_error_that_it_leaves(registered, demo_folder, pair):
+    inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
+    printed = (demo_folder / "printed.txt").read_text()
+    before, after = map(float, re.search(r"([\d.]+) mm before, ([\d.]+) mm after", printed).groups())
+    assert before > 20
+    assert after == pytest.approx(pair.error(registered.transform)[inside].mean(), abs=0.01)
+    assert {"demo.png", "report.html"} <= {path.name for path in demo_folder.iterdir()}
+    assert (demo_folder / "demo.png").stat().st_size > 50_000
 
 
 def test_points_go_where_they_were_stored_to_go(registered, pair):
