@@ -154,39 +154,35 @@ class Interpolator:
         self.to_voxels = tensor_from_array(np.linalg.inv(image.grid.matrix), device=self.values.device)
         self.offsets = (profile @ self.to_voxels[:3, :3].T).float()
         self.image = image
-        self.last = torch.tensor(image.grid.shape, device=self.values.device) - 1.0
+        self.last = torch.tensor(image.grid.shape, device=self.values.device)[:, None] - 1.0
         self.strides = [image.grid.shape[1] * image.grid.shape[2], image.grid.shape[2], 1]
+        a, b, c = self.strides
+        # From a voxel to the corners of its cell: first along the last axis, then the middle, then the first.
+        self.to_corners = torch.tensor([0, b, a, a + b, c, b + c, a + c, a + b + c], device=self.values.device)[:, None]
 
     def __call__(self, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return intensity, (N,), derivative per mm, (N, 3), and whether it is inside, (N,), at (N, 3) points in mm."""
-        voxels = (points @ self.to_voxels[:3, :3].T + self.to_voxels[:3, 3]).float()
-        inside = ((voxels > -0.5) & (voxels < self.last + 0.5)).all(dim=1)
+        voxels = (self.to_voxels[:3, :3] @ points.T + self.to_voxels[:3, 3:]).float()
+        inside = ((voxels > -0.5) & (voxels < self.last + 0.5)).all(dim=0)
         if self.image.compared is not None:
             inside = inside & self.image.is_compared(points)
-        found = torch.stack([self._at(voxels + offset) for offset in self.offsets]).mean(dim=0)
+        found = torch.stack([self._at(voxels + offset[:, None]) for offset in self.offsets]).mean(dim=0)
         return found[0], found[1:].T @ self.to_voxels[:3, :3].float(), inside
 
     def _at(self, voxels: torch.Tensor) -> torch.Tensor:
-        """Return value and derivatives per voxel, (4, N); beyond its edge the image continues with its edge."""
+        """Return value and derivatives per voxel, (4, N), at (3, N) voxels; beyond its edge the image continues."""
         voxels = torch.minimum(voxels.clamp(min=0), self.last)
         first = torch.minimum(voxels.floor(), (self.last - 1).clamp(min=0))
-        x, y, z = (voxels - first).T
-        corner = sum(first[:, axis].long() * stride for axis, stride in enumerate(self.strides))
-        a, b, c = self.strides
-        # Along the last axis, then the middle, then the first.
-        lines = []
-        for shift in (0, b, a, a + b):
-            low, high = self.values[corner + shift], self.values[corner + shift + c]
-            lines.append((torch.lerp(low, high, z), high - low))
-        (v00, z00), (v01, z01), (v10, z10), (v11, z11) = lines
-        front, back = torch.lerp(v00, v01, y), torch.lerp(v10, v11, y)
+        x, y, z = voxels - first
+        corner = sum(first[axis].long() * stride for axis, stride in enumerate(self.strides))
+        # One call for all corners: eight calls take three times as long.
+        corners = self.values.index_select(0, (corner + self.to_corners).flatten()).view(8, -1)
+        low, high = corners[:4], corners[4:]
+        lines, along_z = torch.lerp(low, high, z), high - low
+        (front, back), along_y = torch.lerp(lines[0::2], lines[1::2], y), lines[1::2] - lines[0::2]
+        along_z = torch.lerp(along_z[0::2], along_z[1::2], y)
         return torch.stack(
-            [
-                torch.lerp(front, back, x),
-                back - front,
-                torch.lerp(v01 - v00, v11 - v10, x),
-                torch.lerp(torch.lerp(z00, z01, y), torch.lerp(z10, z11, y), x),
-            ]
+            [torch.lerp(front, back, x), back - front, along_y[0].lerp(along_y[1], x), along_z[0].lerp(along_z[1], x)]
         )
 
 

