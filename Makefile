@@ -9,6 +9,8 @@ SLICER_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/pytho
 SLICER_VENV := .venv-slicer
 # The build of PyTorch that we develop with; any from 2.1 on works.
 TORCH ?= torch==2.13.0
+# Python compiles the modules that it imports anyway; to compile all others takes more than a minute.
+INSTALL := pip install --quiet --no-compile
 # Tests use one core for most of their time: two processes with a thread each take half as long as one with two.
 IN_TWO_PROCESSES := --numprocesses 2 --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_TWO_PROCESSES)
@@ -57,21 +59,18 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/%.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --editable ".[$*]"
+	$(BIN)/$(INSTALL) "$(TORCH)" --editable ".[$*]"
 	touch $@
 
 $(SLICER_VENV)/slicer.installed: Testing/slicer_extension/requirements.txt
 	$(SLICER_PYTHON) -m venv $(SLICER_VENV)
-	$(SLICER_VENV)/bin/pip install --quiet "$(TORCH)"
-	$(SLICER_VENV)/bin/pip install --quiet --requirement $<
+	$(SLICER_VENV)/bin/$(INSTALL) "$(TORCH)" --requirement $<
 	touch $@
 
 $(BENCH_VENV)/bench.installed: benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/pip install --quiet "$(TORCH)"
-	$(BENCH_VENV)/bin/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
-	$(BENCH_VENV)/bin/pip install --quiet --no-deps --editable .
+	$(BENCH_VENV)/bin/$(INSTALL) "$(TORCH)"
+	$(BENCH_VENV)/bin/$(INSTALL) --no-deps --requirement benchmarks/requirements.txt --editable .
 	touch $@
 
 clean:
