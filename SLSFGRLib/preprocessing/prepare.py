@@ -10,6 +10,7 @@ import torch
 
 from ..io.images import checked_image, checked_intensities
 from ..spatial.arrays import array_from_tensor, tensor_from_array
+from ..spatial.fields import downsample
 from ..spatial.grid import Grid, canonical_image, grid_of_image, image_from_array
 from .brain_mask import FADE_MM, KEPT_MM, BrainMask, fading
 from .head_box import ROUNDING, head_box
@@ -59,6 +60,11 @@ class PreparedImage:
         factor = fading(_distance_on_grid(brain, self.grid), kept=0.0, width=SURFACE_FADE_MM)
         faded = self.tensor * tensor_from_array(factor, device=self.tensor.device)
         return PreparedImage(faded, self.grid, self.near_brain)
+
+    def averaged(self, factor: int) -> PreparedImage:
+        """Return the averages of blocks of so many voxels along each axis."""
+        near_brain = None if self.near_brain is None else downsample(self.near_brain, factor)
+        return PreparedImage(downsample(self.tensor, factor), self.grid.coarsened(factor), near_brain)
 
     def to(self, device: torch.device) -> PreparedImage:
         """Return the same on another device."""

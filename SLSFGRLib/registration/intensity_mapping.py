@@ -26,8 +26,8 @@ from .field_optimisation import Level, optimise_field
 BINS = 64
 # Standard deviation of the smoothing of the mapping, in bins.
 BIN_SIGMA = 1.5
-# The mapping is estimated at this downsampling factor, where one image has more than this intensity.
-FACTOR = 2
+# The mapping is estimated at about this spacing in mm, where one image has more than this intensity.
+SPACING = 2.0
 BACKGROUND = 0.03
 # A voxel with more than this of the three tissues lies in the brain.
 BRAIN_PROBABILITY = 0.9
@@ -72,7 +72,8 @@ def estimate_mappings(
     :param start: (1, 3, d, h, w), the field before the affine transform as far as it is known.
     :returns: the mapping from the moving image's contrast to the fixed one's, and back.
     """
-    target, warped = _intensities(fixed, moving, affine, start, FACTOR)
+    factor = max(1, round(SPACING / fixed.grid.mean_spacing))
+    target, warped = _intensities(fixed, moving, affine, start, factor)
     return _fit_both_ways(target, warped, (target > BACKGROUND) | (warped > BACKGROUND))
 
 

@@ -14,6 +14,7 @@ import torch
 
 from ..io.label_table import mirrored_channels
 from ..losses.lncc import local_correlation
+from ..runtime.parallel import both
 from ..segmentation.centroids import MIN_VOLUME_MM3
 from ..segmentation.structures import StructureCentroids
 from ..segmentation.subject import Subject
@@ -65,7 +66,8 @@ def compare_with_mirror_image(
     :param levels: that refine it; those by default need a pose that is exact to a few millimetres.
     """
     images = brains(fixed, moving)
-    poses = [refined(images, start, levels) for start in (pose, _mirroring(fixed).then(pose))]
+    mirrored = _mirroring(fixed).then(pose)
+    poses = both(refined, (images, pose, levels), (images, mirrored, levels))
     return MirrorComparison(poses[0], *(_information(fixed, moving, each) for each in poses))
 
 

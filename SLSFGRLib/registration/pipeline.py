@@ -30,7 +30,7 @@ from ..version import VERSION
 from .align import align
 from .asymmetry import asymmetry_notes
 from .choice import Choice, choose
-from .deform import deform, share_contrast, uses_tissues
+from .deform import deform, show_t1, uses_tissues
 from .deform_one_head import deform_one_head
 from .doubts import doubts
 from .field_optimisation import Level
@@ -43,6 +43,8 @@ from .rigid import align_heads
 from .schedules import across_contrasts, affordable_levels, coarser_sentence, planned_levels
 from .template import bundled_template
 
+# The modes that take the time for the field via the template; that of `fast` is too detailed to gain by it.
+GUIDED_MODES = ("standard", "accurate")
 # Maximum deviation in mm of an initial transform from an affine one.
 MAX_NONLINEARITY_MM = 0.5
 
@@ -287,14 +289,13 @@ def _deform(
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, False
     planned = planned_levels(settings.mode, fixed.image)
-    # Between contrasts more channels are compared, which takes more memory.
-    compared = planned if share_contrast(fixed, moving) else across_contrasts(planned)
+    # Where images do not show T1, more channels are compared, which takes more memory.
+    compared = planned if show_t1(fixed, moving) else across_contrasts(planned)
     compared = _affordable(compared, fixed, notes)
     levels = planned[: len(compared)]
     if model is not None:
         levels, compared = levels_after(model, levels), levels_after(model, compared)
-    # The template guides no mode that compares tissues only because the contrasts differ.
-    is_guided = uses_tissues(fixed, moving, planned) and uses_tissues(fixed, moving, compared)
+    is_guided = settings.mode in GUIDED_MODES and uses_tissues(fixed, moving, compared)
     template = bundled_template() if is_guided else None
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template is not None

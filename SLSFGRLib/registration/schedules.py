@@ -32,8 +32,8 @@ _COARSE = (
 )
 SCHEDULES = {
     "fast": (
-        Level(spacing=8.0, iterations=10, field_sigma=1.0),
-        Level(spacing=4.0, iterations=15),
+        Level(spacing=8.0, iterations=10, field_sigma=1.0, weights=WITH_TISSUES),
+        Level(spacing=4.0, iterations=15, weights=WITH_TISSUES),
         Level(spacing=2.0, iterations=6, field_sigma=0.5),
     ),
     "standard": (

@@ -13,7 +13,7 @@ from ..networks import BrainExtractionNetwork
 from ..networks.explicit_refinement import sums_by_tissue
 from ..preprocessing import BrainMask, PreparedImage, prepare, prepare_whole
 from ..spatial.arrays import array_from_tensor
-from ..spatial.fields import resize_image
+from ..spatial.fields import downsample, resize_image
 from ..spatial.grid import Grid, image_from_array
 from . import brain_extraction
 from .bias_field import without_bias_field
@@ -102,6 +102,12 @@ class Subject:
         return self.prepared.grid
 
     @cached_property
+    def averaged(self) -> Subject:
+        """The same subject with the averages of 2 x 2 x 2 voxels; its segmentation stays."""
+        compared, lesion = (mask if mask is None else downsample(mask, 2) for mask in (self.compared, self.lesion))
+        return replace(self, prepared=self.prepared.averaged(2), compared=compared, lesion=lesion)
+
+    @cached_property
     def brain_alone(self) -> PreparedImage:
         """The prepared image without what surrounds the brain: of a head about that of its skull-stripped copy."""
         if self.brain is None or self.prepared.near_brain is None:
@@ -125,10 +131,13 @@ class Subject:
         """The maps of :data:`SLSFGRLib.segmentation.tissue_maps.MAPS`, (1, 4, D, H, W); None without a segmentation."""
         if self.segmentation is None:
             return None
-        deep = self.segmentation.posteriors[:, deep_channels()].sum(dim=1, keepdim=True)
-        deep = resize_image(deep, self.grid.shape)
+        posteriors = self.segmentation.posteriors
+        is_deep = posteriors.new_zeros(posteriors.shape[1])
+        is_deep[deep_channels()] = 1.0
+        # A product with a vector reads the posteriors once, as they lie in memory.
+        deep = resize_image((posteriors.movedim(1, -1) @ is_deep)[:, None], self.grid.shape)
         model, spacing = self.segmentation.intensity_model, self.grid.mean_spacing
-        prior = None if model.is_grey_between else sums_by_tissue(self.segmentation.posteriors)
+        prior = None if model.is_grey_between else sums_by_tissue(posteriors)
         maps = tissue_maps(self.corrected, model, deep, spacing, prior)
         if self.prepared.near_brain is None:
             return maps

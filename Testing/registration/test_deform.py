@@ -8,7 +8,7 @@ import torch
 from phantoms import balls_subject
 
 from SLSFGRLib.registration.channels import INTENSITY, ChannelImage
-from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, deform, share_contrast
+from SLSFGRLib.registration.deform import MIN_LNCC_RATIO_OF_START, deform, show_t1
 from SLSFGRLib.registration.field_optimisation import Level, optimise_field
 from SLSFGRLib.registration.intensity_mapping import optimise_across_contrasts
 from SLSFGRLib.registration.schedules import across_contrasts
@@ -23,6 +23,17 @@ WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, 0.5)
 COARSE = (Level(8.0, 10, weights=WITH_TISSUES), Level(4.0, 10, weights=WITH_TISSUES))
 FINE = (Level(2.0, 3, weights=WITH_TISSUES),)
 SHIFT_MM = 3.0
+
+
+T1, T2, FLAIR, PD = (0.3, 0.5, 0.9), (0.9, 0.5, 0.3), (0.2, 0.8, 0.6), (0.5, 0.8, 0.6)
+
+
+def showing(means, subject):
+    """The same subject with these intensities of CSF, GM and WM in its model."""
+    names = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
+    values = torch.tensor([dict(zip(names, means, strict=True)).get(name, 0.4) for name in channel_names()])
+    model = IntensityModel(values, torch.full_like(values, 0.01))
+    return replace(subject, segmentation=replace(subject.segmentation, intensity_model=model))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +56,10 @@ def channels_of(*subjects):
     return [ChannelImage.from_subject(subject, tissues=True) for subject in subjects]
 
 
+def coarse_channels_of(*subjects):
+    return channels_of(*(subject.averaged for subject in subjects))
+
+
 def test_channels_are_the_intensity_and_the_tissue_maps_on_the_prepared_grid(fixed):
     image = ChannelImage.from_subject(fixed, tissues=True)
     assert list(image.channels) == [INTENSITY, *MAPS]
@@ -64,7 +79,7 @@ def test_deformation_finds_a_shift_that_the_affine_transform_leaves(fixed, movin
 
 
 def test_field_is_guided_by_the_template_after_the_coarse_levels(fixed, moving, template):
-    coarse = optimise_across_contrasts(*channels_of(fixed, moving), IDENTITY, COARSE)
+    coarse = optimise_across_contrasts(*coarse_channels_of(fixed, moving), IDENTITY, COARSE)
     guided = guide_by_template(coarse, fixed, moving, IDENTITY, template)
     assert not torch.equal(guided, coarse)
     expected = optimise_across_contrasts(*channels_of(fixed, moving), IDENTITY, FINE, guided)
@@ -84,7 +99,7 @@ def test_a_start_is_guided_by_the_template(fixed, moving, template):
 def test_template_takes_no_part_without_tissues_or_where_all_levels_are_fine(fixed, moving, template):
     intensities = tuple(Level(level.spacing, 3) for level in COARSE)
     unsegmented = Subject(moving.image, moving.prepared)
-    for pair, levels in (((fixed, moving), intensities), ((fixed, unsegmented), COARSE)):
+    for pair, levels in (((showing(T1, fixed), showing(T1, moving)), intensities), ((fixed, unsegmented), COARSE)):
         expected = deform(*pair, IDENTITY, levels)
         assert torch.equal(deform(*pair, IDENTITY, levels, template=template), expected)
     expected = deform(fixed, moving, IDENTITY, FINE)
@@ -94,33 +109,22 @@ def test_template_takes_no_part_without_tissues_or_where_all_levels_are_fine(fix
 def test_levels_that_name_tissues_compare_intensities_alone_where_a_subject_is_not_segmented(fixed, moving):
     unsegmented = Subject(fixed.image, fixed.prepared), Subject(moving.image, moving.prepared)
     plain = tuple(Level(level.spacing, level.iterations) for level in COARSE)
-    expected = deform(fixed, moving, IDENTITY, plain)
+    expected = deform(showing(T1, fixed), showing(T1, moving), IDENTITY, plain)
     assert torch.equal(deform(unsegmented[0], moving, IDENTITY, COARSE), expected)
     assert torch.equal(deform(*unsegmented, IDENTITY, COARSE), expected)
     assert not torch.equal(deform(fixed, moving, IDENTITY, COARSE), expected)
 
 
-T1, T2, FLAIR, PD = (0.3, 0.5, 0.9), (0.9, 0.5, 0.3), (0.2, 0.8, 0.6), (0.5, 0.8, 0.6)
-
-
-def showing(means, subject):
-    """The same subject with these intensities of CSF, GM and WM in its model."""
-    names = ("cerebrospinal fluid", "cerebral cortex", "cerebral white matter")
-    values = torch.tensor([dict(zip(names, means, strict=True)).get(name, 0.4) for name in channel_names()])
-    model = IntensityModel(values, torch.full_like(values, 0.01))
-    return replace(subject, segmentation=replace(subject.segmentation, intensity_model=model))
-
-
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
-    [(T1, T1, True), (T1, T2, False), (FLAIR, PD, True), (T1, FLAIR, False), (PD, T1, False), (T2, PD, False)],
+    [(T1, T1, True), (T1, T2, False), (FLAIR, PD, False), (T1, FLAIR, False), (PD, T1, False), (T2, T2, False)],
 )
-def test_two_brains_share_a_contrast_if_their_tissues_have_the_same_order(fixed, first, second, expected):
-    assert share_contrast(showing(first, fixed), showing(second, fixed)) == expected
+def test_images_show_t1_if_the_tissues_of_both_have_its_order(fixed, first, second, expected):
+    assert show_t1(showing(first, fixed), showing(second, fixed)) == expected
 
 
-def test_a_brain_that_is_not_segmented_is_taken_to_share_the_contrast(fixed):
-    assert share_contrast(Subject(fixed.image, fixed.prepared), showing(T2, fixed))
+def test_a_brain_that_is_not_segmented_is_taken_to_show_t1(fixed):
+    assert show_t1(Subject(fixed.image, fixed.prepared), showing(T2, fixed))
 
 
 PLANNED = (Level(4.0, 6), Level(2.0, 3), Level(1.9, 3))
@@ -132,13 +136,22 @@ def test_between_contrasts_the_fine_levels_compare_intensities_as_far_as_one_tel
 ):
     monkeypatch.setattr("SLSFGRLib.registration.deform.correlation_ratio", lambda *given: ratio)
     pair = showing(T1, fixed), showing(T2, moving)
-    levels, fractions = across_contrasts(PLANNED[:1]) + across_contrasts(PLANNED[1:], certainty), []
-    expected = optimise_field(*channels_of(*pair), IDENTITY, levels)
+    coarse, fractions = optimise_field(*coarse_channels_of(*pair), IDENTITY, across_contrasts(PLANNED[:1])), []
+    expected = optimise_field(*channels_of(*pair), IDENTITY, across_contrasts(PLANNED[1:], certainty), coarse)
     found = deform(*pair, IDENTITY, PLANNED, update=fractions.append)
     torch.testing.assert_close(found, expected)
     assert not torch.equal(found, deform(fixed, moving, IDENTITY, PLANNED))
     assert fractions == sorted(fractions)
     assert 0.5 < fractions[-1] < 1.0
+
+
+def test_coarse_levels_compare_averages_and_coarse_images_their_voxels(fixed, moving):
+    found = deform(fixed, moving, IDENTITY, COARSE)
+    expected = optimise_field(*coarse_channels_of(fixed, moving), IDENTITY, COARSE)
+    torch.testing.assert_close(found, expected)
+    # A quarter of 4 mm is half of the spacing of images that are averages already.
+    pair = fixed.averaged, moving.averaged
+    torch.testing.assert_close(deform(*pair, IDENTITY, COARSE), optimise_field(*channels_of(*pair), IDENTITY, COARSE))
 
 
 def test_nothing_is_certain_of_intensities_before_there_is_a_field(fixed, moving, monkeypatch):

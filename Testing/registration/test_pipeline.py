@@ -400,8 +400,8 @@ def test_report_names_a_given_model_beside_the_one_that_segments(balls, segmenti
 @pytest.mark.parametrize(("is_shared", "expected"), [(True, []), (False, ["template"])])
 def test_report_names_the_template_only_where_tissues_are_compared(small, model_file, monkeypatch, is_shared, expected):
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
-    monkeypatch.setattr("SLSFGRLib.registration.pipeline.share_contrast", lambda fixed, moving: is_shared)
-    monkeypatch.setattr("SLSFGRLib.registration.deform.share_contrast", lambda fixed, moving: is_shared)
+    monkeypatch.setattr("SLSFGRLib.registration.pipeline.show_t1", lambda fixed, moving: is_shared)
+    monkeypatch.setattr("SLSFGRLib.registration.deform.show_t1", lambda fixed, moving: is_shared)
     given = load_model(str(model_file))
     # Only the level at 1 mm follows, which compares tissues across contrasts.
     given = replace(given, settings=replace(given.settings, pair_steps=0, refine_from_mm=2.0))

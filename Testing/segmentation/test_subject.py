@@ -56,6 +56,21 @@ def test_image_is_prepared_at_about_a_millimetre_whatever_its_spacing(spacing):
     np.testing.assert_array_equal(subject.prepared.tensor, prepare(image).tensor)
 
 
+def test_averages_cover_the_same_box_with_the_same_segmentation(segmented):
+    mask = torch.zeros_like(segmented.prepared.tensor)
+    mask[..., :3] = 1.0
+    averaged = replace(segmented, compared=mask).averaged
+    expected = segmented.grid.resized([size // 2 for size in segmented.grid.shape])
+    assert averaged.grid.shape == expected.shape
+    np.testing.assert_allclose(averaged.grid.matrix, expected.matrix)
+    torch.testing.assert_close(averaged.prepared.tensor.mean(), segmented.prepared.tensor.mean())
+    assert averaged.compared[0, 0, 0, 0, :4].tolist() == [1.0, 0.5, 0.0, 0.0]
+    assert averaged.segmentation is segmented.segmentation
+    for channel in CENTRES:
+        maps = (value_at(subject.tissues, subject.grid, channel) for subject in (averaged, segmented))
+        torch.testing.assert_close(*maps, atol=0.1, rtol=0.0)
+
+
 def test_without_a_segmentation_there_are_no_tissues(balls):
     assert Subject.from_image(balls).segmentation is None
     assert Subject.from_image(balls).tissues is None
