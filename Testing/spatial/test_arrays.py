@@ -46,5 +46,5 @@ def test_registration_and_segmentation_need_no_numpy_support_of_torch(tmp_path):
     np.testing.assert_allclose(
         transform_from_parts(result.transform).TransformPoint((0.0, 0.0, 0.0)), (-6.0, 4.0, -3.0), atol=1.5
     )
-    assert np.median(sitk.GetArrayViewFromImage(result.jacobian)) == pytest.approx(1.0, abs=0.02)
+    assert np.median(sitk.GetArrayViewFromImage(result.jacobian)) == pytest.approx(1.0, abs=0.05)
     assert JobResult.load(folders[1] / "result").fixed_labels.GetSize() == image.GetSize()
