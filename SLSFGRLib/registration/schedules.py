@@ -18,9 +18,8 @@ WITH_TISSUES = {INTENSITY: 1.0} | dict.fromkeys(TISSUES, TISSUE_WEIGHT)
 # At 8 and 4 mm the map of CSF adds nothing to these (docs/develop/experiments.md).
 WITH_GREY_AND_WHITE_MATTER = {INTENSITY: 1.0} | dict.fromkeys(TISSUES[1:], TISSUE_WEIGHT)
 WITH_SHARP_WHITE_MATTER = {INTENSITY: 1.0, SHARP_WHITE_MATTER: TISSUE_WEIGHT}
-# Where the tissues of two images have different orders of intensities, as in T1 and T2, the tissue maps say more than
-# the intensities, but they are not exact enough for a field with less smoothing at 1 mm. Chosen on real and rendered
-# images (docs/develop/experiments.md).
+# Unless both images show T1, the tissue maps say more than the intensities, but they are not exact enough for a field
+# with less smoothing at 1 mm. Chosen on real and rendered images (docs/develop/experiments.md).
 ACROSS_CONTRASTS = {INTENSITY: 0.5} | dict.fromkeys(TISSUES, 0.75)
 # At this spacing in mm and coarser it makes no difference how much the intensities count beside the tissue maps.
 COARSE_SPACING = 4.0
@@ -77,9 +76,9 @@ def planned_levels(mode: str, fixed: sitk.Image, is_one_head: bool = False) -> t
 
 
 def across_contrasts(levels: Sequence[Level], certainty: float = 0.0) -> tuple[Level, ...]:
-    """Return levels of direct optimisation for two segmented brains of different contrasts.
+    """Return levels of direct optimisation for two segmented brains that do not both show T1.
 
-    :param levels: as planned for one contrast.
+    :param levels: as planned for two T1 images.
     :param certainty: from 0 to 1, how far the intensities of one image tell those of the other: with 1 the fine levels
         stay as planned, with 0 the tissue maps count more than the intensities there.
     """
