@@ -14,11 +14,14 @@ from .experiment import arguments, run
 from .processes import isolated
 
 HEADS, PATIENTS = DATA / "heads", DATA / "patients"
+FILES = {"t1": "T1W", "t2": "T2W", "flair": "FLAIR"}
 # T1, T2 and FLAIR of one head each, of one session.
 PEOPLE = {
     "patient": {"t1": HEADS / "patient_t1.nii.gz", "t2": HEADS / "patient_t2.nii.gz"},
-    "01": {name: PATIENTS / f"01_1_{file}.nii.gz" for name, file in (("t1", "T1W"), ("t2", "T2W"), ("flair", "FLAIR"))},
-    "04": {name: PATIENTS / f"04_1_{file}.nii.gz" for name, file in (("t1", "T1W"), ("t2", "T2W"), ("flair", "FLAIR"))},
+    **{
+        number: {name: PATIENTS / f"{number}_1_{file}.nii.gz" for name, file in FILES.items()}
+        for number in ("01", "04")
+    },
     "07": {name: PATIENTS / f"stripped_07_{name.upper()}.nii.gz" for name in ("t1", "t2", "flair")},
     "1012": {"t1": BRAINS / "1012_t1.nii.gz"},
     "icbm152": {"t1": HEADS / "icbm152_t1.nii.gz"},

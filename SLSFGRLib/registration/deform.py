@@ -15,11 +15,9 @@ from .other_side import with_other_side
 from .schedules import COARSE_SPACING, across_contrasts
 from .template import MIN_LNCC_RATIO, TissueAtlas, guide_by_template
 
-# CSF, GM and WM from dark to bright.
-T1_ORDER = (0, 1, 2)
 # The fraction of the progress bar for the coarse levels and the template step, as measured in `standard`.
 COARSE_PROGRESS = 0.3
-# From this downsampling factor on, averages of 2 x 2 x 2 voxels stand for the voxels, in an eighth of the time.
+# From this downsampling factor on, averages of 2 x 2 x 2 voxels stand for the voxels: an eighth of them to average.
 MIN_AVERAGED_FACTOR = 4
 # A start by a network has details that a field via the template lacks, so that its similarity is higher: 0.82 and 0.84
 # were measured on two pairs of brains. Chosen.
@@ -125,4 +123,4 @@ def show_t1(fixed: Subject, moving: Subject) -> bool:
     """
     if not are_segmented(fixed, moving):
         return True
-    return all(subject.segmentation.intensity_model.tissue_order == T1_ORDER for subject in (fixed, moving))
+    return all(subject.segmentation.intensity_model.has_t1_order for subject in (fixed, moving))

@@ -30,12 +30,11 @@ from .field_optimisation import Level, optimise_field
 # Of the tissue probability maps, in mm.
 SPACING = 2.0
 WEIGHTS = {"wm": 1.0, "csf": 0.5, "gm": 0.5}
+# No finer ones: no two brains have the same small folds.
 LEVELS = (
     Level(spacing=8.0, iterations=20, field_sigma=1.0, weights=WEIGHTS),
     Level(spacing=4.0, iterations=20, field_sigma=1.0, weights=WEIGHTS),
 )
-# The template guides the levels of this spacing in mm and coarser: no two brains have the same small folds.
-GUIDED_SPACING = LEVELS[-1].spacing
 # Weight of the field via the template, which tapers to zero over this many voxels at the border
 # (docs/develop/experiments.md).
 WEIGHT, BORDER = 0.5, 2.0

@@ -164,6 +164,11 @@ class IntensityModel:
         return tuple(self.tissues()[0].argsort().tolist())
 
     @property
+    def has_t1_order(self) -> bool:
+        """Whether CSF is the darkest and WM the brightest, as in T1, however small the differences."""
+        return self.tissue_order == (0, 1, 2)
+
+    @property
     def is_grey_between(self) -> bool:
         """Whether GM lies between CSF and WM, as in T1 and T2; in FLAIR and PD it is the brightest."""
         return self.tissue_order[1] == 1

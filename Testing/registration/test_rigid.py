@@ -1,5 +1,7 @@
 """The rigid and affine transform between two scans of one head: known poses, contrasts, slices and fields of view."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -52,13 +54,13 @@ def subject(image):
 def test_poses_improve_together_as_each_does_alone():
     fixed, moving = whole(disturbed(head_image(grid())[0])), whole(seen_at(POSE, grid()))
     starts = [Affine.identity(), POSE, Affine.from_parts(rotation_about((0, 0, 1), 100.0), (5.0, 0.0, 0.0))]
-    problem = LevelProblem(fixed, moving, COARSE[0], starts[0])
+    # Sums in another order accept a step sooner or later, so there must be enough of them.
+    problem = LevelProblem(fixed, moving, replace(COARSE[0], iterations=20), starts[0])
     together = problem.maximise(starts, is_rigid=True)
     for start, found in zip(starts, together, strict=True):
         (alone,) = problem.maximise([start], is_rigid=True)
         assert found.value == pytest.approx(alone.value, abs=1e-4)
-        # Sums in another order may end a step earlier, and the last step is less than 0.04 mm long.
-        assert error_mm(found.pose, alone.pose) < 0.1
+        assert error_mm(found.pose, alone.pose) < 0.01
     assert max(together, key=lambda aligned: aligned.value).value > together[2].value + 0.05
 
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import torch
 from phantoms import half_head
 
+from SLSFGRLib.evaluation.metrics import jacobian_image
 from SLSFGRLib.io.transforms import transform_from_parts
 from SLSFGRLib.jobs.job import JobResult, RegistrationJob, SegmentationJob, save_job
 from SLSFGRLib.spatial.arrays import array_from_tensor, tensor_from_array
@@ -43,8 +44,10 @@ def test_registration_and_segmentation_need_no_numpy_support_of_torch(tmp_path):
     save_job(SegmentationJob(image), folders[1])
     subprocess.run([sys.executable, str(WITHOUT_BRIDGE), *map(str, folders)], check=True)
     result = JobResult.load(folders[0] / "result")
-    np.testing.assert_allclose(
-        transform_from_parts(result.transform).TransformPoint((0.0, 0.0, 0.0)), (-6.0, 4.0, -3.0), atol=1.5
-    )
-    assert np.median(sitk.GetArrayViewFromImage(result.jacobian)) == pytest.approx(1.0, abs=0.05)
+    transform = transform_from_parts(result.transform)
+    np.testing.assert_allclose(transform.TransformPoint((0.0, 0.0, 0.0)), (-6.0, 4.0, -3.0), atol=1.5)
+    found, expected = map(sitk.GetArrayFromImage, (result.jacobian, jacobian_image(transform, image)))
+    np.testing.assert_allclose(found, expected, atol=0.02, rtol=0.0)
+    # The intensities of this head are no brain's: where the network finds tissues, the field follows these a little.
+    assert np.median(found) == pytest.approx(1.0, abs=0.05)
     assert JobResult.load(folders[1] / "result").fixed_labels.GetSize() == image.GetSize()
