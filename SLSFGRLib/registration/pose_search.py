@@ -12,15 +12,19 @@ import torch
 from ..losses.mutual_information import normalised_mutual_information, soft_bins
 from ..spatial.affine import Affine
 from ..spatial.arrays import array_from_tensor, tensor_from_array
-from .linear_image import Interpolator, LinearImage
+from .linear_image import HEAD_INTENSITY, HEAD_SEARCH_SPACING, Interpolator, LinearImage
 from .linear_solver import COARSE, Aligned, Level, LevelProblem, drawn
 
 SPACING, SAMPLES, BINS = 8.0, 1500, 16
 # Around each of the 24 rotations of a cube, rotations about each axis by these angles: none is farther than 13 degrees
 # along any axis from what is tried.
 ANGLES = (-26.0, 0.0, 26.0)
-# A field of view shorter than this along an axis may show any part of the head; its centre is tried at these places.
+# A field of view shorter than this along an axis, which cuts the head, may show any part of it; its centre is tried at
+# these places.
 WHOLE_HEAD_MM, SLAB_OFFSETS_MM = 120.0, (-50.0, -25.0, 0.0, 25.0, 50.0)
+# A head that is cut has at once a large section there: within two planes of 4 mm after the first that shows more than
+# a speck. Sections are fractions of the largest one; that of a ball of 60 mm is 0.46 at a depth of 8 mm, of a head less.
+CUT_SECTION, SPECK = 0.6, 0.05
 # Poses that are refined by a few steps at 8 mm, for a slab and otherwise, and of these at 4 mm, and of these with more
 # samples. Poses nearer to a better one than this are left out.
 KEPT_OF_SLAB, KEPT, KEPT_LONGER, KEPT_LAST, APART_DEGREES, APART_MM = 300, 64, 8, 2, 15.0, 15.0
@@ -40,7 +44,7 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     voxels = voxels[drawn(len(voxels), SAMPLES, voxels.device)]
     poses = _poses(reference, other)
     scores = _scores(coarse, voxels, other.at(SPACING), poses)
-    first = KEPT_OF_SLAB if _is_slab(reference) else KEPT
+    first = KEPT_OF_SLAB if is_slab(reference) else KEPT
     found = [poses[place] for place in _distinct(poses, scores, reference.centre(), first)]
     for level, kept in ((FIRST_STEPS, first), (DECIDING, KEPT_LONGER), (MORE_STEPS, KEPT_LAST), (COARSE[1], 1)):
         problem = LevelProblem(reference, other, level, found[0])
@@ -55,7 +59,7 @@ def _poses(reference: LinearImage, other: LinearImage) -> list[Affine]:
     centre, target = reference.centre(), other.centre()
     axis = int(np.argmin(_extent(reference)))
     direction = reference.grid.matrix[:3, axis] / reference.grid.spacing[axis]
-    offsets = SLAB_OFFSETS_MM if _is_slab(reference) else (0.0,)
+    offsets = SLAB_OFFSETS_MM if is_slab(reference) else (0.0,)
     return [
         Affine.about(rotation, centre + offset * direction, target) for rotation in _rotations() for offset in offsets
     ]
@@ -65,8 +69,16 @@ def _extent(image: LinearImage) -> np.ndarray:
     return image.grid.spacing * image.grid.shape
 
 
-def _is_slab(image: LinearImage) -> bool:
-    return bool(_extent(image).min() < WHOLE_HEAD_MM)
+def is_slab(image: LinearImage) -> bool:
+    """Return whether the image shows less than a head along its shortest axis, because it is cut there."""
+    extent = _extent(image)
+    if extent.min() >= WHOLE_HEAD_MM:
+        return False
+    head = image.at(HEAD_SEARCH_SPACING).tensor[0, 0] > HEAD_INTENSITY
+    sections = head.movedim(int(np.argmin(extent)), 0).flatten(1).sum(1)
+    sections = sections / sections.max().clamp(min=1)
+    sections = sections[sections > SPECK]
+    return bool(torch.cat([sections[:2], sections[-2:]]).max() > CUT_SECTION) if len(sections) else False
 
 
 def _rotations() -> list[np.ndarray]:

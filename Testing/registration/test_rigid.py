@@ -11,7 +11,7 @@ from phantoms import balls_subject, empty_image, filled, head_image, positions, 
 from SLSFGRLib.registration.align import structure_dice
 from SLSFGRLib.registration.linear_image import LinearImage
 from SLSFGRLib.registration.linear_solver import COARSE, FINE, LevelProblem, solve
-from SLSFGRLib.registration.pose_search import search
+from SLSFGRLib.registration.pose_search import is_slab, search
 from SLSFGRLib.registration.rigid import align_heads
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
@@ -114,6 +114,27 @@ def test_a_slab_of_60_mm_is_found_in_a_whole_head():
     slab.SetOrigin((slab.GetOrigin()[0], slab.GetOrigin()[1], 5.0))
     fixed, moving = subject(disturbed(head_image(slab)[0])), subject(seen_at(POSE, grid()))
     assert error_mm(align_heads(fixed, moving), POSE) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("extent", "bottom", "expected"),
+    [
+        # A small head is whole, so its centre is where it seems to be.
+        ((100.0, 120.0, 110.0), None, False),
+        ((100.0, 120.0, 55.0), 0.0, True),
+        ((100.0, 55.0, 110.0), None, True),
+        ((180.0, 210.0, 190.0), None, False),
+    ],
+)
+def test_an_image_is_a_slab_where_it_cuts_the_head(extent, bottom, expected):
+    image = grid((2.0, 2.0, 2.0), extent)
+    if bottom is not None:
+        image.SetOrigin((*image.GetOrigin()[:2], bottom))
+    half = np.diag([2.0, 2.0, 2.0, 1.0]) if max(extent) < 200 else np.eye(4)
+    head = head_image(image, half)[0]
+    assert is_slab(whole(head)) is expected
+    # Air around it changes nothing.
+    assert is_slab(whole(sitk.ConstantPad(head, [20] * 3, [20] * 3, 0.0))) is expected
 
 
 def test_centroids_of_structures_are_the_start_where_they_fit():

@@ -1,8 +1,5 @@
 """A registration of real brains, applied by Slicer's own C++ core, by SimpleITK and by ``slsfgr apply``."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -13,7 +10,7 @@ import vtk
 from nodes import add_volume, read_transform_node
 from stand_ins import slicer_module
 
-COMMAND = (sys.executable, "-m", "SLSFGRLib")
+from SLSFGRLib.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +18,11 @@ def registered(shared_data, tmp_path_factory):
     """The fixed and the moving brain, and the folder with what the command made of them."""
     folder = tmp_path_factory.mktemp("registered")
     files = [shared_data / "malc" / f"{number}_t1.nii.gz" for number in ("1000", "1001")]
-    command = [*COMMAND, "register", *map(str, files), "--output", str(folder), "--mode", "fast"]
-    subprocess.run(command, check=True, capture_output=True)
+    # Nothing is segmented, which takes most of the time.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: False)
+        options = ["--output", str(folder), "--mode", "fast", "--transform", "deformable"]
+        assert main(["register", *map(str, files), *options]) == 0
     return *[sitk.ReadImage(str(file)) for file in files], folder
 
 
@@ -49,11 +49,8 @@ def applied_by_command(registered, folder):
     output = folder / "applied.nii.gz"
     reference, source = results / "warped.nii.gz", folder / "moving.nii.gz"
     sitk.WriteImage(registered[1], str(source))
-    subprocess.run(
-        [*COMMAND, "apply", str(results / "transform.h5"), str(source), str(output), "--reference", str(reference)],
-        check=True,
-        capture_output=True,
-    )
+    arguments = str(results / "transform.h5"), str(source), str(output), "--reference", str(reference)
+    assert main(["apply", *arguments]) == 0
     return output
 
 
