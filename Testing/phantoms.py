@@ -275,15 +275,15 @@ def balls_image(affine=None, spacing=1.0, shrinking=1.0):
     return filled(image, (1000 * array).astype(np.float32))
 
 
-def balls_subject(affine=None, labels_affine=None):
+def balls_subject(affine=None, labels_affine=None, shrinking=1.0):
     """The same as a subject with the segmentation of a faultless network.
 
     :param labels_affine: where the segmentation has the balls, if not where the image has them.
     """
     affine = affine or Affine.identity()
-    subject = Subject.from_image(balls_image(affine))
+    subject = Subject.from_image(balls_image(affine, shrinking=shrinking))
     grid = subject.grid.coarsened(2)
-    points = separate_axes((labels_affine or affine).apply(voxel_positions(grid)))
+    points = separate_axes((labels_affine or affine).apply(shrinking * voxel_positions(grid)))
     channels = np.zeros(grid.shape, int)
     for centre, channel in zip(BALL_CENTRES, BALL_INTENSITIES, strict=True):
         channels[distances(points, centre) < BALL_RADIUS] = channel

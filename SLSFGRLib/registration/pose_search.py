@@ -22,8 +22,8 @@ ANGLES = (-26.0, 0.0, 26.0)
 # A field of view shorter than this along an axis, which cuts the head, may show any part of it; its centre is tried at
 # these places.
 WHOLE_HEAD_MM, SLAB_OFFSETS_MM = 120.0, (-50.0, -25.0, 0.0, 25.0, 50.0)
-# A head that is cut has at once a large section there: within two planes of 4 mm after the first that shows more than
-# a speck. Sections are fractions of the largest one; that of a ball of 60 mm is 0.46 at a depth of 8 mm, of a head less.
+# A head that is cut has a large section there at once: within two planes of 4 mm after the first that shows more than a
+# speck. Sections are fractions of the largest one; a ball with a radius of 60 mm has 0.25 at a depth of 8 mm.
 CUT_SECTION, SPECK = 0.6, 0.05
 # Poses that are refined by a few steps at 8 mm, for a slab and otherwise, and of these at 4 mm, and of these with more
 # samples. Poses nearer to a better one than this are left out.
