@@ -21,7 +21,7 @@ from SLSFGRLib.jobs.process import JobProcess
 
 pytestmark = pytest.mark.slow
 
-MODE, SIZE = "fast", 0.7
+MODE, SIZE = "fast", 0.5
 # Of a report: what differs from run to run, and what only the command or only Slicer adds.
 SECONDS, FILE_NAMES, VOLUMES = {"seconds"}, {"fixed", "moving"}, {"volumes_ml"}
 WORKER = [sys.executable, "-m", "SLSFGRLib.jobs.worker"]
@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def files(pair, tmp_path_factory):
-    """The pair as files, of 70 % of its size, which takes a third of the time."""
+    """The pair as files, of half of its size, which takes a quarter of the time."""
     folder = tmp_path_factory.mktemp("pair")
     paths = {name: folder / f"{name}.nii.gz" for name in ("fixed", "moving")}
     for name, path in paths.items():
