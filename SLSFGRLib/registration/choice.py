@@ -82,7 +82,7 @@ def choose(
     if wanted == DEFORMABLE and not are_segmented(fixed, moving):
         # A rough pose, which the deformation does not need, would have to be searched.
         return Choice(wanted, CHOSEN)
-    compared = _compared(fixed, moving, start)
+    compared = _compared(fixed, moving, start, is_choice=wanted == AUTO)
     if wanted == AUTO:
         return _chosen(fixed, moving, compared)
     is_one_head, warning = compared.gain > ONE_HEAD, ""
@@ -91,16 +91,18 @@ def choose(
     return Choice(wanted, CHOSEN, warning, compared.pose, is_one_head)
 
 
-def _compared(fixed: Subject, moving: Subject, start: Affine | None) -> MirrorComparison:
+def _compared(fixed: Subject, moving: Subject, start: Affine | None, is_choice: bool) -> MirrorComparison:
     """Compare two images in their best rigid pose.
 
     Scans of one session, and most of one patient, lie nearly on each other by their headers. Where the images confirm
     that, no pose needs to be searched.
+
+    :param is_choice: the exact figures are needed, not only whether they contradict the user.
     """
     if start is None and not are_segmented(fixed, moving):
         by_headers = compare_with_mirror_image(fixed, moving, Affine.identity(), COARSE)
         if by_headers.information > CONFIRMING_INFORMATION and by_headers.gain > ONE_HEAD:
-            return compare_with_mirror_image(fixed, moving, by_headers.pose)
+            return compare_with_mirror_image(fixed, moving, by_headers.pose) if is_choice else by_headers
     return compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
 
 
