@@ -25,6 +25,10 @@ SPACING = 2.0
 WINDOW, LARGEST_WINDOW = 128, 160
 # Less than this in mL is no brain. Chosen: a tenth of a small one, as a few slices show it.
 MIN_VOLUME_ML = 50.0
+# Nor is it a brain if less than a fraction of its voxels shows more than DARK: the inside of a head in a picture of its
+# vessels alone. 24 real MR images, and rendered CT without values below 0, in which a brain is nearly black, show more
+# in at least 92 %, a picture of vessels in 6 %.
+MIN_SEEN, DARK = 0.5, 0.01
 # CSF farther than this from the brain is that of the spinal canal, or a cyst.
 CSF_REACH_MM = 6.0
 # Further passes of the network see the image without what is farther than 7 mm from what was found: muscles of the neck
@@ -45,7 +49,7 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
     :param image: from :func:`SLSFGRLib.preprocessing.prepare_whole` at :data:`SPACING`, on the network's device.
     """
     brain = BrainMask(_found(image, network), image.grid)
-    if brain.millilitres < MIN_VOLUME_ML:
+    if brain.millilitres < MIN_VOLUME_ML or not _is_seen(image, brain):
         return None
     if brain.covers(array_from_tensor(image.tensor[0, 0])):
         return replace(brain, has_skull=False)
@@ -61,6 +65,11 @@ def find_brain(image: PreparedImage, network: BrainExtractionNetwork) -> BrainMa
         if lost < LEAST_LOST:
             break
     return brain
+
+
+def _is_seen(image: PreparedImage, brain: BrainMask) -> bool:
+    """Return whether the image shows anything where the brain is."""
+    return bool((array_from_tensor(image.tensor[0, 0])[brain.inside] > DARK).mean() > MIN_SEEN)
 
 
 def _faded(image: PreparedImage, brain: BrainMask) -> PreparedImage:

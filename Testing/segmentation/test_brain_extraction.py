@@ -70,6 +70,18 @@ def test_no_brain_is_found_where_hardly_any_voxel_looks_like_it():
     assert find_brain(image_of((80, 80, 80), radius=-9.0)[0], ByIntensity()) is None
 
 
+def test_no_brain_is_found_where_most_of_it_would_be_air():
+    class Everywhere(ByIntensity):
+        def forward(self, image):
+            return torch.cat([torch.zeros_like(image), torch.zeros_like(image), torch.ones_like(image)], dim=1)
+
+    random = np.random.default_rng(0).random((64, 70, 60)).astype(np.float32)
+    for seen, is_brain in ((0.4, False), (0.6, True)):
+        values = torch.from_numpy(np.where(random < seen, 0.5, 0.0).astype(np.float32))
+        image = PreparedImage(values[None, None], Grid.upright((64, 70, 60), 2.0, centre=(0.0, 0.0, 0.0)))
+        assert (find_brain(image, Everywhere()) is not None) == is_brain
+
+
 def image_with_muscle():
     """A ball of brain that touches a muscle, in a head with air around it."""
     image, distance = image_of((100, 100, 100))
