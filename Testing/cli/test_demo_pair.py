@@ -1,5 +1,7 @@
 """The demo's pair: its ground truth is correct."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -61,9 +63,10 @@ def test_contrast_is_that_of_t2(pair):
 
 @pytest.mark.slow
 def test_the_multimodal_model_brings_t2_to_t1(pair):
-    inside = sitk.GetArrayViewFromImage(pair.fixed_labels) > 0
-    # Registered at 2 mm, which takes a fifth of the time, and measured at 1 mm.
+    # Registered at 2 mm and measured at each second voxel along each axis, which takes a fifth of the time.
     images = [sitk.BinShrink(image, [2, 2, 2]) for image in (pair.fixed, pair.moving)]
+    labels = sitk.Shrink(pair.fixed_labels, [2, 2, 2])
+    pair, inside = replace(pair, fixed=labels, fixed_labels=labels), sitk.GetArrayViewFromImage(labels) > 0
     result = register(*images, "fast", model=load_model("multimodal"))
     assert result.report["folding_percent"] == 0.0
     affine_alone = result.transform.GetNthTransform(0)

@@ -1,6 +1,7 @@
 """Group templates of phantoms whose mean is known."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from SLSFGRLib.jobs.case_work import do_case
 from SLSFGRLib.jobs.cases import TEMPLATE, cases_of_table
 from SLSFGRLib.jobs.group_means import most_frequent_labels, sharpness
 from SLSFGRLib.jobs.group_template import build_group_template
+from SLSFGRLib.report import results
 from SLSFGRLib.spatial.fields import invert, resize_field, warp
 from SLSFGRLib.spatial.mean_transform import mean_log_stretch
 
@@ -25,6 +27,8 @@ SIZE = (48, 56, 52)  # along x, y and z, 1 mm
 # Small heads, so that a registration takes a second.
 SHRINKING = 3.8
 LONGEST_MM = 5.0
+# Of the templates of one round.
+THREE = ["head_0.nii.gz", "head_1.nii.gz", "head_2.nii.gz"]
 
 
 def anatomy():
@@ -173,9 +177,16 @@ def test_a_template_that_is_done_is_kept(built, group, phantoms_only, capsys):
     assert (built / "template.nii.gz").stat().st_mtime_ns == before
 
 
+def use_one_round(patch, group):
+    """One round, and no pictures, which take longer to draw than these images take to be deformed."""
+    use_phantoms(patch, group)
+    patch.setattr(group_template, "ROUNDS", ("fast",))
+    patch.setattr(results, "pictures_module", lambda: None)
+
+
 @pytest.fixture
-def one_round(monkeypatch, phantoms_only):
-    monkeypatch.setattr(group_template, "ROUNDS", ("fast",))
+def one_round(monkeypatch, group):
+    use_one_round(monkeypatch, group)
 
 
 def table(group, folder, names):
@@ -184,39 +195,60 @@ def table(group, folder, names):
     return cases_of_table(path, TEMPLATE, {"mode": "fast", "device": "cpu"})
 
 
-def test_the_order_of_the_table_and_how_images_are_stored_change_nothing(group, tmp_path, one_round):
-    names = ["head_0.nii.gz", "head_1.nii.gz", "head_2.nii.gz"]
-    build_group_template(table(group, tmp_path, names), tmp_path / "one")
-    (tmp_path / "other_files").mkdir()
-    for name in names:
-        turned = stored(sitk.ReadImage(str(group / name)), (2, 0, 1), (True, False, True))
-        sitk.WriteImage(turned, str(tmp_path / "other_files" / name))
-    build_group_template(table(tmp_path / "other_files", tmp_path, names[::-1]), tmp_path / "other")
-    one, other = (array(tmp_path / folder / "template.nii.gz") for folder in ("one", "other"))
-    # Files hold intensities in 65536 steps.
-    np.testing.assert_allclose(one, other, atol=2e-5)
+def steps_until(last, begun, output):
+    """Return what does the steps of a template in this process, and is stopped before it begins one more than so many.
 
+    :param begun: gets the name of each step.
+    """
 
-def test_a_stopped_run_continues_and_repeats_nothing(group, tmp_path, one_round):
-    cases, begun = table(group, tmp_path, ["head_0.nii.gz", "head_1.nii.gz", "head_3.nii.gz"]), []
-
-    def run(waiting, last=99):
+    def run(waiting):
         for case in waiting:
             if len(begun) == last:
                 raise Cancelled
             begun.append(case.name)
-            yield case, do_case(case, tmp_path / "out")
+            yield case, do_case(case, output)
 
-    for last in (2, 8, 10):
-        with pytest.raises(Cancelled):
-            build_group_template(cases, tmp_path / "out", lambda waiting, last=last: run(waiting, last))
-        assert {path.name for path in (tmp_path / "out").iterdir()} == {"work"}
-    build_group_template(cases, tmp_path / "out", run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def continued(group, tmp_path_factory):
+    """The template of three images after three stops: its folder, its steps, and what lay there after each stop."""
+    folder, begun, left = tmp_path_factory.mktemp("continued"), [], []
+    cases, output = table(group, folder, THREE), folder / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        use_one_round(patch, group)
+        for last in (2, 8, 10):
+            with pytest.raises(Cancelled):
+                build_group_template(cases, output, steps_until(last, begun, output))
+            left.append({path.name for path in output.iterdir()})
+        build_group_template(cases, output, steps_until(None, begun, output))
+    return output, begun, left
+
+
+def test_a_stopped_run_continues_and_repeats_nothing(continued):
+    output, begun, left = continued
+    assert left == [{"work"}] * 3
     assert len(begun) == len(set(begun)) == 12
-    assert not (tmp_path / "out" / "work").exists()
-    # Another image makes another template; only what does not depend on the others is kept while it is not done.
-    build_group_template(table(group, tmp_path, ["head_0.nii.gz", "head_2.nii.gz"]), tmp_path / "out", run)
-    assert {path.name for path in (tmp_path / "out" / "cases").iterdir()} == {"head_0", "head_2"}
+    assert not (output / "work").exists()
+
+
+def test_another_image_makes_another_template(continued, group, tmp_path, one_round):
+    """Only what does not depend on the others is kept while it is not done."""
+    shutil.copytree(continued[0], tmp_path / "out")
+    build_group_template(table(group, tmp_path, ["head_0.nii.gz", "head_3.nii.gz"]), tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out" / "cases").iterdir()} == {"head_0", "head_3"}
+
+
+def test_stops_the_order_of_the_table_and_how_images_are_stored_change_nothing(continued, group, tmp_path, one_round):
+    (tmp_path / "other_files").mkdir()
+    for name in THREE:
+        turned = stored(sitk.ReadImage(str(group / name)), (2, 0, 1), (True, False, True))
+        sitk.WriteImage(turned, str(tmp_path / "other_files" / name))
+    build_group_template(table(tmp_path / "other_files", tmp_path, THREE[::-1]), tmp_path / "other")
+    one, other = (array(folder / "template.nii.gz") for folder in (continued[0], tmp_path / "other"))
+    # Files hold intensities in 65536 steps.
+    np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_one_image_is_no_group(group, tmp_path, one_round):

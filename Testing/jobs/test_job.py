@@ -1,6 +1,7 @@
 """Jobs: passed through a folder without loss, and done by a process that ends with its parent."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -213,6 +214,23 @@ def test_provenance_is_flat_text_with_none_for_what_the_report_does_not_say():
     assert (notes["Model"], notes["ModelSHA256"]) == ("li_fan (registration)", "None")
 
 
+@pytest.fixture(scope="module")
+def shared_worker(tmp_path_factory):
+    """The folder of a worker, the process, which takes seconds to load torch, and what it sends first."""
+    folder = tmp_path_factory.mktemp("worker")
+    process = start(folder)
+    yield folder, process, process.stdout.readline()
+    process.communicate()
+
+
+@pytest.fixture
+def worker(shared_worker):
+    """The folder and the process, without results of an earlier test."""
+    folder, process, _ = shared_worker
+    shutil.rmtree(folder / "result", ignore_errors=True)
+    return folder, process
+
+
 def messages_of_job(process):
     """Read what a worker sends about one job."""
     messages = []
@@ -226,58 +244,63 @@ def start(folder, **options):
     return subprocess.Popen([*COMMAND, str(folder)], stdin=pipe, stdout=pipe, stderr=pipe, text=True, **options)
 
 
-def test_worker_sends_its_process_number_then_its_progress_and_writes_the_result(tmp_path, half_heads):
-    process = start(tmp_path)
-    assert json.loads(process.stdout.readline()) == {"pid": process.pid}
-    save_job(RegistrationJob(*half_heads, "fast", "cpu", transform="deformable"), tmp_path / "unfinished")
-    (tmp_path / "unfinished").rename(tmp_path / "job")
+def hand_over(job, folder):
+    save_job(job, folder / "unfinished")
+    (folder / "unfinished").rename(folder / "job")
+
+
+def test_a_worker_first_sends_its_process_number(shared_worker):
+    _, process, first = shared_worker
+    assert json.loads(first) == {"pid": process.pid}
+
+
+def test_worker_sends_its_progress_and_writes_the_result(worker, half_heads):
+    folder, process = worker
+    hand_over(RegistrationJob(*half_heads, "fast", "cpu", transform="deformable"), folder)
     messages = messages_of_job(process)
     assert messages[-1] == {"done": True}
     fractions = [message["fraction"] for message in messages[:-1]]
     assert fractions == sorted(fractions)
     assert "Deforming" in {message["message"] for message in messages[:-1]}
-    result = JobResult.load(tmp_path / "result")
+    result = JobResult.load(folder / "result")
     assert same_place(result.warped, half_heads[0])
     assert result.report["mode"] == "fast"
     moved = transformed(transform_from_parts(result.transform), [[3.0, -4.0, 5.0]])[0]
     np.testing.assert_allclose(moved, (-6.0, -8.0, 11.0), atol=1.5)
-    process.communicate()
 
 
-def test_worker_sends_bad_input_as_one_sentence(tmp_path, pair):
-    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "job")
-    process = start(tmp_path)
+def test_worker_sends_bad_input_as_one_sentence(worker, pair):
+    folder, process = worker
+    hand_over(RegistrationJob(*pair, mode="slow"), folder)
     assert "there is no such mode" in messages_of_job(process)[-1]["error"]
-    assert not (tmp_path / "result").exists()
-    process.communicate()
+    assert not (folder / "result").exists()
 
 
-def test_a_job_that_is_too_large_to_read_is_reported_once_and_the_next_is_done(tmp_path, pair):
-    process = start(tmp_path)
-    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
-    index = tmp_path / "unfinished" / "index.json"
+def test_a_job_that_is_too_large_to_read_is_reported_once_and_the_next_is_done(worker, pair):
+    folder, process = worker
+    save_job(RegistrationJob(*pair, mode="slow"), folder / "unfinished")
+    index = folder / "unfinished" / "index.json"
     job = json.loads(index.read_text())
     job["fixed"][1]["shape"] = [300000, 300000, 300000]
     index.write_text(json.dumps(job))
-    (tmp_path / "unfinished").rename(tmp_path / "job")
+    (folder / "unfinished").rename(folder / "job")
     assert "memory of this computer is too small" in messages_of_job(process)[-1]["error"]
-    save_job(RegistrationJob(*pair, mode="slow"), tmp_path / "unfinished")
-    (tmp_path / "unfinished").rename(tmp_path / "job")
+    hand_over(RegistrationJob(*pair, mode="slow"), folder)
     assert "there is no such mode" in messages_of_job(process)[-1]["error"]
-    process.communicate()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for files")
-def test_a_result_that_the_disk_cannot_hold_is_reported_and_the_process_goes_on(tmp_path, half_heads):
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the files of another process")
+def test_a_result_that_the_disk_cannot_hold_is_reported_and_the_process_goes_on(worker, half_heads):
     import resource
 
-    process = start(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000)))
-    for mode, problem in (("fast", f"the disk of {tmp_path.parent} is full"), ("slow", "there is no such mode")):
-        save_job(RegistrationJob(*half_heads, mode=mode, device="cpu", transform="rigid"), tmp_path / "unfinished")
-        (tmp_path / "unfinished").rename(tmp_path / "job")
+    folder, process = worker
+    limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10000, limits[1]))
+    for mode, problem in (("fast", f"the disk of {folder.parent} is full"), ("slow", "there is no such mode")):
+        hand_over(RegistrationJob(*half_heads, mode=mode, device="cpu", transform="rigid"), folder)
         assert problem in messages_of_job(process)[-1]["error"]
-        assert not (tmp_path / "result").exists()
-    process.communicate()
+        assert not (folder / "result").exists()
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
 
 
 def test_worker_ends_when_nobody_listens_any_more(tmp_path):

@@ -16,7 +16,7 @@ from SLSFGRLib.jobs.longitudinal import BRAIN, follow_up
 from SLSFGRLib.spatial.affine import Affine
 
 # A small head: an ellipsoid with bumps and folds inside, and a ball that shrinks, in mm.
-SEMI_AXES, BALL_CENTRE, BALL_RADIUS = np.array((27.0, 31.0, 25.0)), np.array((6.0, -4.0, 3.0)), 11.0
+SEMI_AXES, BALL_CENTRE, BALL_RADIUS = np.array((22.0, 26.0, 20.5)), np.array((6.0, -4.0, 3.0)), 11.0
 NOISE = 0.01
 POSES = (
     Affine.about(rotation_about((0, 1, 2), 4.0), np.zeros(3), np.array((3.3, -2.1, 1.7))),
@@ -39,7 +39,7 @@ def head(points, shrinkage=0.0):
 
 def scan(pose, shrinkage=0.0, seed=0):
     """The small head as it lies in a scan; ``pose`` takes points of the head to points of the scan."""
-    image = empty_image((76, 80, 76), (1.0, 1.0, 1.0), centre=(0.0, 0.0, 0.0))
+    image = empty_image((60, 66, 60), (1.0, 1.0, 1.0), centre=(0.0, 0.0, 0.0))
     array = head(pose.inverse().apply(positions(image)), shrinkage)
     noise = NOISE * np.random.default_rng(seed).standard_normal(array.shape)
     return filled(image, (1000.0 * np.abs(array + noise)).astype(np.float32))

@@ -38,6 +38,15 @@ validate_every = 2
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_pictures():
+    """No pictures are drawn, which takes a second after each validation: nobody fetches them from the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("draw_curve", "draw_samples"):
+            patch.setattr(f"SLSFGRLib.training.trainer.{name}", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
     """Four label maps and one image, packed for another machine."""

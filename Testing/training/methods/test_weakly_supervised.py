@@ -96,9 +96,9 @@ labels_per_step = 2
 [training]
 method = "weakly_supervised"
 seed = 1
-steps = 30
+steps = 8
 learning_rate = 2e-2
-validate_every = 15
+validate_every = 4
 """
 )
 
@@ -287,7 +287,8 @@ def test_training_on_one_pair_gives_a_model_that_registers_it(patients, tmp_path
     assert main(["train", str(patients / "recipe.toml"), "--output", str(output), "--quiet", "--device", "cpu"]) == 0
     rows = state_of(output / "checkpoint.pt")["rows"]
     assert rows[-1]["training_labels"] < rows[0]["training_labels"]
-    assert rows[-1]["validation_dice"] > rows[-1]["dice_before"] + 0.1
+    # Measured: it rises by 0.35.
+    assert rows[-1]["validation_dice"] > rows[-1]["dice_before"] + 0.2
     assert rows[-1]["folding_percent"] == 0.0
     files = {name: str(patients / "held out" / f"{name}.nii.gz") for name in ("fixed", "moving", "moving_parts")}
     results = tmp_path / "results"
