@@ -17,10 +17,12 @@ import SimpleITK as sitk
 from batch_work import QuickLibrary, die_on_three, slowly
 from phantoms import head_image
 
+from SLSFGRLib.cli import main
 from SLSFGRLib.errors import Cancelled
 from SLSFGRLib.jobs.batch import register_folder, run_batch
 from SLSFGRLib.jobs.cases import REGISTER, cases_of_folder, cases_of_table
 from SLSFGRLib.jobs.cluster import cluster_client, do_on_workers, local_client
+from SLSFGRLib.report import results
 
 COMMAND = (sys.executable, "-m", "SLSFGRLib")
 # No affine registration, which takes long on phantoms.
@@ -44,8 +46,13 @@ def scans(tmp_path_factory):
 
 
 def batch(*arguments):
-    command = [*COMMAND, "batch", *map(str, arguments), *QUICK]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=200)
+    return ["batch", *map(str, arguments), *QUICK]
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """The reports show no pictures, which take half a second a case."""
+    monkeypatch.setattr(results, "pictures_module", lambda: None)
 
 
 def written(output):
@@ -77,7 +84,7 @@ def test_a_bad_case_stops_no_other_and_is_reported(scans, tmp_path):
     assert 'src="one/thumbnail.jpg"' in page
 
 
-def test_a_second_run_repeats_nothing_unless_something_changed(scans, tmp_path):
+def test_a_second_run_repeats_nothing_unless_something_changed(scans, tmp_path, without_pictures):
     fixed = sitk.ReadImage(str(scans / "fixed.nii.gz"))
     library, said = QuickLibrary(), []
 
@@ -123,7 +130,7 @@ def test_an_unforeseen_error_or_a_full_disk_is_the_case_s_own(scans, tmp_path, m
     assert {path.name for path in tmp_path.iterdir()} == {"one", "results.csv", "index.html"}
 
 
-def test_the_user_can_stop_a_batch(scans, tmp_path):
+def test_the_user_can_stop_a_batch(scans, tmp_path, without_pictures):
     def stop(fraction, _message):
         if fraction > 0.5:
             raise Cancelled
@@ -155,13 +162,14 @@ def test_all_settings_and_files_reach_the_registration(scans, tmp_path):
 
 
 @pytest.mark.slow
-def test_command_with_a_worker_of_its_own(scans, tmp_path):
+def test_command_with_a_worker_of_its_own(scans, tmp_path, capsys):
     for name in ("corrupt", "two"):
         shutil.copy(scans / "scans" / f"{name}.nii.gz", tmp_path)
     (tmp_path / "cases.csv").write_text("moving\ncorrupt.nii.gz\ntwo.nii.gz\n")
     output = tmp_path / "out"
     arguments = (tmp_path / "cases.csv", "--fixed", scans / "fixed.nii.gz", "--output", output, "--workers", 1)
-    run = batch(*arguments)
+    # In a process, since its worker loads the same main module once more.
+    run = subprocess.run([*COMMAND, *batch(*arguments)], capture_output=True, encoding="utf-8", timeout=200)
     assert run.returncode == 2
     assert "Dask's dashboard: http://127.0.0.1:" in run.stderr
     assert "1 of 2 cases failed, the others are done; the first is corrupt:" in run.stderr
@@ -170,7 +178,8 @@ def test_command_with_a_worker_of_its_own(scans, tmp_path):
     fixed = sitk.GetArrayFromImage(sitk.ReadImage(str(scans / "fixed.nii.gz")))
     assert np.corrcoef(warped.ravel(), fixed.ravel())[0, 1] > 0.99
     first = written(output)
-    assert "1 of 2 cases are done already" in batch(*arguments[:-2]).stderr
+    assert main(batch(*arguments[:-2])) == 2
+    assert "1 of 2 cases are done already" in capsys.readouterr().err
     assert written(output) == first
 
 
@@ -192,7 +201,7 @@ def dask_cluster(tmp_path):
     while not file.exists() or not file.read_text():
         time.sleep(0.1)
     address = json.loads(file.read_text())["address"]
-    processes += [start("worker", address, "--nthreads", "1", "--no-dashboard") for _ in range(2)]
+    processes += [start("worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny") for _ in range(2)]
     yield address, processes
     for process in processes:
         os.killpg(process.pid, signal.SIGKILL)
@@ -208,8 +217,7 @@ def test_a_killed_worker_and_a_corrupt_case_on_a_dask_cluster_and_resuming(scans
     def kill_one_at_work():
         while len(list(output.glob("*.begun"))) < 2:
             time.sleep(0.01)
-        # With its children: the nanny would start another worker.
-        os.killpg(victim.pid, signal.SIGKILL)
+        victim.kill()
 
     with cluster_client(address) as client:
         client.wait_for_workers(2, timeout=60)
@@ -236,11 +244,11 @@ def test_a_case_that_kills_its_workers_is_given_up_alone(scans, tmp_path):
     assert "was ended each time" in next(row["problem"] for row in rows if row["name"] == "three")
 
 
-def test_without_a_scheduler_or_with_wrong_numbers_nothing_begins(scans, tmp_path):
+def test_without_a_scheduler_or_with_wrong_numbers_nothing_begins(scans, tmp_path, capsys):
     arguments = (scans / "scans", "--fixed", scans / "fixed.nii.gz", "--output", tmp_path / "out")
-    run = batch(*arguments, "--workers", 0)
-    assert (run.returncode, run.stderr) == (2, "slsfgr: error: --workers is 0; give 1 or more.\n")
-    run = batch(*arguments, "--scheduler", "tcp://127.0.0.1:9")
-    assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith("slsfgr: error: tcp://127.0.0.1:9: no Dask scheduler answers")
+    assert main(batch(*arguments, "--workers", 0)) == 2
+    assert capsys.readouterr().err == "slsfgr: error: --workers is 0; give 1 or more.\n"
+    assert main(batch(*arguments, "--scheduler", "tcp://127.0.0.1:9")) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("slsfgr: error: tcp://127.0.0.1:9: no Dask scheduler answers")
     assert not (tmp_path / "out").exists()

@@ -1,12 +1,12 @@
 """Reading recipes, and what is refused in them."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 from training_runs import changed
 
+from SLSFGRLib.cli import main
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.io.resources import resource_path
 from SLSFGRLib.training import Recipe, read_recipe
@@ -199,10 +199,12 @@ def test_a_recipe_can_be_made_without_a_file(tmp_path):
         changed(recipe, "training", steps=0)
 
 
-def test_a_sentence_says_that_pydantic_is_missing(tmp_path):
-    code = "import sys; sys.modules['pydantic'] = None; from SLSFGRLib.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "train", str(write_recipe(tmp_path, "")), "--output", str(tmp_path / "run")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 2
-    assert "training needs the package pydantic; install it: pip install 'slsfgr[train]'." in ended.stderr
-    assert len(ended.stderr.strip().splitlines()) == 1
+def test_a_sentence_says_that_pydantic_is_missing(tmp_path, monkeypatch, capsys):
+    # What needs pydantic is loaded once more.
+    for name in [name for name in sys.modules if name.startswith("SLSFGRLib.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+    assert main(["train", str(write_recipe(tmp_path, "")), "--output", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "training needs the package pydantic; install it: pip install 'slsfgr[train]'." in said
+    assert len(said.strip().splitlines()) == 1

@@ -2,6 +2,7 @@
 
 import torch
 from phantoms import generator
+from training_runs import changed
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.models.loading import load_model
@@ -49,10 +50,12 @@ def test_classes_of_labels_are_brain_csf_and_all_else():
 
 def test_brain_is_learned(label_map_folder, tmp_path):
     (label_map_folder / "brain.toml").write_text(RECIPE)
-    trainer = Trainer(read_recipe(label_map_folder / "brain.toml"), tmp_path)
+    recipe = changed(read_recipe(label_map_folder / "brain.toml"), "supervision", shape=(32, 32, 32))
+    trainer = Trainer(recipe, tmp_path)
     trainer.run()
     first, last = trainer.rows[0], trainer.rows[-1]
-    assert last["training_extraction"] < 0.75 * first["training_extraction"]
+    # Measured: 0.63.
+    assert last["training_extraction"] < 0.7 * first["training_extraction"]
     assert last["validation_dice"] > first["validation_dice"]
     assert load_model(str(tmp_path / "model.pt")).settings.network == "brain_extraction"
 
