@@ -6,7 +6,11 @@ from types import SimpleNamespace
 
 import SimpleITK as sitk
 
+from SLSFGRLib.jobs import case_work
 from SLSFGRLib.jobs.case_work import do_case
+
+# What a real registration keeps of its fixed image loads torch, which takes seconds in each worker.
+case_work._fixed_brain = lambda: None
 
 
 class QuickLibrary:
