@@ -16,6 +16,7 @@ from .console import ConsoleProgress
 
 if TYPE_CHECKING:
     import numpy as np
+    import SimpleITK as sitk
 
     from ..registration.result import RegistrationResult
     from .demo_pair import DemoPair
@@ -60,10 +61,7 @@ def _print_summary(pair: DemoPair, result: RegistrationResult, before: np.ndarra
     """Print the recovery error, Dice, folding and time."""
     import SimpleITK as sitk
 
-    from ..evaluation.metrics import evaluate
-
-    start = evaluate(pair.fixed_labels, pair.moving_labels, sitk.Transform(3, sitk.sitkIdentity))
-    end = evaluate(pair.fixed_labels, pair.moving_labels, result.transform)
+    start, end = (_dice(pair, transform) for transform in (sitk.Transform(3, sitk.sitkIdentity), result.transform))
     names = {1: "cerebrospinal fluid", 2: "grey matter", 3: "white matter"}
     brain = after > 0
     print("Registered a T1 template with a deformed and rotated copy of itself with T2-like contrast.")
@@ -72,11 +70,22 @@ def _print_summary(pair: DemoPair, result: RegistrationResult, before: np.ndarra
         f"{after[brain].mean():.2f} mm after"
     )
     for label, name in names.items():
-        print(f"  Dice, {name}: {start.dice.get(label, 0.0):.3f} before, {end.dice.get(label, 0.0):.3f} after")
+        print(f"  Dice, {name}: {start.get(label, 0.0):.3f} before, {end.get(label, 0.0):.3f} after")
     print(
-        f"  folding: {end.folding_percent:.4f} %   time: {result.report['seconds']['total']:.1f} s "
+        f"  folding: {result.report['folding_percent']:.4f} %   time: {result.report['seconds']['total']:.1f} s "
         f"on {result.report['device']}"
     )
+
+
+def _dice(pair: DemoPair, transform: sitk.Transform) -> dict[int, float]:
+    """Return the Dice coefficient of each tissue."""
+    import SimpleITK as sitk
+
+    from ..evaluation.metrics import dice_by_label
+    from ..spatial.label_resampling import warp_labels
+
+    maps = pair.fixed_labels, warp_labels(pair.moving_labels, transform, pair.fixed_labels)
+    return dice_by_label(*(sitk.GetArrayViewFromImage(labels) for labels in maps))
 
 
 def _draw(pair: DemoPair, result: RegistrationResult, before: np.ndarray, after: np.ndarray, path: Path) -> None:
