@@ -14,9 +14,7 @@ import torch
 from training_runs import changed, prepared, state_of
 
 from SLSFGRLib.errors import InputError
-from SLSFGRLib.registration.affine_optimisation import optimise_affine
 from SLSFGRLib.training import Trainer, distributed, read_recipe, trainer
-from SLSFGRLib.training.data import image_pairs
 from SLSFGRLib.training.distributed import ProcessLostError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,22 +48,6 @@ def recipe(head_folder, tmp_path_factory):
         (folder / f"head_{name}.nii.gz").write_bytes((head_folder / f"head_{source}.nii.gz").read_bytes())
     (folder / "recipe.toml").write_text(RECIPE)
     return read_recipe(folder / "recipe.toml")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def aligned_once():
-    """This process aligns each image once, which takes half a second, and not in each training."""
-    found = {}
-
-    def align(*images):
-        key = tuple(image.tensor.numpy().tobytes() for image in images)
-        if key not in found:
-            found[key] = optimise_affine(*images)
-        return found[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image_pairs, "optimise_affine", align)
-        yield
 
 
 @contextmanager
