@@ -279,6 +279,7 @@ def balls_subject(affine=None, labels_affine=None, shrinking=1.0):
     """The same as a subject with the segmentation of a faultless network.
 
     :param labels_affine: where the segmentation has the balls, if not where the image has them.
+    :param shrinking: as in :func:`balls_image`.
     """
     affine = affine or Affine.identity()
     subject = Subject.from_image(balls_image(affine, shrinking=shrinking))

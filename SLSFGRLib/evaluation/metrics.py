@@ -69,16 +69,16 @@ def evaluate(fixed_labels: sitk.Image, moving_labels: sitk.Image, transform: sit
 
 def _labelled_determinants(transform: sitk.Transform, labels: sitk.Image) -> np.ndarray:
     """Return the Jacobian determinant of a transform at the labelled voxels, without computing it far from them."""
-    inside, grid = sitk.GetArrayViewFromImage(labels) > 0, grid_of_image(labels)
-    if not inside.any():
+    inside, grid = labels > 0, grid_of_image(labels)
+    boxes = _boxes_by_label(inside)
+    if not boxes:
         return np.empty(0)
-    box = []
-    for axis, size in enumerate(grid.shape):
-        seen = np.flatnonzero(inside.any(axis=tuple(other for other in range(3) if other != axis)))
-        # A voxel more on each side: differences are central.
-        box.append((max(0, seen[0] - 1), min(size, seen[-1] + 2)))
-    block = grid.cropped([start for start, _ in box], [stop - start for start, stop in box])
-    return jacobian_determinants(transform, block)[inside[tuple(slice(*part) for part in box)]]
+    # A voxel more on each side: differences are central.
+    lower, upper = boxes[1]
+    lower, upper = np.maximum(lower - 1, 0), np.minimum(upper + 1, grid.shape)
+    block = tuple(slice(*ends) for ends in zip(lower, upper, strict=True))
+    determinants = jacobian_determinants(transform, grid.cropped(lower, upper - lower))
+    return determinants[sitk.GetArrayViewFromImage(inside)[block] > 0]
 
 
 def folding_percent(determinants: np.ndarray) -> float:

@@ -42,9 +42,10 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     coarse = reference.at(SPACING)
     voxels = torch.nonzero(coarse.head())
     voxels = voxels[drawn(len(voxels), SAMPLES, voxels.device)]
-    poses = _poses(reference, other)
+    shows_part = is_slab(reference)
+    poses = _poses(reference, other, SLAB_OFFSETS_MM if shows_part else (0.0,))
     scores = _scores(coarse, voxels, other.at(SPACING), poses)
-    first = KEPT_OF_SLAB if is_slab(reference) else KEPT
+    first = KEPT_OF_SLAB if shows_part else KEPT
     found = [poses[place] for place in _distinct(poses, scores, reference.centre(), first)]
     for level, kept in ((FIRST_STEPS, first), (DECIDING, KEPT_LONGER), (MORE_STEPS, KEPT_LAST), (COARSE[1], 1)):
         problem = LevelProblem(reference, other, level, found[0])
@@ -54,12 +55,11 @@ def search(reference: LinearImage, other: LinearImage) -> Aligned:
     return refined[0]
 
 
-def _poses(reference: LinearImage, other: LinearImage) -> list[Affine]:
-    """Return rotations about the centre of the head; more than one shift of each for a slab."""
+def _poses(reference: LinearImage, other: LinearImage, offsets: tuple[float, ...]) -> list[Affine]:
+    """Return rotations about the centre of the head, each with these shifts in mm along the image's shortest axis."""
     centre, target = reference.centre(), other.centre()
     axis = int(np.argmin(_extent(reference)))
     direction = reference.grid.matrix[:3, axis] / reference.grid.spacing[axis]
-    offsets = SLAB_OFFSETS_MM if is_slab(reference) else (0.0,)
     return [
         Affine.about(rotation, centre + offset * direction, target) for rotation in _rotations() for offset in offsets
     ]

@@ -449,8 +449,8 @@ def test_report_says_that_an_untrained_model_has_no_file(small):
 def test_report_says_where_the_heads_hardly_overlap_as_stored(small):
     notes = []
     for distance in (0.0, 400.0):
-        moving, start = with_moved_header(small, shift(distance, 0.0, 0.0)), sitk.TranslationTransform(3)
-        start.SetOffset((distance, 0.0, 0.0))
+        offset = (distance, 0.0, 0.0)
+        moving, start = with_moved_header(small, shift(*offset)), sitk.TranslationTransform(3, offset)
         result = SLSFGRLib.register(small, moving, "fast", affine=False, initial_transform=start)
         notes.append(["hardly overlap" in note for note in result.report["notes"]])
     assert notes == [[], [True]]
