@@ -11,6 +11,8 @@ SLICER_VENV := .venv-slicer
 TORCH ?= torch==2.13.0
 # Python compiles the modules that it imports anyway; to compile all others takes more than a minute.
 INSTALL := pip install --quiet --no-compile
+# It keeps what it has compiled, also where the environment forbids that: else each process compiles torch again.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests use one core for most of their time: two processes with a thread each take half as long as one with two.
 IN_TWO_PROCESSES := --numprocesses 2 --dist loadfile
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest $(IN_TWO_PROCESSES)
