@@ -244,7 +244,8 @@ def test_a_case_that_kills_its_workers_is_given_up_alone(scans, tmp_path):
     assert "was ended each time" in next(row["problem"] for row in rows if row["name"] == "three")
 
 
-def test_without_a_scheduler_or_with_wrong_numbers_nothing_begins(scans, tmp_path, capsys):
+def test_without_a_scheduler_or_with_wrong_numbers_nothing_begins(scans, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("SLSFGRLib.jobs.cluster.ANSWER_SECONDS", 1)
     arguments = (scans / "scans", "--fixed", scans / "fixed.nii.gz", "--output", tmp_path / "out")
     assert main(batch(*arguments, "--workers", 0)) == 2
     assert capsys.readouterr().err == "slsfgr: error: --workers is 0; give 1 or more.\n"
