@@ -82,19 +82,18 @@ def main() -> None:
             held_out = not any(name.startswith(CHOSEN_ON) for name in (fixed, moving))
             if (fixed, moving) in done or (given.held_out and not held_out):
                 continue
-            transform, reason = judge(given.output / "images", fixed, moving)
-            said = transform == "rigid"
+            said, reason = judge(given.output / "images", fixed, moving)
             print(f"{'right' if said == is_one_head else 'WRONG'}  {fixed}  {moving}  {reason}", flush=True)
             append(table, COLUMNS, (fixed, moving, int(is_one_head), int(said), int(held_out), reason))
     print(summary(rows(table)))
 
 
-def judge(images: Path, fixed: str, moving: str) -> Pair:
-    """Return the kind of transform that ``auto`` chooses for a pair, and why."""
+def judge(images: Path, fixed: str, moving: str) -> tuple[bool, str]:
+    """Return whether ``auto`` takes a pair for one head, and why."""
     from SLSFGRLib.registration.choice import choose
 
     found = choose(_subject(images, fixed), _subject(images, moving), "auto")
-    return found.transform, found.reason
+    return found.is_one_head, found.reason
 
 
 # Pairs of the same images follow each other.

@@ -8,13 +8,18 @@ from ..modes import AUTO, DEFORMABLE, RIGID
 from ..segmentation.subject import Subject, are_segmented
 from ..spatial.affine import Affine
 from .change import change_between
-from .linear_solver import COARSE
-from .one_head import MirrorComparison, compare_with_mirror_image
+from .one_head import MirrorComparison, compare_exactly, compare_with_mirror_image
 from .rigid import rough_pose
 
 # Two images with more gain over the mirror image show one head. Chosen on the nine hardest of 80 pairs: two people had
 # at most 1.09, one head at least 1.26 (docs/methods/rigid.md).
 ONE_HEAD = 1.17
+# And with so much more information than mirrored: where images tell little about each other, their ratio is uncertain.
+# Two people had up to 1.22 times as much and 0.05 more, one head at least 0.12 more (docs/methods/rigid.md).
+ONE_HEAD_INFORMATION = 0.08
+# In a pose that is exact to some millimetres, images with less than this gain and that difference show two people. One
+# head had less gain once, deformed all over, but 0.10 more (docs/methods/rigid.md).
+TWO_PEOPLE = 1.12
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
 # 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
 MIN_INFORMATION = 0.1
@@ -85,7 +90,7 @@ def choose(
     compared = _compared(fixed, moving, start, is_choice=wanted == AUTO)
     if wanted == AUTO:
         return _chosen(fixed, moving, compared)
-    is_one_head, warning = compared.gain > ONE_HEAD, ""
+    is_one_head, warning = _shows_one_head(compared), ""
     if compared.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
     return Choice(wanted, CHOSEN, warning, compared.pose, is_one_head)
@@ -100,17 +105,28 @@ def _compared(fixed: Subject, moving: Subject, start: Affine | None, is_choice: 
     :param is_choice: the exact figures are needed, not only whether they contradict the user.
     """
     if start is None and not are_segmented(fixed, moving):
-        by_headers = compare_with_mirror_image(fixed, moving, Affine.identity(), COARSE)
-        if by_headers.information > CONFIRMING_INFORMATION and by_headers.gain > ONE_HEAD:
-            return compare_with_mirror_image(fixed, moving, by_headers.pose) if is_choice else by_headers
-    return compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
+        by_headers = compare_with_mirror_image(fixed, moving, Affine.identity())
+        if by_headers.information > CONFIRMING_INFORMATION and _shows_one_head(by_headers):
+            return compare_exactly(fixed, moving, by_headers) if is_choice else by_headers
+    found = compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
+    return found if _shows_two_people(found) else compare_exactly(fixed, moving, found)
+
+
+def _shows_one_head(compared: MirrorComparison) -> bool:
+    return compared.gain > ONE_HEAD and compared.difference > ONE_HEAD_INFORMATION
+
+
+def _shows_two_people(compared: MirrorComparison) -> bool:
+    """Return whether a comparison in a rough pose suffices."""
+    is_small = compared.gain < TWO_PEOPLE and compared.difference < ONE_HEAD_INFORMATION
+    return is_small and compared.information > MIN_INFORMATION
 
 
 def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:
     """Choose by the images."""
     if compared.information < MIN_INFORMATION:
         return Choice(RIGID, UNKNOWN, pose=compared.pose)
-    if compared.gain <= ONE_HEAD:
+    if not _shows_one_head(compared):
         return Choice(DEFORMABLE, DIFFERENT.format(compared.gain), pose=compared.pose)
     change = change_between(fixed, moving, compared.pose)
     if change.gain > DEFORMED_HEAD:

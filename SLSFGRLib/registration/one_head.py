@@ -30,8 +30,8 @@ from .rigid import brains, refined
 SPACING, RADIUS = 3.0, 2
 # Voxels with less intensity are air.
 HEAD_INTENSITY = 0.05
-# Levels after which blocks of 15 mm can be compared.
-REFINING = (*COARSE, FINE[0])
+# The level after which blocks of 15 mm can be compared exactly.
+EXACT = FINE[:1]
 # With fewer pairs of structures, or with less distance in mm between left and right on average, the plane between the
 # halves of a brain is not known. Chosen: those of a brain are 20 to 70 mm apart.
 MIN_PAIRS, MIN_APART_MM = 3, 10.0
@@ -42,11 +42,13 @@ class MirrorComparison:
     """What the blocks of two images tell about each other in their best rigid pose.
 
     :param pose: fixed points to moving points.
+    :param mirrored_pose: the same with one image mirrored.
     :param information: the mean over the blocks.
     :param mirrored_information: the same with one image mirrored.
     """
 
     pose: Affine
+    mirrored_pose: Affine
     information: float
     mirrored_information: float
 
@@ -55,20 +57,35 @@ class MirrorComparison:
         """How many times as much the images tell as mirrored: about 1 for two people, more for one head."""
         return self.information / max(self.mirrored_information, 1e-6)
 
+    @property
+    def difference(self) -> float:
+        """How much more the images tell than mirrored."""
+        return self.information - self.mirrored_information
 
-@torch.no_grad()
+
 def compare_with_mirror_image(
-    fixed: Subject, moving: Subject, pose: Affine, levels: tuple[Level, ...] = REFINING
+    fixed: Subject, moving: Subject, pose: Affine, levels: tuple[Level, ...] = COARSE
 ) -> MirrorComparison:
     """Compare two images with each other and with their mirror image; both poses are refined alike.
 
-    :param pose: rigid, fixed points to moving points.
-    :param levels: that refine it; those by default need a pose that is exact to a few millimetres.
+    :param pose: rigid, fixed points to moving points; where it is exact to a few millimetres :data:`EXACT` suffices.
     """
+    return _compared_in(fixed, moving, (pose, _mirroring(fixed).then(pose)), levels)
+
+
+def compare_exactly(fixed: Subject, moving: Subject, found: MirrorComparison) -> MirrorComparison:
+    """Refine both poses of a comparison further, and compare in these."""
+    return _compared_in(fixed, moving, (found.pose, found.mirrored_pose), EXACT)
+
+
+@torch.no_grad()
+def _compared_in(
+    fixed: Subject, moving: Subject, poses: tuple[Affine, Affine], levels: tuple[Level, ...]
+) -> MirrorComparison:
+    """Refine two poses, and compare the images in these."""
     images = brains(fixed, moving)
-    mirrored = _mirroring(fixed).then(pose)
-    poses = both(refined, (images, pose, levels), (images, mirrored, levels))
-    return MirrorComparison(poses[0], *(_information(fixed, moving, each) for each in poses))
+    refined_poses = both(refined, *((images, pose, levels) for pose in poses))
+    return MirrorComparison(*refined_poses, *(_information(fixed, moving, pose) for pose in refined_poses))
 
 
 def _information(fixed: Subject, moving: Subject, pose: Affine) -> float:

@@ -6,7 +6,7 @@ from phantoms import OTHER_HEAD, POSE, balls_image, balls_subject, rotation_abou
 
 from SLSFGRLib.registration import rigid
 from SLSFGRLib.registration.change import Change
-from SLSFGRLib.registration.choice import choose
+from SLSFGRLib.registration.choice import ONE_HEAD, choose
 from SLSFGRLib.registration.one_head import MirrorComparison
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
@@ -50,6 +50,30 @@ def test_the_images_decide_unless_the_user_does(fixed, request, moving, wanted, 
     assert warning in choice.warning
 
 
+def test_a_gain_in_images_that_tell_little_shows_no_one_head(fixed, different, monkeypatch):
+    found = MirrorComparison(POSE, POSE, 0.26, 0.21)
+    for compare in ("compare_with_mirror_image", "compare_exactly"):
+        monkeypatch.setattr(f"SLSFGRLib.registration.choice.{compare}", lambda *arguments: found)
+    assert found.gain > ONE_HEAD
+    choice = choose(fixed, different, "auto")
+    assert (choice.transform, choice.is_one_head) == ("deformable", False)
+    assert "two people" in choice.reason
+    assert not choose(fixed, different, "deformable").is_one_head
+
+
+@pytest.mark.parametrize(
+    ("information", "mirrored", "is_exact"),
+    [(0.5, 0.5, False), (0.23, 0.2, True), (1.1, 1.0, True), (2.0, 1.0, True), (0.06, 0.06, True)],
+)
+def test_only_images_that_do_not_clearly_show_two_people_are_compared_exactly(
+    fixed, different, monkeypatch, information, mirrored, is_exact
+):
+    first, exact = MirrorComparison(POSE, POSE, information, mirrored), MirrorComparison(POSE, POSE, 1.05, 1.0)
+    monkeypatch.setattr("SLSFGRLib.registration.choice.compare_with_mirror_image", lambda *arguments: first)
+    monkeypatch.setattr("SLSFGRLib.registration.choice.compare_exactly", lambda *arguments: exact)
+    assert ("1.05 times" in choose(fixed, different, "auto").reason) == is_exact
+
+
 @pytest.mark.parametrize(
     ("change", "transform", "reason", "warning"),
     [
@@ -70,9 +94,10 @@ def test_how_far_one_head_has_changed_decides_what_is_said_and_done(
 
 
 def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same, monkeypatch):
-    monkeypatch.setattr(
-        "SLSFGRLib.registration.choice.compare_with_mirror_image", lambda *arguments: MirrorComparison(POSE, 0.06, 0.06)
-    )
+    for compare in ("compare_with_mirror_image", "compare_exactly"):
+        monkeypatch.setattr(
+            f"SLSFGRLib.registration.choice.{compare}", lambda *arguments: MirrorComparison(POSE, POSE, 0.06, 0.06)
+        )
     choice = choose(fixed, same, "auto")
     assert (choice.transform, choice.is_one_head) == ("rigid", False)
     assert "too little" in choice.reason

@@ -8,7 +8,7 @@ from phantoms import OTHER_HEAD, POSE, balls_subject, empty_image, rotation_abou
 
 from SLSFGRLib.io.label_table import mirrored_channels
 from SLSFGRLib.registration.choice import ONE_HEAD
-from SLSFGRLib.registration.one_head import _mirroring, compare_with_mirror_image
+from SLSFGRLib.registration.one_head import _mirroring, compare_exactly, compare_with_mirror_image
 from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
@@ -26,8 +26,23 @@ def same():
 
 
 def test_one_head_fits_much_better_than_mirrored_and_another_does_not(fixed, same):
-    assert compare_with_mirror_image(fixed, same, POSE.inverse()).gain > 1.3
-    assert compare_with_mirror_image(fixed, balls_subject(OTHER_HEAD), POSE.inverse()).gain < ONE_HEAD
+    for other, limits in ((same, (1.3, np.inf)), (balls_subject(OTHER_HEAD), (0.0, ONE_HEAD))):
+        found = compare_with_mirror_image(fixed, other, POSE.inverse())
+        for comparison in (found, compare_exactly(fixed, other, found)):
+            assert limits[0] < comparison.gain < limits[1]
+
+
+def test_an_exact_comparison_ends_in_the_true_pose(fixed, same):
+    moved = Affine.from_parts(rotation_about((0, 0, 1), 2.0), (2.0, -1.0, 1.0))
+    found = compare_with_mirror_image(fixed, same, POSE.inverse().then(moved))
+    exact = compare_exactly(fixed, same, found)
+    points = np.array([[40.0, 0.0, 0.0], [0.0, -40.0, 0.0], [0.0, 0.0, 40.0]])
+    errors = [
+        np.linalg.norm(each.pose.apply(points) - POSE.inverse().apply(points), axis=1).max() for each in (found, exact)
+    ]
+    assert errors[1] < 0.3
+    assert errors[1] <= errors[0]
+    assert exact.information >= found.information
 
 
 def test_in_a_wrong_pose_nothing_is_gained(fixed, same):

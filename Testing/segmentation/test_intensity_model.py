@@ -7,6 +7,7 @@ from SLSFGRLib.segmentation.intensity_model import (
     LIKELIHOOD_WEIGHT,
     MAX_MAHALANOBIS,
     MIN_DEVIATION,
+    OTHER_CONTRASTS_WEIGHT,
     T1_INTENSITIES,
     IntensityModel,
     deep_channels,
@@ -70,7 +71,7 @@ def t1():
     The standard deviation of each is 0.1.
     """
     mean = torch.full((CHANNELS,), 0.6)
-    for word, value in (("entricle", 0.2), ("cortex", 0.5), ("thalamus", 0.65), ("white matter", 0.8)):
+    for word, value in (("entricle", 0.2), ("fluid", 0.2), ("cortex", 0.5), ("thalamus", 0.65), ("white matter", 0.8)):
         mean[[number for number, name in enumerate(NAMES) if word in name]] = value
     return IntensityModel(mean, torch.full((CHANNELS,), 0.01))
 
@@ -95,6 +96,15 @@ def test_likelihood_has_full_weight_between_a_ventricle_and_the_most_likely_tiss
     # CSF against cortex, the nearest of the tissues around a ventricle; white matter is clipped.
     expected = LIKELIHOOD_WEIGHT * 0.5 * (3.0**2 - 0.5**2) + (1 - LIKELIHOOD_WEIGHT) * 0.5 * (2.5**2 - 0.5**2)
     assert advantage(t1, "Left lateral ventricle", LEFT_WHITE, 0.25) == pytest.approx(expected, abs=1e-4)
+
+
+def test_likelihood_has_less_weight_in_other_contrasts_than_t1(t1):
+    flair = IntensityModel(t1.mean.clone(), t1.variance)
+    flair.mean[[number for number, name in enumerate(NAMES) if "cortex" in name]] = 0.9
+    assert not flair.is_t1_like
+    assert advantage(flair, "Left cerebral cortex", LEFT_WHITE, 0.9) == pytest.approx(
+        OTHER_CONTRASTS_WEIGHT * 0.5, abs=1e-4
+    )
 
 
 def test_deep_channels_are_the_deep_grey_matter_and_the_brain_stem():
