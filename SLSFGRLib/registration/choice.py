@@ -17,8 +17,9 @@ ONE_HEAD = 1.17
 # And with so much more information than mirrored: where images tell little about each other, their ratio is uncertain.
 # Two people had up to 1.22 times as much and 0.05 more, one head at least 0.12 more (docs/methods/rigid.md).
 ONE_HEAD_INFORMATION = 0.08
-# In a pose that is exact to some millimetres, images with less than this gain and that difference show two people. One
-# head had less gain once, deformed all over, but 0.10 more (docs/methods/rigid.md).
+# Below this gain and that difference a pose that is exact to some millimetres shows two people, if the images tell
+# enough in it. One head that is deformed all over had less gain once, but 0.10 more; T1 and T2 of another one had less
+# of both, but told only 0.19 (docs/methods/rigid.md).
 TWO_PEOPLE = 1.12
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
 # 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
@@ -119,7 +120,7 @@ def _shows_one_head(compared: MirrorComparison) -> bool:
 def _shows_two_people(compared: MirrorComparison) -> bool:
     """Return whether a comparison in a rough pose suffices."""
     is_small = compared.gain < TWO_PEOPLE and compared.difference < ONE_HEAD_INFORMATION
-    return is_small and compared.information > MIN_INFORMATION
+    return is_small and compared.information > CONFIRMING_INFORMATION
 
 
 def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:
