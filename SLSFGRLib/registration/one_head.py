@@ -30,8 +30,6 @@ from .rigid import brains, refined
 SPACING, RADIUS = 3.0, 2
 # Voxels with less intensity are air.
 HEAD_INTENSITY = 0.05
-# The level after which blocks of 15 mm can be compared exactly.
-EXACT = FINE[:1]
 # With fewer pairs of structures, or with less distance in mm between left and right on average, the plane between the
 # halves of a brain is not known. Chosen: those of a brain are 20 to 70 mm apart.
 MIN_PAIRS, MIN_APART_MM = 3, 10.0
@@ -63,19 +61,17 @@ class MirrorComparison:
         return self.information - self.mirrored_information
 
 
-def compare_with_mirror_image(
-    fixed: Subject, moving: Subject, pose: Affine, levels: tuple[Level, ...] = COARSE
-) -> MirrorComparison:
-    """Compare two images with each other and with their mirror image; both poses are refined alike.
+def compare_with_mirror_image(fixed: Subject, moving: Subject, pose: Affine) -> MirrorComparison:
+    """Compare two images with each other and with their mirror image; both poses are refined at 8 and 4 mm.
 
-    :param pose: rigid, fixed points to moving points; where it is exact to a few millimetres :data:`EXACT` suffices.
+    :param pose: rigid, fixed points to moving points.
     """
-    return _compared_in(fixed, moving, (pose, _mirroring(fixed).then(pose)), levels)
+    return _compared_in(fixed, moving, (pose, _mirroring(fixed).then(pose)), COARSE)
 
 
 def compare_exactly(fixed: Subject, moving: Subject, found: MirrorComparison) -> MirrorComparison:
-    """Refine both poses of a comparison further, and compare in these."""
-    return _compared_in(fixed, moving, (found.pose, found.mirrored_pose), EXACT)
+    """Refine both poses of a comparison at 2 mm, too, and compare in these."""
+    return _compared_in(fixed, moving, (found.pose, found.mirrored_pose), FINE[:1])
 
 
 @torch.no_grad()
