@@ -107,10 +107,16 @@ def _compared(fixed: Subject, moving: Subject, start: Affine | None, is_choice: 
     """
     if start is None and not are_segmented(fixed, moving):
         by_headers = compare_with_mirror_image(fixed, moving, Affine.identity())
-        if by_headers.information > CONFIRMING_INFORMATION and _shows_one_head(by_headers):
+        if _confirms_one_head(by_headers):
             return compare_exactly(fixed, moving, by_headers) if is_choice else by_headers
     found = compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
-    return found if _shows_two_people(found) else compare_exactly(fixed, moving, found)
+    is_clear = _shows_two_people(found) or (not is_choice and _confirms_one_head(found))
+    return found if is_clear else compare_exactly(fixed, moving, found)
+
+
+def _confirms_one_head(compared: MirrorComparison) -> bool:
+    """Return whether a comparison in a rough pose shows one head in the right pose."""
+    return compared.information > CONFIRMING_INFORMATION and _shows_one_head(compared)
 
 
 def _shows_one_head(compared: MirrorComparison) -> bool:
