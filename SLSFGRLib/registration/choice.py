@@ -98,20 +98,26 @@ def choose(
 
 
 def _compared(fixed: Subject, moving: Subject, start: Affine | None, is_choice: bool) -> MirrorComparison:
-    """Compare two images in their best rigid pose.
+    """Compare two images in their best rigid pose, exactly where a rough pose does not suffice.
+
+    :param is_choice: one head must be shown exactly; otherwise only a contradiction to the user is looked for.
+    """
+    found = _compared_roughly(fixed, moving, start)
+    is_clear = _shows_two_people(found) or (not is_choice and _confirms_one_head(found))
+    return found if is_clear else compare_exactly(fixed, moving, found)
+
+
+def _compared_roughly(fixed: Subject, moving: Subject, start: Affine | None) -> MirrorComparison:
+    """Compare two images in the pose of their headers, if that shows one head, or else in a rough pose.
 
     Scans of one session, and most of one patient, lie nearly on each other by their headers. Where the images confirm
     that, no pose needs to be searched.
-
-    :param is_choice: the exact figures are needed, not only whether they contradict the user.
     """
     if start is None and not are_segmented(fixed, moving):
         by_headers = compare_with_mirror_image(fixed, moving, Affine.identity())
         if _confirms_one_head(by_headers):
-            return compare_exactly(fixed, moving, by_headers) if is_choice else by_headers
-    found = compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
-    is_clear = _shows_two_people(found) or (not is_choice and _confirms_one_head(found))
-    return found if is_clear else compare_exactly(fixed, moving, found)
+            return by_headers
+    return compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
 
 
 def _confirms_one_head(compared: MirrorComparison) -> bool:

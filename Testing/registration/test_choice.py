@@ -30,6 +30,12 @@ def different():
     return balls_subject(OTHER_HEAD)
 
 
+def find(monkeypatch, first, exact):
+    """Let the comparison with the mirror image find this in a rough pose, and that in an exact one."""
+    for compare, found in (("compare_with_mirror_image", first), ("compare_exactly", exact)):
+        monkeypatch.setattr(f"SLSFGRLib.registration.choice.{compare}", lambda *arguments, found=found: found)
+
+
 @pytest.mark.parametrize(
     ("moving", "wanted", "transform", "reason", "warning"),
     [
@@ -52,8 +58,7 @@ def test_the_images_decide_unless_the_user_does(fixed, request, moving, wanted, 
 
 def test_a_gain_in_images_that_tell_little_shows_no_one_head(fixed, different, monkeypatch):
     found = MirrorComparison(POSE, POSE, 0.26, 0.21)
-    for compare in ("compare_with_mirror_image", "compare_exactly"):
-        monkeypatch.setattr(f"SLSFGRLib.registration.choice.{compare}", lambda *arguments: found)
+    find(monkeypatch, found, found)
     assert found.gain > ONE_HEAD
     choice = choose(fixed, different, "auto")
     assert (choice.transform, choice.is_one_head) == ("deformable", False)
@@ -69,8 +74,7 @@ def test_only_images_that_do_not_clearly_show_two_people_are_compared_exactly(
     fixed, different, monkeypatch, information, mirrored, is_exact
 ):
     first, exact = MirrorComparison(POSE, POSE, information, mirrored), MirrorComparison(POSE, POSE, 1.05, 1.0)
-    monkeypatch.setattr("SLSFGRLib.registration.choice.compare_with_mirror_image", lambda *arguments: first)
-    monkeypatch.setattr("SLSFGRLib.registration.choice.compare_exactly", lambda *arguments: exact)
+    find(monkeypatch, first, exact)
     assert ("1.05 times" in choose(fixed, different, "auto").reason) == is_exact
 
 
@@ -94,10 +98,7 @@ def test_how_far_one_head_has_changed_decides_what_is_said_and_done(
 
 
 def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same, monkeypatch):
-    for compare in ("compare_with_mirror_image", "compare_exactly"):
-        monkeypatch.setattr(
-            f"SLSFGRLib.registration.choice.{compare}", lambda *arguments: MirrorComparison(POSE, POSE, 0.06, 0.06)
-        )
+    find(monkeypatch, *[MirrorComparison(POSE, POSE, 0.06, 0.06)] * 2)
     choice = choose(fixed, same, "auto")
     assert (choice.transform, choice.is_one_head) == ("rigid", False)
     assert "too little" in choice.reason
