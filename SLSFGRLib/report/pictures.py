@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..io.label_table import NUMBERS, read_label_table
 from ..spatial.composite import affine_volume_ratio
-from ..spatial.grid import Grid, canonical_array, mapped_points
+from ..spatial.grid import Grid, canonical_array, image_from_array, mapped_points
+from ..spatial.resampling import resample_image
 from .planes import GAP, PLANES, WIDTH, Layout, Plane, finite, head_mask, intensity_window
 
 # Height of the band above each row of panels that holds its title; position and size of the letters in it.
@@ -51,27 +52,25 @@ Row = list[Image.Image]
 
 
 def overview(
-    fixed: sitk.Image, moving_before: sitk.Image, warped: sitk.Image, transform: sitk.Transform | None
+    fixed: sitk.Image, moving: sitk.Image, warped: sitk.Image, transform: sitk.Transform | None
 ) -> dict[str, bytes]:
     """Draw the pictures of a report.
 
     :param fixed: the fixed image.
-    :param moving_before: the moving image on the fixed grid, before registration.
+    :param moving: the moving image, on any grid.
     :param warped: the moving image on the fixed grid, after registration.
     :param transform: maps points of the fixed image to points of the moving image; None if nothing is deformed.
     :returns: PNG files by name, in the order in which to look at them: ``before_after``, ``outline``,
         ``checkerboard``, ``deformation``.
     """
-    fixed_array, before_array, after_array = (
-        finite(canonical_array(image)[0]) for image in (fixed, moving_before, warped)
-    )
+    fixed_array, after_array = (finite(canonical_array(image)[0]) for image in (fixed, warped))
     grid = canonical_array(fixed)[1]
     head = head_mask(fixed_array)
     layout = Layout.around(head, grid)
     # Before registration the moving head may lie partly outside the fixed grid: its window is known only afterwards.
     moving_window = intensity_window(after_array)
     fixed_panels = _panels(layout, fixed_array, intensity_window(fixed_array))
-    before = _panels(layout, before_array, moving_window)
+    before = [_scaled(_as_stored(layout, plane, moving), moving_window) for plane in PLANES]
     after = _panels(layout, after_array, moving_window)
     pictures = {
         "before_after": _before_after(layout, fixed_panels, before, after),
@@ -161,8 +160,24 @@ def _thumbnail(row: Row) -> bytes:
 
 def _panels(layout: Layout, array: np.ndarray, window: tuple[float, float]) -> Panels:
     """Cut the three planes and scale their intensities from 0 to 1 within a window."""
+    return [_scaled(layout.panel(plane, array), window) for plane in PLANES]
+
+
+def _scaled(panel: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Scale intensities from 0 to 1 within a window."""
     low, high = window
-    return [np.clip((layout.panel(plane, array) - low) / (high - low), 0, 1) for plane in PLANES]
+    return np.clip((panel - low) / (high - low), 0, 1)
+
+
+def _as_stored(layout: Layout, plane: Plane, moving: sitk.Image) -> np.ndarray:
+    """Return a plane of the moving image as it lies in space before registration.
+
+    Only the voxels of the plane are interpolated: all of them would take a third of a second.
+    """
+    grid = layout.voxels(plane)
+    reference = image_from_array(np.zeros(grid.shape, np.uint8), grid)
+    slab = resample_image(moving, reference, sitk.Transform(3, sitk.sitkIdentity))
+    return layout.shown(plane, finite(sitk.GetArrayFromImage(slab)).squeeze(plane.axis))
 
 
 def _before_after(layout: Layout, fixed: Panels, before: Panels, after: Panels) -> Image.Image:
@@ -208,7 +223,7 @@ def _deformation(layout: Layout, fixed: Panels, head: np.ndarray, transform: sit
     overall = affine_volume_ratio(transform)
     for plane, panel in zip(PLANES, fixed, strict=True):
         inside = _filled(layout.panel(plane, head))
-        block = layout.block(plane)
+        block = layout.voxels(plane, margin=1)
         points = mapped_points(transform, block)
         ratio = _volume_ratio(points, block, plane) / overall
         average = layout.shown(plane, _averaged(ratio, np.delete(block.spacing, plane.axis)))

@@ -106,12 +106,15 @@ class Layout:
             return enlarge(values)
         return np.stack([enlarge(np.ascontiguousarray(channel)) for channel in np.moveaxis(values, -1, 0)], axis=-1)
 
-    def block(self, plane: Plane) -> Grid:
-        """Return the grid of the voxels shown of a plane and of one more on each side, for finite differences."""
+    def voxels(self, plane: Plane, margin: int = 0) -> Grid:
+        """Return the grid of the voxels shown of a plane.
+
+        :param margin: so many more voxels on each side, such as one for finite differences.
+        """
         start, stop = np.array(self.start), np.array(self.stop)
         start[plane.axis] = self.cut[plane.axis]
         stop[plane.axis] = self.cut[plane.axis] + 1
-        return self.grid.cropped(start - 1, stop - start + 2)
+        return self.grid.cropped(start - margin, stop - start + 2 * margin)
 
 
 def _occupied(profile: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ import SimpleITK as sitk
 from ..io.images import smallest_label_type, write_image
 from ..io.transforms import write_transform
 from ..segmentation.volumes import volumes
-from ..spatial.resampling import resample_image
 from .html import html_report
 
 if TYPE_CHECKING:
@@ -122,8 +121,7 @@ def _pictures(result: RegistrationResult, fixed: sitk.Image, moving: sitk.Image)
     pictures = pictures_module()
     if pictures is None:
         return {}
-    before = resample_image(moving, fixed, sitk.Transform(3, sitk.sitkIdentity))
-    return pictures.overview(fixed, before, result.warped, None if result.transform.IsLinear() else result.transform)
+    return pictures.overview(fixed, moving, result.warped, None if result.transform.IsLinear() else result.transform)
 
 
 def pictures_module() -> ModuleType | None:

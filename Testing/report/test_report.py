@@ -15,6 +15,7 @@ from SLSFGRLib.report.pictures import BAND, FOLDED, FONT_SIZE, GRID_LINES, OUTLI
 from SLSFGRLib.report.planes import GAP, WIDTH
 from SLSFGRLib.report.results import NO_PICTURES, write_results
 from SLSFGRLib.spatial.grid import grid_of_image, image_from_array
+from SLSFGRLib.spatial.resampling import resample_image
 
 # The phantoms are spheres, so that all panels have the same size.
 RADIUS = 40.0
@@ -118,6 +119,19 @@ def test_how_an_image_is_stored_changes_nothing():
     for order, flips in (((0, 1, 2), (True, True, False)), ((2, 0, 1), (False, True, True))):
         stored = [sitk.PermuteAxes(sitk.Flip(image, flips), order) for image in (fixed, moving)]
         assert overview(stored[0], stored[1], stored[0], transform) == expected
+
+
+def test_the_moving_image_is_shown_before_as_it_lies_in_space(tmp_path):
+    fixed = sphere()
+    moving = sphere((1.5, 1.0, 2.0), spots=[((20, 12, -16), 200.0)])
+    moving.SetOrigin([part + 10.0 for part in moving.GetOrigin()])
+    on_grid = resample_image(moving, fixed, identity())
+    found, expected = (
+        decoded(overview(fixed, each, fixed, None)["before_after"], tmp_path) for each in (moving, on_grid)
+    )
+    np.testing.assert_allclose(found, expected, atol=1)
+    before, after = (panels(found, row, 3)[0] for row in (1, 2))
+    assert np.abs(before - after).max() > 100
 
 
 def test_the_neck_is_left_out(tmp_path):
