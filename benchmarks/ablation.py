@@ -29,18 +29,22 @@ FIGURES = {
 }
 
 
-NO_SEGMENTATION = {"segmentation": False, "guidance": False, "frequency": False}
+NO_FREQUENCY = {"frequency": False}
+NO_SEGMENTATION = NO_FREQUENCY | {"segmentation": False, "guidance": False}
 # What differs from the base recipe: options of the network, whether dynamic weight averaging weights the losses, the
 # fraction of the maps whose labels may be used.
 VARIANTS = {
     "no segmentation": (NO_SEGMENTATION, False, 0.5),
     "+ segmentation loss": (NO_SEGMENTATION | {"segmentation": True}, False, 0.5),
-    "+ feature guidance": ({"frequency": False}, False, 0.5),
+    "+ feature guidance": (NO_FREQUENCY, False, 0.5),
     "+ frequency block": ({}, False, 0.5),
     "+ dynamic weights": ({}, True, 0.5),
     "label fraction 0 %": ({}, True, 0.0),
     "label fraction 10 %": ({}, True, 0.1),
     "label fraction 100 %": ({}, True, 1.0),
+    # Other forms of the frequency block, each to be compared with it.
+    "pair gains instead": (NO_FREQUENCY | {"pair_gains": True}, False, 0.5),
+    "band limit instead": (NO_FREQUENCY | {"band_limit": True}, False, 0.5),
 }
 
 

@@ -10,12 +10,14 @@ the two finest resolutions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
 from ..io.label_table import read_label_table
 from ..spatial.fields import compose, downsample, integrate, resize_field, smooth, warp
+from .band_limit import BandLimit
 from .blocks import (
     INTEGRATION_STEPS,
     VELOCITY_BLUR,
@@ -26,6 +28,7 @@ from .blocks import (
 from .cost_volume import SHIFTS, local_matches
 from .dual_domain import DualDomainBlock
 from .explicit_refinement import ExplicitRefinement, appearance, tissues_of
+from .pair_gains import PairGate
 from .unet import Encoder, SegmentationDecoder
 
 # A voxel of the coarsest level is 16 mm: without this factor the first training steps would be far too large.
@@ -84,6 +87,8 @@ class SLSFGRNetwork(nn.Module):
     :param segmentation: include a segmentation branch.
     :param guidance: guide the registration's features by those of the segmentation branch.
     :param frequency: enhance the registration's features in the spatial and the frequency domain.
+    :param pair_gains: scale the features of both images in bands of frequency by gains that both of them decide.
+    :param band_limit: limit velocities to learned bands of frequency, instead of smoothing them by a Gaussian.
     :param explicit_steps: at 1/2 and at the full resolution, see :mod:`.explicit_refinement`; they need the
         segmentation of the label table's structures.
     :raises ValueError: it has another number of structures.
@@ -101,6 +106,8 @@ class SLSFGRNetwork(nn.Module):
         segmentation: bool = True,
         guidance: bool = True,
         frequency: bool = True,
+        pair_gains: bool = False,
+        band_limit: bool = False,
         explicit_steps: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
@@ -113,7 +120,9 @@ class SLSFGRNetwork(nn.Module):
         self.adapters = nn.ModuleList(
             FeatureAdapter(count, matching_channels, guidance and segmentation, frequency) for count in coarse_to_fine
         )
-        self.refinements = nn.ModuleList(FieldRefinement(matching_channels) for _ in coarse_to_fine)
+        self.refinements = nn.ModuleList(
+            FieldRefinement(matching_channels, pair_gains, band_limit) for _ in coarse_to_fine
+        )
         counts = explicit_steps if any(explicit_steps) else ()
         self.explicit = nn.ModuleList(ExplicitRefinement(count) for count in counts)
 
@@ -168,9 +177,7 @@ class SLSFGRNetwork(nn.Module):
         ):
             field = resize_field(field, of_fixed.shape[2:])
             for _ in range(passes):
-                # A field in bfloat16 would not be smooth.
-                velocity = refinement(warp(of_moving, field), of_fixed).float()
-                field = compose(field, integrate(smooth(velocity, VELOCITY_BLUR), INTEGRATION_STEPS))
+                field = compose(field, integrate(refinement(warp(of_moving, field), of_fixed), INTEGRATION_STEPS))
             fields.append(field)
         factors = (2, 1) if to_full_resolution else (2,)
         refined = self._refined(field, moving.appearance, fixed.appearance, factors)
@@ -213,9 +220,9 @@ class FeatureAdapter(nn.Module):
 
 
 class FieldRefinement(nn.Module):
-    """A regression of a velocity field, zero at the start, from the cost volume of two feature maps."""
+    """A regression of a smooth velocity field, zero at the start, from the cost volume of two feature maps."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, pair_gains: bool, band_limit: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv3d(len(SHIFTS) + 2 * channels, channels, 1),
@@ -223,7 +230,13 @@ class FieldRefinement(nn.Module):
             convolution(channels, channels),
             zero_convolution(channels, 3),
         )
+        self.gate = PairGate(channels) if pair_gains else None
+        self.low_pass = BandLimit() if band_limit else partial(smooth, sigma=VELOCITY_BLUR)
 
     def forward(self, warped: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """Return a (B, 3, D, H, W) velocity in voxels for (B, C, D, H, W) features."""
-        return VELOCITY_SCALE * self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))
+        if self.gate is not None:
+            warped, fixed = self.gate(warped, fixed)
+        velocity = self.layers(torch.cat([local_matches(warped, fixed), warped, fixed], dim=1))
+        # A field in bfloat16 would not be smooth.
+        return self.low_pass(VELOCITY_SCALE * velocity.float())

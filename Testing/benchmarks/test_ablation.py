@@ -13,8 +13,13 @@ def test_variants_differ_in_what_their_names_say(name):
     assert (network.segmenter is not None) == (name != "no segmentation")
     adapter = network.adapters[0]
     assert (adapter.gate is not None) == (name not in ("no segmentation", "+ segmentation loss"))
-    without_frequency = ("no segmentation", "+ segmentation loss", "+ feature guidance")
+    others = ("pair gains instead", "band limit instead")
+    without_frequency = ("no segmentation", "+ segmentation loss", "+ feature guidance", *others)
     assert isinstance(adapter.enhance, torch.nn.Identity) == (name in without_frequency)
+    refinement = network.refinements[0]
+    assert (refinement.gate is not None, isinstance(refinement.low_pass, torch.nn.Module)) == tuple(
+        name == other for other in others
+    )
     assert made.training.dynamic_weights == (name == "+ dynamic weights" or name.startswith("label"))
     percent = int(name.split()[2]) if name.startswith("label") else 50
     assert made.supervision.label_fraction == percent / 100.0

@@ -83,6 +83,26 @@ def test_switches_remove_their_part_and_nothing_else():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("option", "part"), [("pair_gains", "gate.gains"), ("band_limit", "low_pass")])
+def test_other_forms_of_the_frequency_block_are_added_at_every_resolution(option, part):
+    plain, other = (
+        small_network(heads=0.3, frequency=False),
+        small_network(heads=0.3, frequency=False, **{option: True}),
+    )
+    added = parameters_of(other) - parameters_of(plain)
+    assert added == {name for name in parameters_of(other, part) if name.startswith("refinements")}
+    assert {name.split(".")[1] for name in added} == {"0", "1", "2"}
+    other.load_state_dict(plain.state_dict(), strict=False)
+    moving, fixed = images().split(1)
+    before, start = plain(moving, fixed)[-1], other(moving, fixed)[-1]
+    assert (start - before).abs().max() < 0.2 * before.abs().max()
+    for name, parameter in other.named_parameters():
+        if name in added:
+            parameter.add_(0.5)
+    assert (other(moving, fixed)[-1] - start).abs().max() > 0.01
+
+
+@torch.no_grad()
 def test_segmentation_guides_the_registration_only_where_it_is_to():
     moving, fixed = images().split(1)
     for options, moves in (({}, True), ({"guidance": False}, False)):
