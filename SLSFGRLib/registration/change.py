@@ -11,11 +11,12 @@ from ..spatial.affine import Affine
 from ..spatial.fields import vector_norms
 from .channels import ChannelImage
 from .evidence import gained_information, head_of, supported
-from .field_optimisation import optimise_field
+from .field_optimisation import Level, optimise_field
 from .intensity_mapping import match_contrast
 from .quality import brain_mask
-from .schedules import ONE_HEAD_SCHEDULES
 
+# For this deformation the limits of the choice were found.
+LEVEL = Level(spacing=4.0, iterations=30, field_sigma=1.5)
 # The displacement that all but so much of the brain stays below.
 QUANTILE = 0.99
 
@@ -40,7 +41,7 @@ def change_between(fixed: Subject, moving: Subject, pose: Affine) -> Change:
     """
     images = ChannelImage.from_subject(fixed), ChannelImage.from_subject(moving)
     matched = match_contrast(*images, pose) or images
-    field = optimise_field(*matched, pose, ONE_HEAD_SCHEDULES["fast"][:1])
+    field = optimise_field(*matched, pose, [LEVEL])
     gain = gained_information(field, *matched, pose)
     kept = supported(field, gain, matched[0])
     in_head = gain[head_of(matched[0])]

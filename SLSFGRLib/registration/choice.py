@@ -11,16 +11,16 @@ from .change import change_between
 from .one_head import MirrorComparison, compare_exactly, compare_with_mirror_image
 from .rigid import rough_pose
 
-# Two images with more gain over the mirror image show one head. Chosen on the nine hardest of 80 pairs: two people had
-# at most 1.09, one head at least 1.26 (docs/methods/rigid.md).
-ONE_HEAD = 1.17
-# And with so much more information than mirrored: where images tell little about each other, their ratio is uncertain.
-# Two people had up to 1.22 times as much and 0.05 more, one head at least 0.12 more (docs/methods/rigid.md).
-ONE_HEAD_INFORMATION = 0.08
-# Below this gain and that difference a pose that is exact to some millimetres shows two people, if the images tell
-# enough in it. One head that is deformed all over had less gain once, but 0.10 more; T1 and T2 of another one had less
-# of both, but told only 0.19 (docs/methods/rigid.md).
-TWO_PEOPLE = 1.12
+# Limits of the evidence for one head (docs/methods/rigid.md). In the exact pose two people had at most 0.023, one head
+# at least 0.035.
+ONE_HEAD = 0.028
+# In a rough pose two people had at most 0.022: with more than this one head is shown, too. Chosen.
+CLEARLY_ONE_HEAD = 0.035
+# In a rough pose one head had at least 0.010: with less than this two people are shown, if the images tell enough.
+TWO_PEOPLE = 0.006
+# The pose of the headers is near the right one if it has more. Scans of one head had at least 0.018 there, and images
+# that lie elsewhere hardly any.
+HEADERS_FIT = 0.015
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
 # 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
 MIN_INFORMATION = 0.1
@@ -91,7 +91,7 @@ def choose(
     compared = _compared(fixed, moving, start, is_choice=wanted == AUTO)
     if wanted == AUTO:
         return _chosen(fixed, moving, compared)
-    is_one_head, warning = _shows_one_head(compared), ""
+    is_one_head, warning = compared.evidence > ONE_HEAD, ""
     if compared.information > MIN_INFORMATION and is_one_head == (wanted == DEFORMABLE):
         warning = RIGID_INSTEAD if is_one_head else DEFORMABLE_INSTEAD
     return Choice(wanted, CHOSEN, warning, compared.pose, is_one_head)
@@ -103,8 +103,11 @@ def _compared(fixed: Subject, moving: Subject, start: Affine | None, is_choice: 
     :param is_choice: one head must be shown exactly; otherwise only a contradiction to the user is looked for.
     """
     found = _compared_roughly(fixed, moving, start)
-    is_clear = _shows_two_people(found) or (not is_choice and _confirms_one_head(found))
-    return found if is_clear else compare_exactly(fixed, moving, found)
+    if found.information > CONFIRMING_INFORMATION:
+        is_one_head = not is_choice and found.evidence > CLEARLY_ONE_HEAD
+        if is_one_head or found.evidence < TWO_PEOPLE:
+            return found
+    return compare_exactly(fixed, moving, found)
 
 
 def _compared_roughly(fixed: Subject, moving: Subject, start: Affine | None) -> MirrorComparison:
@@ -115,31 +118,16 @@ def _compared_roughly(fixed: Subject, moving: Subject, start: Affine | None) -> 
     """
     if start is None and not are_segmented(fixed, moving):
         by_headers = compare_with_mirror_image(fixed, moving, Affine.identity())
-        if _confirms_one_head(by_headers):
+        if by_headers.information > CONFIRMING_INFORMATION and by_headers.evidence > HEADERS_FIT:
             return by_headers
     return compare_with_mirror_image(fixed, moving, rough_pose(fixed, moving, start))
-
-
-def _confirms_one_head(compared: MirrorComparison) -> bool:
-    """Return whether a comparison in a rough pose shows one head in the right pose."""
-    return compared.information > CONFIRMING_INFORMATION and _shows_one_head(compared)
-
-
-def _shows_one_head(compared: MirrorComparison) -> bool:
-    return compared.gain > ONE_HEAD and compared.difference > ONE_HEAD_INFORMATION
-
-
-def _shows_two_people(compared: MirrorComparison) -> bool:
-    """Return whether a comparison in a rough pose suffices."""
-    is_small = compared.gain < TWO_PEOPLE and compared.difference < ONE_HEAD_INFORMATION
-    return is_small and compared.information > CONFIRMING_INFORMATION
 
 
 def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:
     """Choose by the images."""
     if compared.information < MIN_INFORMATION:
         return Choice(RIGID, UNKNOWN, pose=compared.pose)
-    if not _shows_one_head(compared):
+    if compared.evidence <= ONE_HEAD:
         return Choice(DEFORMABLE, DIFFERENT.format(compared.gain), pose=compared.pose)
     change = change_between(fixed, moving, compared.pose)
     if change.gain > DEFORMED_HEAD:

@@ -23,6 +23,7 @@ from ..spatial.fields import (
     compose_with_step,
     downsample,
     resize_field,
+    resize_image,
     smooth,
     vector_norms,
 )
@@ -34,9 +35,10 @@ from .channels import INTENSITY, ChannelImage
 COARSEST_FACTOR = 8
 # Decay of Adam's moments (Kingma & Ba 2015). Chosen: a shorter memory of the second than usual, for few iterations.
 BETA1, BETA2 = 0.9, 0.99
-# Standard deviation of the smoothing of each step (fluid regularisation), and its maximum length, in voxels.
-STEP_SIGMA = 1.0
+# Maximum length of a step, in voxels.
 MAX_STEP = 0.5
+# From this standard deviation on, in voxels, a Gaussian is applied at half of the resolution: a third of the time.
+WIDE_SIGMA = 4.0
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Level:
     :param iterations: number of steps.
     :param field_sigma: standard deviation of the smoothing of the field after each step (elastic regularisation), in
         its voxels.
+    :param step_sigma: that of the forces from which each step follows (fluid regularisation).
     :param weights: of the channels to compare, by name; channels that the images lack are left out.
     """
 
     spacing: float
     iterations: int
     field_sigma: float = 0.6
+    step_sigma: float = 1.0
     weights: dict[str, float] = field(default_factory=lambda: {INTENSITY: 1.0})
 
     def factor(self, grid: Grid) -> int:
@@ -97,7 +101,7 @@ class _LevelOptimiser:
     def __init__(self, fixed: ChannelImage, moving: ChannelImage, affine: Affine, level: Level, factor: int) -> None:
         names = [name for name in level.weights if name in fixed.channels and name in moving.channels]
         self.weights = [level.weights[name] for name in names]
-        self.field_sigma = level.field_sigma
+        self.field_sigma, self.step_sigma = level.field_sigma, level.step_sigma
         self.shape = [size // factor for size in fixed.grid.shape]
         targets = downsample(fixed.stack(names), factor)
         matrix = affine.in_voxels(fixed.grid, moving.grid)
@@ -112,7 +116,7 @@ class _LevelOptimiser:
 
     def step(self, displacement: torch.Tensor) -> torch.Tensor:
         """Compose the field with one step that lowers the dissimilarity."""
-        force = smooth(self._force(displacement), STEP_SIGMA)
+        force = _smoothed(self._force(displacement), self.step_sigma)
         self.count += 1
         step = apply_blockwise(self._adam_step, force, self.first, self.second, self.ramp)
         return _zero_boundary(smooth(compose_with_step(displacement, step), self.field_sigma))
@@ -177,6 +181,13 @@ def _channel_force(
 ) -> torch.Tensor:
     """Return the weighted contribution of one channel, (1, 1, d, h, w), to the force: (1, 3, d, h, w)."""
     return central_differences(warped)[:, 0].mul_(similarity(warped, *compared).mul_(weight))
+
+
+def _smoothed(force: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Smooth a force by a Gaussian, a wide one at half of the resolution."""
+    if sigma < WIDE_SIGMA:
+        return smooth(force, sigma)
+    return resize_image(smooth(downsample(force, 2), sigma / 2), force.shape[2:])
 
 
 def _zero_boundary(displacement: torch.Tensor) -> torch.Tensor:
