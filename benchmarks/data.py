@@ -17,6 +17,8 @@ TEN_PAIRS = (
     "1013-1014", "1015-1017", "1036-1000", "1001-1002", "1006-1007",
 )
 # fmt: on
+# Nothing was ever chosen by these.
+OTHER_PAIRS = ("1010-1007", "1012-1036", "1014-1002", "1015-1009", "1017-1008")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from .data import TEN_PAIRS, Pair, pair_of_brains
+from .data import OTHER_PAIRS, TEN_PAIRS, Pair, pair_of_brains
 from .experiment import arguments, run
 from .processes import isolated
 from .systems import CONTRASTS, SAME, SYSTEMS, T2
@@ -16,11 +16,13 @@ def main() -> None:
     parser = arguments(__doc__, "those that suit the contrast")
     parser.set_defaults(systems=None)
     parser.add_argument("--pairs", type=int, default=len(TEN_PAIRS), help="only the first so many")
+    parser.add_argument("--others", action="store_true", help="five other pairs, by which nothing was ever chosen")
     parser.add_argument("--contrast", choices=CONTRASTS, default=SAME, help="t2: the moving image looks like a T2")
     given = parser.parse_args()
     if given.systems is None:
         given.systems = [name for name, system in SYSTEMS.items() if given.contrast in system.contrasts]
-    pairs = {name: pair_of_brains(name) for name in TEN_PAIRS[: given.pairs]}
+    names = OTHER_PAIRS if given.others else TEN_PAIRS
+    pairs = {name: pair_of_brains(name) for name in names[: given.pairs]}
     if given.contrast == T2:
         pairs = {f"{T2}/{name}": _with_t2(pair, given.output / T2) for name, pair in pairs.items()}
     run(given, pairs, "benchmarks.score:registration")
