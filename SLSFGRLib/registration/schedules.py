@@ -51,15 +51,14 @@ SCHEDULES = {
 # For two scans of one head, whose true deformation is smoother than that of two people: forces are averaged over a wide
 # Gaussian. Chosen on heads deformed by 4 to 8 mm (docs/develop/experiments.md).
 BOTH_INTENSITIES = {INTENSITY: 1.0, GIVEN_INTENSITY: 1.0}
-_ONE_HEAD = (
-    Level(spacing=4.0, iterations=30, field_sigma=1.5, step_sigma=5.0),
-    Level(spacing=2.0, iterations=20, field_sigma=1.5, step_sigma=3.0, weights=BOTH_INTENSITIES),
-)
+_COARSE_OF_ONE_HEAD = Level(spacing=4.0, iterations=30, field_sigma=1.5, step_sigma=5.0)
+_FINE_OF_ONE_HEAD = Level(spacing=2.0, iterations=20, field_sigma=1.5, step_sigma=5.0, weights=BOTH_INTENSITIES)
 _FINEST_OF_ONE_HEAD = Level(spacing=1.0, iterations=8, field_sigma=2.0, step_sigma=5.0, weights=BOTH_INTENSITIES)
 ONE_HEAD_SCHEDULES = {
-    "fast": _ONE_HEAD,
-    "standard": (*_ONE_HEAD, _FINEST_OF_ONE_HEAD),
-    "accurate": (*_ONE_HEAD, replace(_FINEST_OF_ONE_HEAD, iterations=16)),
+    # Small changes, which a narrow Gaussian finds, are left to no finer level here.
+    "fast": (_COARSE_OF_ONE_HEAD, replace(_FINE_OF_ONE_HEAD, step_sigma=3.0)),
+    "standard": (_COARSE_OF_ONE_HEAD, _FINE_OF_ONE_HEAD, _FINEST_OF_ONE_HEAD),
+    "accurate": (_COARSE_OF_ONE_HEAD, _FINE_OF_ONE_HEAD, replace(_FINEST_OF_ONE_HEAD, iterations=16)),
 }
 # An image whose smallest spacing in mm is at least this has no use for a field at 1 mm. Chosen: near 2 mm.
 COARSE_IMAGE_SPACING = 1.75
