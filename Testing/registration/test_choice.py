@@ -67,6 +67,15 @@ def test_some_more_than_the_mirror_image_shows_no_one_head(fixed, different, mon
     assert not choose(fixed, different, "deformable").is_one_head
 
 
+@pytest.mark.parametrize(("mirrored", "is_one_head"), [(0.86, True), (0.98, False)])
+def test_a_nearly_symmetric_head_is_known_by_how_much_it_tells(fixed, same, monkeypatch, mirrored, is_one_head):
+    """As for icbm152 deformed all over; a symmetric template is not known from another one."""
+    found = MirrorComparison(POSE, POSE, 1.02, mirrored)
+    find(monkeypatch, found, found)
+    monkeypatch.setattr("SLSFGRLib.registration.choice.change_between", lambda *arguments: Change(0.05, 1.0))
+    assert choose(fixed, same, "auto").is_one_head == is_one_head
+
+
 @pytest.mark.parametrize(
     ("information", "mirrored", "is_exact"),
     [(0.5, 0.5, False), (0.2, 0.2, True), (0.35, 0.3, True), (1.1, 1.0, True), (2.0, 1.0, True), (0.06, 0.06, True)],
