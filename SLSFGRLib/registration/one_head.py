@@ -6,7 +6,6 @@ the contrasts, the noise and the slices of these very images, so the measure nee
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,14 +59,6 @@ class MirrorComparison:
     def difference(self) -> float:
         """How much more the images tell than mirrored."""
         return self.information - self.mirrored_information
-
-    @property
-    def evidence(self) -> float:
-        """The logarithm of the gain times the difference: about 0 for two people, more for one head.
-
-        Where images tell little about each other, their ratio is uncertain; where they tell much, so is the difference.
-        """
-        return math.log(max(self.gain, 1.0)) * max(self.difference, 0.0)
 
 
 def compare_with_mirror_image(fixed: Subject, moving: Subject, pose: Affine) -> MirrorComparison:

@@ -69,7 +69,7 @@ def test_some_more_than_the_mirror_image_shows_no_one_head(fixed, different, mon
 
 @pytest.mark.parametrize(("mirrored", "is_one_head"), [(0.86, True), (0.98, False)])
 def test_a_nearly_symmetric_head_is_known_by_how_much_it_tells(fixed, same, monkeypatch, mirrored, is_one_head):
-    """As for icbm152 deformed all over; a symmetric template is not known from another one."""
+    """As for icbm152 deformed all over; a symmetric template is not told from another one."""
     found = MirrorComparison(POSE, POSE, 1.02, mirrored)
     find(monkeypatch, found, found)
     monkeypatch.setattr("SLSFGRLib.registration.choice.change_between", lambda *arguments: Change(0.05, 1.0))

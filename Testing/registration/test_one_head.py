@@ -1,6 +1,5 @@
 """How much better a head fits another than its own mirror image does."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from phantoms import OTHER_HEAD, POSE, balls_subject, empty_image, rotation_about
 
 from SLSFGRLib.io.label_table import mirrored_channels
-from SLSFGRLib.registration.one_head import MirrorComparison, _mirroring, compare_exactly, compare_with_mirror_image
+from SLSFGRLib.registration.one_head import _mirroring, compare_exactly, compare_with_mirror_image
 from SLSFGRLib.segmentation.structures import StructureCentroids
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
@@ -30,15 +29,6 @@ def test_one_head_fits_much_better_than_mirrored_and_another_does_not(fixed, sam
         found = compare_with_mirror_image(fixed, other, POSE.inverse())
         for comparison in (found, compare_exactly(fixed, other, found)):
             assert limits[0] < comparison.gain < limits[1]
-
-
-@pytest.mark.parametrize(
-    ("information", "mirrored", "evidence"),
-    [(2.0, 1.0, math.log(2.0)), (0.6, 0.5, 0.1 * math.log(1.2)), (0.5, 0.5, 0.0), (0.4, 0.5, 0.0), (0.2, 0.0, 2.44)],
-)
-def test_evidence_grows_with_the_gain_and_with_the_difference(information, mirrored, evidence):
-    found = MirrorComparison(POSE, POSE, information, mirrored)
-    assert found.evidence == pytest.approx(evidence, abs=0.01)
 
 
 def test_an_exact_comparison_ends_in_the_true_pose(fixed, same):
