@@ -30,11 +30,7 @@ class SpectralGate(nn.Module):
     def __init__(self, channels: int, bands: int = BANDS) -> None:
         super().__init__()
         self.bands = bands
-        hidden = max(8, channels * bands // 8)
-        last = nn.Linear(hidden, channels * bands)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.gains = nn.Sequential(nn.Linear(channels * bands, hidden), nn.LeakyReLU(LEAK), last, nn.Tanh())
+        self.gains = gain_network(channels * bands, channels * bands)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Scale (B, C, D, H, W) features of any size, in float32 also in mixed precision."""
@@ -77,6 +73,15 @@ class DualDomainBlock(nn.Module):
         spatial, spectral = self.spatial(features), self.spectral(features)
         mix = torch.sigmoid(self.mixing(torch.cat([spatial, spectral], dim=1)))
         return features + self.strength * (mix * spatial + (1.0 - mix) * spectral)
+
+
+def gain_network(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a network of two layers whose results lie between -1 and 1; a fresh one returns zeros."""
+    hidden = max(8, outputs // 8)
+    last = nn.Linear(hidden, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.LeakyReLU(LEAK), last, nn.Tanh())
 
 
 def radial_bands(shape: Sequence[int], count: int, device: torch.device | None = None) -> torch.Tensor:

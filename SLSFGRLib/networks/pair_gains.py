@@ -8,8 +8,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .blocks import LEAK
-from .dual_domain import BANDS, radial_bands
+from .dual_domain import BANDS, gain_network, radial_bands
 
 # So little energy in a band is none.
 LEAST_ENERGY = 1e-6
@@ -30,11 +29,7 @@ class PairGate(nn.Module):
     def __init__(self, channels: int, bands: int = BANDS) -> None:
         super().__init__()
         self.bands = bands
-        hidden = max(8, channels * bands // 8)
-        last = nn.Linear(hidden, channels * bands)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.gains = nn.Sequential(nn.Linear(3 * channels * bands, hidden), nn.LeakyReLU(LEAK), last, nn.Tanh())
+        self.gains = gain_network(3 * channels * bands, channels * bands)
 
     def forward(self, moving: torch.Tensor, fixed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Scale two (B, C, D, H, W) feature maps of any size, in float32 also in mixed precision."""

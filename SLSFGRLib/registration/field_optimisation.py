@@ -18,12 +18,13 @@ from ..losses.lncc import NOISE_FORCE, LocalCorrelationGradient, WeightedCorrela
 from ..spatial.affine import Affine
 from ..spatial.blockwise import apply_blockwise
 from ..spatial.fields import (
+    block_means,
     border_ramp,
     central_differences,
     compose_with_step,
     downsample,
+    resize_blocks,
     resize_field,
-    resize_image,
     smooth,
     vector_norms,
 )
@@ -187,7 +188,7 @@ def _smoothed(force: torch.Tensor, sigma: float) -> torch.Tensor:
     """Smooth a force by a Gaussian, a wide one at half of the resolution."""
     if sigma < WIDE_SIGMA:
         return smooth(force, sigma)
-    return resize_image(smooth(downsample(force, 2), sigma / 2), force.shape[2:])
+    return resize_blocks(block_means(force, 2, sigma / 2), force.shape[2:], 2)
 
 
 def _zero_boundary(displacement: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ _COARSE_OF_ONE_HEAD = Level(spacing=4.0, iterations=30, field_sigma=1.5, step_si
 _FINE_OF_ONE_HEAD = Level(spacing=2.0, iterations=20, field_sigma=1.5, step_sigma=5.0, weights=BOTH_INTENSITIES)
 _FINEST_OF_ONE_HEAD = Level(spacing=1.0, iterations=8, field_sigma=2.0, step_sigma=5.0, weights=BOTH_INTENSITIES)
 ONE_HEAD_SCHEDULES = {
-    # Small changes, which a narrow Gaussian finds, are left to no finer level here.
+    # It ends at 2 mm, where a narrower Gaussian finds small changes, too.
     "fast": (_COARSE_OF_ONE_HEAD, replace(_FINE_OF_ONE_HEAD, step_sigma=3.0)),
     "standard": (_COARSE_OF_ONE_HEAD, _FINE_OF_ONE_HEAD, _FINEST_OF_ONE_HEAD),
     "accurate": (_COARSE_OF_ONE_HEAD, _FINE_OF_ONE_HEAD, replace(_FINEST_OF_ONE_HEAD, iterations=16)),
