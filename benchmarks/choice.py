@@ -21,7 +21,7 @@ from .head_rendering import CONTRASTS
 from .whole_heads import HELD_OUT
 
 COLUMNS = ("fixed", "moving", "is_one_head", "is_said_to_be", "is_held_out", "reason")
-# Names that the limit was chosen on.
+# Names that the first limit was chosen on.
 CHOSEN_ON = ("patients/01", "patients/20", "patients/stripped_07", "oasis", "rendered/17", "rendered/19")
 MALC = (1000, 1001, 1002, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 1015, 1017, 1036)
 LEANING = ((1017, 1002), (1002, 1017), (1017, 1013), (1013, 1017))
@@ -75,7 +75,7 @@ def main() -> None:
     """Judge all pairs and count the errors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of the results; continued if it exists")
-    parser.add_argument("--held-out", action="store_true", help="only the pairs that the limit was not chosen on")
+    parser.add_argument("--held-out", action="store_true", help="only the pairs that the first limit was not chosen on")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     table = given.output / "choices.csv"
@@ -139,7 +139,7 @@ def summary(pairs: list[dict[str, str]]) -> str:
     lines = ["| pairs | one patient | two people |", "|---|---|---|"]
     for words, counted in (
         ("all", pairs),
-        ("that the limit was not chosen on", [row for row in pairs if row["is_held_out"] == "1"]),
+        ("that the first limit was not chosen on", [row for row in pairs if row["is_held_out"] == "1"]),
     ):
         cells = []
         for kind in ("1", "0"):

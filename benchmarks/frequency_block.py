@@ -7,6 +7,7 @@ the Dice of two brains' manual labels by the field that is regressed at 4 mm, wi
 from __future__ import annotations
 
 import argparse
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -67,8 +68,7 @@ def bands(features: torch.Tensor) -> torch.Tensor:
 
 def without_block(network: SLSFGRNetwork) -> SLSFGRNetwork:
     """Return the same network without its frequency blocks."""
-    bare = default_model().copy_of_network(torch.device("cpu"))
-    bare.explicit = network.explicit
+    bare = deepcopy(network)
     for adapter in bare.adapters:
         adapter.enhance = nn.Identity()
     return bare

@@ -27,5 +27,5 @@ def test_right_answers_are_counted_by_kind():
     lines = summary(rows).splitlines()
     assert lines[2:] == [
         "| all | 1 of 2 right | 1 of 1 right |",
-        "| that the limit was not chosen on | 1 of 1 right | 1 of 1 right |",
+        "| that the first limit was not chosen on | 1 of 1 right | 1 of 1 right |",
     ]
