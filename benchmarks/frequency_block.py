@@ -80,8 +80,7 @@ def dice(network: SLSFGRNetwork, name: str) -> float:
     pair = pair_of_brains(name)
     fixed, moving = subjects(network, pair)
     affine = align(fixed, moving)
-    described = (subject.segmentation.described for subject in (fixed, moving))
-    field = field_between(network, *described, affine)
+    field = field_between(network, fixed, moving, affine)
     transform = affine_then_field(affine, field, fixed.grid.resized(field.shape[2:]))
     labels = (read_labels(path) for path in (pair.fixed_labels, pair.moving_labels))
     return SLSFGRLib.evaluate(*labels, transform).mean_dice

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -12,12 +13,14 @@ from ..models.model import Model, ModelSettings
 from ..networks import SLSFGRNetwork
 from ..networks.sl_sfgr import Description
 from ..preprocessing import FINEST_SPACING
-from ..segmentation.segmenter import DescribedBrain
+from ..segmentation.segmenter import DOWNSAMPLING_FACTOR
 from ..segmentation.subject import Subject
+from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
 from ..spatial.fields import downsample, resize_field, smooth
 from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper, affinely_warped
+from .deform import show_t1
 from .field_optimisation import Level
 from .instance_optimisation import InstanceOptimisation, optimise_network
 from .network_pyramid import NetworkLevel, rounds_of
@@ -59,11 +62,11 @@ def network_field(
     require_usable(model, mode)
     settings = model.settings
     optimises = mode != "fast" and model.uses_instance_optimisation
-    described = [subject.segmentation and subject.segmentation.described for subject in (fixed, moving)]
-    if all(described) and not optimises:
+    are_described = all(subject.segmentation and subject.segmentation.described for subject in (fixed, moving))
+    if are_described and not optimises:
         # What follows refines the field at the network's own spacing anyway.
         is_last = mode == "fast" or settings.refine_from_mm <= settings.factor * FINEST_SPACING
-        return field_between(model.copy_of_network(fixed.prepared.tensor.device), *described, affine, is_last)
+        return field_between(model.copy_of_network(fixed.prepared.tensor.device), fixed, moving, affine, is_last)
     network = model.copy_of_network(fixed.prepared.tensor.device)
     factors, learning = _factors(settings, fixed.grid, optimises)
     steps = round(EFFORT[mode] * settings.pair_steps) if optimises else 0
@@ -113,32 +116,47 @@ def _part_done(update: Callable[[float], None], number: int, count: int, fractio
 
 def field_between(
     network: SLSFGRNetwork,
-    fixed: DescribedBrain,
-    moving: DescribedBrain,
+    fixed: Subject,
+    moving: Subject,
     affine: Affine,
     to_full_resolution: bool = True,
 ) -> torch.Tensor:
     """Return the field between two brains that the network has described, each in its own position.
 
-    Features are brought to the fixed brain by the affine transform, as images would be.
+    Features are brought to the fixed brain by the affine transform, as images would be. So is what explicit steps
+    compare: the tissue probability maps, whose borders follow the intensities, where the network's are smooth.
 
     :param to_full_resolution: take the network's explicit steps at its full resolution, too; if not, the field, half as
         fine, is smoothed.
     :returns: (1, 3, d, h, w) in voxels of the segmentation's grid.
     """
+    own, other = (subject.segmentation.described for subject in (fixed, moving))
 
     def aligned(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        factor = fixed.grid.shape[0] // like.shape[2]
-        matrix = affine.in_voxels(fixed.grid.coarsened(factor), moving.grid.coarsened(factor))
+        factor = own.grid.shape[0] // like.shape[2]
+        matrix = affine.in_voxels(own.grid.coarsened(factor), other.grid.coarsened(factor))
         return affinely_warped(part, matrix, like.shape[2:])
 
-    own, other = fixed.description, moving.description
-    features = [aligned(*pair) for pair in zip(other.features, own.features, strict=True)]
-    seen = None if own.appearance is None else aligned(other.appearance, own.appearance)
-    field = network.match(Description(features, None, seen), own, to_full_resolution)[-1]
+    pairs = zip(other.description.features, own.description.features, strict=True)
+    features, seen, own_seen = [aligned(*pair) for pair in pairs], None, None
+    if len(network.explicit):
+        is_t1 = show_t1(fixed, moving)
+        own_seen, other_seen = (_appearance(subject, is_t1) for subject in (fixed, moving))
+        seen = aligned(other_seen, own_seen)
+    descriptions = Description(features, None, seen), replace(own.description, appearance=own_seen)
+    field = network.match(*descriptions, to_full_resolution)[-1]
     if not to_full_resolution:
         field = smooth(field, START_SIGMA)
-    return resize_field(field, fixed.grid.shape)[(..., *fixed.box)]
+    return resize_field(field, own.grid.shape)[(..., *own.box)]
+
+
+def _appearance(subject: Subject, is_t1: bool) -> torch.Tensor:
+    """Return the image and the tissue probability maps of a described brain, for explicit steps to compare.
+
+    Those of T1 images come from averages of 2 x 2 x 2 voxels, in a third of the time; other contrasts show less.
+    """
+    maps = subject.averaged.tissues if is_t1 else downsample(subject.tissues, DOWNSAMPLING_FACTOR)
+    return subject.segmentation.described.appearance(maps[:, : len(TISSUES)])
 
 
 def levels_after(model: Model, levels: tuple[Level, ...]) -> tuple[Level, ...]:

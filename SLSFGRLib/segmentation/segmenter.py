@@ -10,7 +10,7 @@ from torch.nn import functional
 from ..io.label_table import mirrored_channels
 from ..models.model import SegmentationNetworks
 from ..networks import SLSFGRNetwork
-from ..networks.explicit_refinement import TISSUES, appearance, sums_by_tissue
+from ..networks.explicit_refinement import appearance
 from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import BrainMask, PreparedImage
 from ..spatial.arrays import array_from_tensor, tensor_from_array
@@ -66,14 +66,25 @@ class Segmentation:
 class DescribedBrain:
     """What a network that segments and registers has found in one brain, to compare it with another.
 
-    :param description: of an image that is larger than the segmentation.
-    :param grid: of that image, at 2 mm.
+    :param description: of an image that is larger than the segmentation, without what explicit steps compare.
+    :param shown: that image, (1, 1, d, h, w).
+    :param grid: of the image, at 2 mm.
     :param box: of the segmentation in it.
     """
 
     description: Description
+    shown: torch.Tensor
     grid: Grid
     box: Box
+
+    def appearance(self, tissues: torch.Tensor) -> torch.Tensor:
+        """Return what explicit steps compare, of the image's shape.
+
+        :param tissues: their probabilities in the segmentation's voxels, (1, tissues, d, h, w).
+        """
+        maps = self.shown.new_zeros(1, tissues.shape[1], *self.shown.shape[2:])
+        maps[(..., *self.box)] = tissues
+        return appearance(self.shown, maps)
 
 
 def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: bool = False) -> Segmentation:
@@ -149,18 +160,13 @@ class _Pass:
         return replace(self, logits=logits, posteriors=_softmax(logits))
 
     def described(self, network: SLSFGRNetwork, grid: Grid) -> DescribedBrain:
-        """Return what the network registers by; its tissues are those of this segmentation.
+        """Return what the network registers by.
 
         :param grid: of the segmentation.
         """
         shown, box = _pad_around(self.shown, network.size_multiple)
-        seen = None
-        if len(network.explicit):
-            tissues = shown.new_zeros(1, len(TISSUES), *shown.shape[2:])
-            tissues[(..., *box)] = sums_by_tissue(self.posteriors)
-            seen = appearance(shown, tissues)
         padded = grid.cropped([-part.start for part in box], shown.shape[2:])
-        return DescribedBrain(network.adapt(self.encoding, seen), padded, box)
+        return DescribedBrain(network.adapt(self.encoding), shown, padded, box)
 
 
 def _without_structures(logits: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.networks import SLSFGRNetwork
-from SLSFGRLib.networks.explicit_refinement import ExplicitRefinement, locally_normalised, tissues_of
+from SLSFGRLib.networks.explicit_refinement import IMAGE_WEIGHT, ExplicitRefinement, locally_normalised, tissues_of
 from SLSFGRLib.networks.lucas_kanade import DAMPING, SCALE
 from SLSFGRLib.spatial.fields import smooth, warp
 from SLSFGRLib.training.methods.semi_supervised_losses import Example, pair_losses
@@ -53,7 +53,10 @@ def middle(field):
 def test_shift_is_recovered():
     moving = picture()
     fixed, truth = shifted(moving, 0.8, -0.6, 0.4)
-    found = trusted(ExplicitRefinement(8))(torch.zeros_like(truth), seen(moving), seen(fixed))
+    # As much damping, relative to the image's weight, as one of weight 1 would need.
+    found = trusted(ExplicitRefinement(8), damping=0.05 * IMAGE_WEIGHT**2)(
+        torch.zeros_like(truth), seen(moving), seen(fixed)
+    )
     error = (middle(found) - middle(truth)).norm(dim=0)
     # The shift has 1.08 voxels.
     assert error.mean() < 0.2
@@ -92,6 +95,29 @@ def test_normalised_image_ignores_scale_and_offset_of_the_intensity():
     found = locally_normalised(0.5 + 2.0 * image)[inside]
     assert (found - expected).abs().mean() < 0.1 * expected.abs().mean()
     assert expected.std() == pytest.approx(0.8, abs=0.1)
+
+
+@torch.no_grad()
+def test_tissue_maps_count_by_their_shape_and_not_by_how_sure_they_are():
+    moving, field = picture(), torch.zeros(1, 3, *SHAPE)
+    fixed, _ = shifted(moving, 0.8, 0.0, 0.0)
+
+    def maps(image, strength):
+        tissue = 0.5 + strength * (image - 0.5)
+        return torch.cat([torch.zeros_like(image), tissue, 1.0 - tissue, torch.zeros_like(image)], dim=1)
+
+    steps = trusted(ExplicitRefinement(6))
+    certain = middle(steps(field, maps(moving, 1.0), maps(fixed, 1.0)))
+    # The fixed image's tissues are told half as surely.
+    unsure = middle(steps(field, maps(moving, 1.0), maps(fixed, 0.5)))
+    assert certain[0].mean() > 0.4
+    assert unsure[0].mean() == pytest.approx(float(certain[0].mean()), abs=0.1)
+
+
+def test_each_channel_is_normalised_alone():
+    first, second = picture(0), picture(1)
+    together = locally_normalised(torch.cat([first, second], dim=1))
+    torch.testing.assert_close(together, torch.cat([locally_normalised(first), locally_normalised(second)], dim=1))
 
 
 def test_tissues_are_the_sums_of_their_structures():

@@ -12,6 +12,8 @@ from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
 from SLSFGRLib.preprocessing import PreparedImage
+from SLSFGRLib.registration import network as network_module
+from SLSFGRLib.registration.deform import show_t1
 from SLSFGRLib.registration.network import START_SIGMA, levels_after, network_field
 from SLSFGRLib.registration.network_pyramid import FIELD_SIGMA
 from SLSFGRLib.registration.schedules import SCHEDULES
@@ -189,15 +191,23 @@ def described(brain, model):
         return brain.segmented(model.segmenter(torch.device("cpu")), describe=True)
 
 
-def test_field_between_described_brains_is_that_of_their_images(describing):
+def description(brain, is_t1):
+    """What the network registers a brain by; its tissue maps follow the intensities, unlike the network's."""
+    found = brain.segmentation.described
+    maps = brain.averaged.tissues if is_t1 else downsample(brain.tissues, 2)
+    return replace(found.description, appearance=found.appearance(maps[:, :3]))
+
+
+@pytest.mark.parametrize("is_t1", [True, False])
+def test_field_between_described_brains_is_that_of_their_images(describing, monkeypatch, is_t1):
+    monkeypatch.setattr(network_module, "show_t1", lambda *brains: is_t1)
     # Sizes that the network takes, so that nothing is padded.
     noise = [torch.rand(1, 1, 32, 48, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
     fixed, moving = (subject_of((3.0 * smooth(image, 2.0) - 1.0).clamp(0, 1)) for image in noise)
     fixed, moving = described(fixed, describing), described(moving, describing)
     found = field_of(describing, fixed, moving)
-    brains = [brain.segmentation.described for brain in (moving, fixed)]
     with torch.no_grad():
-        expected = describing.network.match(*(brain.description for brain in brains))[-1]
+        expected = describing.network.match(*(description(brain, is_t1) for brain in (moving, fixed)))[-1]
     assert found.shape == (1, 3, 16, 24, 16)
     assert found.abs().max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
@@ -212,7 +222,7 @@ def test_explicit_steps_are_left_out_where_the_field_is_refined_at_their_spacing
     assert fast.shape == standard.shape == (1, 3, 16, 24, 16)
     assert torch.equal(fast, standard) == explicit
     with torch.no_grad():
-        descriptions = [brain.segmentation.described.description for brain in reversed(brains)]
+        descriptions = [description(brain, show_t1(*brains)) for brain in reversed(brains)]
         coarse_field = describing.network.match(*descriptions, to_full_resolution=explicit)[-1]
     if not explicit:
         coarse_field = smooth(coarse_field, START_SIGMA)
