@@ -25,8 +25,9 @@ RADIUS, NOISE = 3, 1e-3
 STEP_BLUR = 0.7
 # A step is composed in so many parts, which are well below a voxel: as exact as integrating it, in a third of the time.
 PARTS = 4
-# Weights of the normalised channels. Chosen on three pairs that are not in the benchmark, as T1 and in other contrasts.
-IMAGE_WEIGHT, TISSUE_WEIGHT = 0.7, 0.5
+# Weights of the image, of the tissue maps and of the network's tissues. Chosen on three pairs that are not in the
+# benchmark, as T1 and in three other contrasts, and on rendered heads (docs/develop/experiments.md).
+IMAGE_WEIGHT, MAP_WEIGHT, TISSUE_WEIGHT = 0.7, 0.4, 0.7
 # The images take no part if their correlation is at most the first number, as between T1 and T2, and their full part
 # from the second on. Chosen, not measured.
 COMPARABLE = (0.1, 0.3)
@@ -47,13 +48,13 @@ class ExplicitRefinement(nn.Module):
     def forward(self, field: torch.Tensor, moving: torch.Tensor, fixed: torch.Tensor) -> torch.Tensor:
         """Refine a (B, 3, D, H, W) field.
 
-        :param moving: (B, 1 + tissues, D, H, W), from :func:`appearance`.
+        :param moving: (B, 1 + 2 tissues, D, H, W), from :func:`appearance`.
         :param fixed: likewise.
         """
-        inside = fixed[:, 1:].sum(dim=1, keepdim=True)
         # Once, before any step: to normalise each warped image instead gives a worse field, and takes longer.
-        moving, fixed = locally_normalised(moving), locally_normalised(fixed)
-        weights = _weights(warp(moving, field), fixed, inside)
+        moving, inside = _normalised(moving), fixed[:, -len(TISSUES) :].sum(dim=1, keepdim=True)
+        fixed = _normalised(fixed)
+        weights = _weights(warp(moving[:, :1], field), fixed[:, :1], inside)
         moving, fixed = weights * moving, weights * fixed
         for _ in range(self.count):
             part_of_step = smooth(self.step(warp(moving, field), fixed).float(), STEP_BLUR) / PARTS
@@ -62,9 +63,14 @@ class ExplicitRefinement(nn.Module):
         return field
 
 
-def appearance(image: torch.Tensor, tissues: torch.Tensor) -> torch.Tensor:
-    """Return what explicit steps compare, (B, 1 + tissues, D, H, W): an image and the probabilities of its tissues."""
-    return torch.cat([image, tissues], dim=1)
+def appearance(image: torch.Tensor, maps: torch.Tensor, tissues: torch.Tensor) -> torch.Tensor:
+    """Return what explicit steps compare, (B, 1 + 2 tissues, D, H, W).
+
+    :param image: (B, 1, D, H, W).
+    :param maps: probabilities of :data:`TISSUES`, whose borders follow the intensities, (B, tissues, D, H, W).
+    :param tissues: likewise, as the network tells them: smoother, and of the whole anatomy.
+    """
+    return torch.cat([image, maps, tissues], dim=1)
 
 
 def tissues_of(logits: torch.Tensor) -> torch.Tensor:
@@ -89,23 +95,30 @@ def locally_normalised(channels: torch.Tensor) -> torch.Tensor:
     return (channels - mean) / ((square - mean * mean).clamp(min=0.0) + NOISE).sqrt()
 
 
+def _normalised(appearance: torch.Tensor) -> torch.Tensor:
+    """Normalise the image and the tissue maps; the network's tissues are comparable as they are."""
+    compared, tissues = appearance[:, : -len(TISSUES)], appearance[:, -len(TISSUES) :]
+    return torch.cat([locally_normalised(compared), tissues], dim=1)
+
+
 def _weights(warped: torch.Tensor, fixed: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Return the weights of normalised channels, (B, 1 + tissues, 1, 1, 1).
+    """Return the weight of each channel, (B, 1 + 2 tissues, 1, 1, 1): the less the images correlate, the less theirs.
 
-    The images' is smaller the less they correlate in the brain.
-
-    :param inside: (B, 1, D, H, W), the probability of the brain.
+    :param warped: normalised image, (B, 1, D, H, W).
+    :param fixed: likewise.
+    :param inside: the probability of the brain, likewise.
     """
 
     def mean(values: torch.Tensor) -> torch.Tensor:
         return (values * inside).sum(dim=(2, 3, 4), keepdim=True)
 
-    first, second = warped[:, :1], fixed[:, :1]
-    correlation = mean(first * second) / (mean(first * first) * mean(second * second)).sqrt().clamp(min=1e-6)
+    correlation = mean(warped * fixed) / (mean(warped * warped) * mean(fixed * fixed)).sqrt().clamp(min=1e-6)
     low, high = COMPARABLE
     part = ((correlation - low) / (high - low)).clamp(0.0, 1.0).detach()
-    tissues = part.new_full((len(part), warped.shape[1] - 1, 1, 1, 1), TISSUE_WEIGHT)
-    return torch.cat([IMAGE_WEIGHT * part, tissues], dim=1)
+    parts = [IMAGE_WEIGHT * part] + [
+        part.new_full((len(part), len(TISSUES), 1, 1, 1), weight) for weight in (MAP_WEIGHT, TISSUE_WEIGHT)
+    ]
+    return torch.cat(parts, dim=1)
 
 
 @cache

@@ -65,7 +65,7 @@ class Description:
 
     :param features: for the registration, (B, C, ...) at 1/8, 1/4 and 1/2 of the resolution.
     :param logits: of background and structures, (B, 1 + structures, D, H, W); None without a segmentation branch.
-    :param appearance: what explicit steps compare, (B, 4, D, H, W); None without them.
+    :param appearance: what explicit steps compare, (B, 7, D, H, W); None without them.
     """
 
     features: list[torch.Tensor]
@@ -140,7 +140,11 @@ class SLSFGRNetwork(nn.Module):
     def describe(self, image: torch.Tensor) -> Description:
         """Return features and segmentation of (B, 1, D, H, W) images, each processed alone."""
         encoding = self.encode(image)
-        return self.adapt(encoding, appearance(image, tissues_of(encoding.logits)) if len(self.explicit) else None)
+        if not len(self.explicit):
+            return self.adapt(encoding)
+        # In training the network's tissues stand for maps whose borders follow the intensities, too.
+        tissues = tissues_of(encoding.logits)
+        return self.adapt(encoding, appearance(image, tissues, tissues))
 
     def encode(self, image: torch.Tensor) -> Encoding:
         """Encode and segment (B, 1, D, H, W) images, without computing features for registration."""

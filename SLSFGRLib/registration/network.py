@@ -11,6 +11,7 @@ import torch
 from ..errors import InputError
 from ..models.model import Model, ModelSettings
 from ..networks import SLSFGRNetwork
+from ..networks.explicit_refinement import sums_by_tissue
 from ..networks.sl_sfgr import Description
 from ..preprocessing import FINEST_SPACING
 from ..segmentation.segmenter import DOWNSAMPLING_FACTOR
@@ -156,7 +157,8 @@ def _appearance(subject: Subject, is_t1: bool) -> torch.Tensor:
     Those of T1 images come from averages of 2 x 2 x 2 voxels, in a third of the time; other contrasts show less.
     """
     maps = subject.averaged.tissues if is_t1 else downsample(subject.tissues, DOWNSAMPLING_FACTOR)
-    return subject.segmentation.described.appearance(maps[:, : len(TISSUES)])
+    segmentation = subject.segmentation
+    return segmentation.described.appearance(maps[:, : len(TISSUES)], sums_by_tissue(segmentation.posteriors))
 
 
 def levels_after(model: Model, levels: tuple[Level, ...]) -> tuple[Level, ...]:

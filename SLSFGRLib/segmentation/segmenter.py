@@ -10,7 +10,6 @@ from torch.nn import functional
 from ..io.label_table import mirrored_channels
 from ..models.model import SegmentationNetworks
 from ..networks import SLSFGRNetwork
-from ..networks.explicit_refinement import appearance
 from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import BrainMask, PreparedImage
 from ..spatial.arrays import array_from_tensor, tensor_from_array
@@ -77,14 +76,15 @@ class DescribedBrain:
     grid: Grid
     box: Box
 
-    def appearance(self, tissues: torch.Tensor) -> torch.Tensor:
-        """Return what explicit steps compare, of the image's shape.
+    def appearance(self, maps: torch.Tensor, tissues: torch.Tensor) -> torch.Tensor:
+        """Return what explicit steps compare, of the image's shape; see :func:`.explicit_refinement.appearance`.
 
-        :param tissues: their probabilities in the segmentation's voxels, (1, tissues, d, h, w).
+        :param maps: in the segmentation's voxels, (1, tissues, d, h, w).
+        :param tissues: likewise.
         """
-        maps = self.shown.new_zeros(1, tissues.shape[1], *self.shown.shape[2:])
-        maps[(..., *self.box)] = tissues
-        return appearance(self.shown, maps)
+        found = self.shown.new_zeros(1, maps.shape[1] + tissues.shape[1], *self.shown.shape[2:])
+        found[(..., *self.box)] = torch.cat([maps, tissues], dim=1)
+        return torch.cat([self.shown, found], dim=1)
 
 
 def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: bool = False) -> Segmentation:

@@ -8,7 +8,13 @@ from torch.nn import functional
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.networks import SLSFGRNetwork
-from SLSFGRLib.networks.explicit_refinement import IMAGE_WEIGHT, ExplicitRefinement, locally_normalised, tissues_of
+from SLSFGRLib.networks.explicit_refinement import (
+    IMAGE_WEIGHT,
+    ExplicitRefinement,
+    appearance,
+    locally_normalised,
+    tissues_of,
+)
 from SLSFGRLib.networks.lucas_kanade import DAMPING, SCALE
 from SLSFGRLib.spatial.fields import smooth, warp
 from SLSFGRLib.training.methods.semi_supervised_losses import Example, pair_losses
@@ -24,8 +30,8 @@ def picture(seed=0, shape=SHAPE):
 
 
 def seen(image, tissues=0.3):
-    """An image with three equal tissue maps, which say nothing."""
-    return torch.cat([image, torch.full((len(image), 3, *image.shape[2:]), tissues)], dim=1)
+    """An image with equal tissues, which say nothing."""
+    return torch.cat([image, torch.full((len(image), 6, *image.shape[2:]), tissues)], dim=1)
 
 
 def trusted(module, trust=1.0, damping=0.05):
@@ -71,7 +77,7 @@ def test_tissues_alone_move_where_contrasts_cannot_be_compared():
     assert steps(field, seen(moving), seen(1.0 - fixed)).abs().max() < 1e-4
     tissues = [torch.sigmoid(20.0 * (image - 0.5)) for image in (moving, fixed)]
     maps = [torch.cat([tissue, 1.0 - tissue, torch.zeros_like(tissue)], dim=1) for tissue in tissues]
-    moving, inverted = torch.cat([moving, maps[0]], 1), torch.cat([1.0 - fixed, maps[1]], 1)
+    moving, inverted = appearance(moving, maps[0], maps[0]), appearance(1.0 - fixed, maps[1], maps[1])
     found = middle(steps(field, moving, inverted))
     # The shift has 0.8 voxels.
     assert 0.4 < found[0].mean() < 1.0
@@ -103,8 +109,9 @@ def test_tissue_maps_count_by_their_shape_and_not_by_how_sure_they_are():
     fixed, _ = shifted(moving, 0.8, 0.0, 0.0)
 
     def maps(image, strength):
-        tissue = 0.5 + strength * (image - 0.5)
-        return torch.cat([torch.zeros_like(image), tissue, 1.0 - tissue, torch.zeros_like(image)], dim=1)
+        tissue, nothing = 0.5 + strength * (image - 0.5), torch.zeros_like(image)
+        tissues = torch.full((1, 3, *SHAPE), 0.3)
+        return appearance(nothing, torch.cat([tissue, 1.0 - tissue, nothing], dim=1), tissues)
 
     steps = trusted(ExplicitRefinement(6))
     certain = middle(steps(field, maps(moving, 1.0), maps(fixed, 1.0)))

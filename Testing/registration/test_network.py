@@ -11,6 +11,7 @@ from phantoms import empty_image
 from SLSFGRLib.errors import InputError
 from SLSFGRLib.models.loading import load_model
 from SLSFGRLib.models.model import Model, ModelSettings
+from SLSFGRLib.networks.explicit_refinement import sums_by_tissue
 from SLSFGRLib.preprocessing import PreparedImage
 from SLSFGRLib.registration import network as network_module
 from SLSFGRLib.registration.deform import show_t1
@@ -195,7 +196,8 @@ def description(brain, is_t1):
     """What the network registers a brain by; its tissue maps follow the intensities, unlike the network's."""
     found = brain.segmentation.described
     maps = brain.averaged.tissues if is_t1 else downsample(brain.tissues, 2)
-    return replace(found.description, appearance=found.appearance(maps[:, :3]))
+    tissues = sums_by_tissue(brain.segmentation.posteriors)
+    return replace(found.description, appearance=found.appearance(maps[:, :3], tissues))
 
 
 @pytest.mark.parametrize("is_t1", [True, False])
