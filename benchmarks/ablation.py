@@ -1,12 +1,14 @@
 """Measure what each part of the network SL-SFGR contributes: ``python -m benchmarks.ablation --output DIR``.
 
 Every variant is trained for the same number of steps on the same maps and images, once for every seed, and scored on
-the same held-out pairs. At 4 mm, so that the whole table takes a night on two cores.
+the same held-out pairs, at 4 mm. A training that was stopped is continued from its last
+checkpoint; its seconds are those since then.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,12 +54,22 @@ VARIANTS = {
 class Training:
     """What all variants have in common.
 
-    :param maps: folder of the label maps in compact form, which takes a minute to make.
+    :param results: folder of the experiment.
     """
 
     seed: int
     steps: int
-    maps: Path
+    results: Path
+
+    @property
+    def maps(self) -> Path:
+        """Folder of the label maps in compact form, which take a minute to make."""
+        return self.results / "label_maps"
+
+    def folder(self, variant: str) -> Path:
+        """Return the folder of one training, in which a stopped one is continued."""
+        name = f"{variant} {self.steps} steps seed {self.seed}"
+        return self.results / "trainings" / re.sub(r"\W+", "-", name).strip("-")
 
 
 @dataclass(frozen=True)
@@ -67,9 +79,9 @@ class Variant:
     name: str
     environment = {"PYTHONPATH": str(ROOT), "SLSFGR_DATA": str(DATA)}  # noqa: RUF012
 
-    def command(self, training: Training, output: Path) -> list[str]:
+    def command(self, training: Training, _output: Path) -> list[str]:
         """Return the command line of one training."""
-        words = map(str, (self.name, training.steps, training.seed, training.maps, output))
+        words = map(str, (self.name, training.steps, training.seed, training.results))
         code = "import sys; from benchmarks.ablation import train; train(*sys.argv[1:])"
         return [sys.executable, "-P", "-c", code, *words]
 
@@ -80,26 +92,33 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of each training (default: 1500)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant (default: 3)")
     given = parser.parse_args()
-    maps = given.output.resolve() / "label_maps"
-    trainings = {str(seed): Training(seed, given.steps, maps) for seed in range(given.seeds)}
+    results = given.output.resolve()
+    trainings = {str(seed): Training(seed, given.steps, results) for seed in range(given.seeds)}
     run(given, trainings, "benchmarks.ablation:figures", Variant)
 
 
-def train(name: str, steps: str, seed: str, maps: str, output: str) -> None:
-    """Train a variant to its last step."""
+def train(name: str, steps: str, seed: str, results: str) -> None:
+    """Train a variant to its last step, from the last checkpoint if there is one."""
     from SLSFGRLib.runtime.process import set_up_process
 
     set_up_process()
-    from SLSFGRLib.training.trainer import Trainer
+    from SLSFGRLib.training.trainer import CHECKPOINT, Trainer
 
-    Path(maps).mkdir(exist_ok=True)
-    (Path(output) / "label_maps").symlink_to(maps, target_is_directory=True)
-    Trainer(recipe(name, int(steps), int(seed)), Path(output)).run()
+    training = Training(int(seed), int(steps), Path(results))
+    folder = training.folder(name)
+    training.maps.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        (folder / "label_maps").symlink_to(training.maps, target_is_directory=True)
+    trainer = Trainer(recipe(name, training.steps, training.seed), folder)
+    if (folder / CHECKPOINT).exists():
+        trainer.resume()
+    trainer.run()
 
 
-def figures(_training: Training, _variant: Variant, output: Path) -> dict[str, float]:
+def figures(training: Training, variant: Variant, _output: Path) -> dict[str, float]:
     """Return the validation figures after the last step of a training."""
-    with (output / "curve.csv").open(newline="", encoding="utf-8") as stream:
+    with (training.folder(variant.name) / "curve.csv").open(newline="", encoding="utf-8") as stream:
         last = list(csv.DictReader(stream))[-1]
     return {figure: float(last[column]) for column, figure in FIGURES.items() if last.get(column)}
 
