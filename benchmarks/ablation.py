@@ -1,8 +1,8 @@
 """Measure what each part of the network SL-SFGR contributes: ``python -m benchmarks.ablation --output DIR``.
 
 Every variant is trained for the same number of steps on the same maps and images, once for every seed, and scored on
-the same held-out pairs, at 4 mm. A training that was stopped is continued from its last
-checkpoint; its seconds are those since then.
+the same held-out pairs, at 4 mm. A training that was stopped is continued from its last checkpoint; its seconds are
+those since then.
 """
 
 from __future__ import annotations
