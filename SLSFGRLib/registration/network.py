@@ -34,8 +34,8 @@ EFFORT = {"standard": 1.0, "accurate": 3.0}
 # bent sharply there folds later (docs/develop/experiments.md).
 START_SIGMA = 1.5
 # Voxels of 2 mm over which a field fades to zero at its edges: beyond them the transform is affine. Fields have up to
-# 6 mm there; with 4 voxels some still fold (docs/develop/experiments.md).
-EDGE = 8.0
+# 11 mm there; with 5 voxels some still fold (docs/develop/experiments.md).
+EDGE = 6.0
 
 
 def require_usable(model: Model, mode: str) -> None:
