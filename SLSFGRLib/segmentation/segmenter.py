@@ -10,6 +10,7 @@ from torch.nn import functional
 from ..io.label_table import mirrored_channels
 from ..models.model import SegmentationNetworks
 from ..networks import SLSFGRNetwork
+from ..networks.explicit_refinement import appearance
 from ..networks.sl_sfgr import Description, Encoding
 from ..preprocessing import BrainMask, PreparedImage
 from ..spatial.arrays import array_from_tensor, tensor_from_array
@@ -82,9 +83,9 @@ class DescribedBrain:
         :param maps: in the segmentation's voxels, (1, tissues, d, h, w).
         :param tissues: likewise.
         """
-        found = self.shown.new_zeros(1, maps.shape[1] + tissues.shape[1], *self.shown.shape[2:])
-        found[(..., *self.box)] = torch.cat([maps, tissues], dim=1)
-        return torch.cat([self.shown, found], dim=1)
+        placed = self.shown.new_zeros(1, maps.shape[1] + tissues.shape[1], *self.shown.shape[2:])
+        placed[(..., *self.box)] = torch.cat([maps, tissues], dim=1)
+        return appearance(self.shown, *placed.split([maps.shape[1], tissues.shape[1]], dim=1))
 
 
 def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: bool = False) -> Segmentation:
