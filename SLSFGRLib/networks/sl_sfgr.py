@@ -9,7 +9,7 @@ the two finest resolutions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -140,11 +140,12 @@ class SLSFGRNetwork(nn.Module):
     def describe(self, image: torch.Tensor) -> Description:
         """Return features and segmentation of (B, 1, D, H, W) images, each processed alone."""
         encoding = self.encode(image)
+        description = self.adapt(encoding)
         if not len(self.explicit):
-            return self.adapt(encoding)
+            return description
         # In training the network's tissues stand for maps whose borders follow the intensities, too.
         tissues = tissues_of(encoding.logits)
-        return self.adapt(encoding, appearance(image, tissues, tissues))
+        return replace(description, appearance=appearance(image, tissues, tissues))
 
     def encode(self, image: torch.Tensor) -> Encoding:
         """Encode and segment (B, 1, D, H, W) images, without computing features for registration."""
@@ -156,13 +157,10 @@ class SLSFGRNetwork(nn.Module):
         guides, logits = ([None] * 3, None) if self.segmenter is None else self.segmenter(encoded)
         return Encoding(encoded[:0:-1], guides, logits)
 
-    def adapt(self, encoding: Encoding, seen: torch.Tensor | None = None) -> Description:
-        """Compute the features that the registration compares.
-
-        :param seen: what explicit steps compare, from :func:`.explicit_refinement.appearance`.
-        """
+    def adapt(self, encoding: Encoding) -> Description:
+        """Compute the features that the registration compares, without what explicit steps compare."""
         parts = zip(self.adapters, encoding.encoded, encoding.guides, strict=True)
-        return Description([adapter(own, guide) for adapter, own, guide in parts], encoding.logits, seen)
+        return Description([adapter(own, guide) for adapter, own, guide in parts], encoding.logits)
 
     def segment(self, image: torch.Tensor) -> torch.Tensor:
         """Return the logits of (B, 1, D, H, W) images, (B, 1 + structures, D, H, W)."""
