@@ -46,7 +46,7 @@ class PreparedImage:
 
     def confined_to(self, brain: BrainMask) -> PreparedImage:
         """Return the same, with the intensities scaled by a brain, and fading out around it."""
-        array, distance = array_from_tensor(self.tensor[0, 0]), _distance_on_grid(brain, self.grid)
+        array, distance = array_from_tensor(self.tensor[0, 0]), distance_on_grid(brain, self.grid)
         deep = distance < -DEEP_MM
         array = scaled(array, deep if deep.any() else distance < 0.0) * fading(distance)
         near_brain = (distance < KEPT_MM).astype(np.float32)
@@ -57,7 +57,7 @@ class PreparedImage:
 
     def fading_from(self, brain: BrainMask) -> PreparedImage:
         """Return the same image, fading out from the surface of a brain on."""
-        factor = fading(_distance_on_grid(brain, self.grid), kept=0.0, width=SURFACE_FADE_MM)
+        factor = fading(distance_on_grid(brain, self.grid), kept=0.0, width=SURFACE_FADE_MM)
         faded = self.tensor * tensor_from_array(factor, device=self.tensor.device)
         return PreparedImage(faded, self.grid, self.near_brain)
 
@@ -114,7 +114,7 @@ def prepare_whole(image: sitk.Image, spacing: float, name: str = "image") -> Pre
     return PreparedImage(tensor_from_array(array)[None, None], grid_of_image(image))
 
 
-def _distance_on_grid(brain: BrainMask, grid: Grid) -> np.ndarray:
+def distance_on_grid(brain: BrainMask, grid: Grid) -> np.ndarray:
     """Return the distance from the surface of the brain in mm at each voxel of a grid, negative inside, (D, H, W)."""
     reference = image_from_array(np.empty(grid.shape, dtype=np.uint8), grid)
     identity, beyond = sitk.Transform(3, sitk.sitkIdentity), float(KEPT_MM + FADE_MM)

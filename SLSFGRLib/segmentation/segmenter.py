@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch.nn import functional
@@ -88,7 +89,9 @@ class DescribedBrain:
         return appearance(self.shown, *placed.split([maps.shape[1], tissues.shape[1]], dim=1))
 
 
-def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: bool = False) -> Segmentation:
+def run_network(
+    image: PreparedImage, networks: SegmentationNetworks, describe: bool = False, likely_t1: bool = True
+) -> Segmentation:
     """Segment a prepared image.
 
     The logits are the mean of those of the image and of its mirror image, which is more accurate than either. For an
@@ -96,21 +99,23 @@ def run_network(image: PreparedImage, networks: SegmentationNetworks, describe: 
     such contrasts, and of that for T1 on the image without its bias field, mapped to T1 intensities.
 
     :param describe: keep what the network for T1 registers by.
+    :param likely_t1: the guess of :func:`.contrast.is_likely_t1`, which decides the network that is asked first.
     """
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     far = None if image.near_brain is None else downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5
-    found = _Pass.of(coarse, networks.t1, far, describe)
-    model, bias_field = IntensityModel.fit(found.posteriors, coarse), None
-    if not model.is_t1_like:
-        if networks.others is not networks.t1:
-            found = replace(_Pass.of(coarse, networks.others, far), encoding=found.encoding)
+    given = _GivenImage(coarse, networks, far, describe)
+    model, bias_field = given.t1_model(likely_t1), None
+    found = given.by_t1_network if model else given.by_others
+    if model is None:
         model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
         if model.can_map_to_t1:
             mapped = model.map_to_t1(without_bias_field(image.tensor, bias_field))
             shown = downsample(mapped, DOWNSAMPLING_FACTOR)
             found = _Pass.of(shown, networks.t1, far, describe).averaged_with(found)
             model, bias_field = fit_with_bias_field(found.posteriors, coarse, grid.mean_spacing)
+        elif describe:
+            found = replace(found, encoding=given.by_t1_network.encoding)
     near = None
     if image.near_brain is not None:
         near = near_core(found.posteriors, grid)
@@ -168,6 +173,43 @@ class _Pass:
         shown, box = _pad_around(self.shown, network.size_multiple)
         padded = grid.cropped([-part.start for part in box], shown.shape[2:])
         return DescribedBrain(network.adapt(self.encoding), shown, padded, box)
+
+
+@dataclass(frozen=True)
+class _GivenImage:
+    """The image as it was given, and what each network makes of it, as far as that is asked for.
+
+    :param coarse: (1, 1, d, h, w), at 2 mm.
+    :param far: as for :meth:`_Pass.of`.
+    :param describe: keep the features of the network for T1.
+    """
+
+    coarse: torch.Tensor
+    networks: SegmentationNetworks
+    far: torch.Tensor | None
+    describe: bool
+
+    @cached_property
+    def by_t1_network(self) -> _Pass:
+        """The segmentation by the network for T1."""
+        return _Pass.of(self.coarse, self.networks.t1, self.far, self.describe)
+
+    @cached_property
+    def by_others(self) -> _Pass:
+        """The segmentation by the network for other contrasts."""
+        if self.networks.others is self.networks.t1:
+            return self.by_t1_network
+        return _Pass.of(self.coarse, self.networks.others, self.far)
+
+    def t1_model(self, likely_t1: bool) -> IntensityModel | None:
+        """Return the intensities of the structures if the image has T1 contrast, else None.
+
+        :param likely_t1: if not, the network for T1 is asked only if the other one finds T1 contrast.
+        """
+        if not likely_t1 and not IntensityModel.fit(self.by_others.posteriors, self.coarse).is_t1_like:
+            return None
+        model = IntensityModel.fit(self.by_t1_network.posteriors, self.coarse)
+        return model if model.is_t1_like else None
 
 
 def _without_structures(logits: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

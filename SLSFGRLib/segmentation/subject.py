@@ -17,6 +17,7 @@ from ..spatial.fields import downsample, resize_image
 from ..spatial.grid import Grid, image_from_array
 from . import brain_extraction
 from .bias_field import without_bias_field
+from .contrast import is_likely_t1
 from .intensity_model import deep_channels
 from .segmenter import Segmentation, run_network
 from .template_brain import near_template
@@ -80,13 +81,14 @@ class Subject:
         :param networks: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
         :param describe: keep what the network registers by, for :func:`SLSFGRLib.registration.network.network_field`.
         """
-        subject = replace(self, segmentation=run_network(self.prepared, networks, describe))
+        likely_t1 = self.brain is None or is_likely_t1(self.averaged.prepared, self.brain)
+        subject = replace(self, segmentation=run_network(self.prepared, networks, describe, likely_t1))
         for _ in range(MOST_CORRECTIONS):
             brain = subject._brain_near_template()
             if brain is None:
                 break
             prepared = subject.prepared.confined_to(brain)
-            segmentation = run_network(prepared, networks, describe)
+            segmentation = run_network(prepared, networks, describe, likely_t1)
             subject = replace(subject, prepared=prepared, brain=brain, segmentation=segmentation, is_corrected=True)
         return subject
 

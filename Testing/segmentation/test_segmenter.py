@@ -8,6 +8,7 @@ from phantoms import empty_image
 
 from SLSFGRLib.io.label_table import read_label_table
 from SLSFGRLib.models.model import SegmentationNetworks
+from SLSFGRLib.networks import SLSFGRNetwork
 from SLSFGRLib.preprocessing import PreparedImage
 from SLSFGRLib.segmentation.bias_field import fit_with_bias_field
 from SLSFGRLib.segmentation.intensity_model import T1_INTENSITIES
@@ -131,6 +132,35 @@ def test_network_for_other_contrasts_takes_no_part_in_t1():
     tensor, network = tissues_of((0.2, 0.5, 0.9))
     run_network(prepared(tensor), SegmentationNetworks(network, None))
     assert len(network.images) == 1
+
+
+@pytest.mark.parametrize("levels", [(0.2, 0.5, 0.9), (0.9, 0.5, 0.2)], ids=["wrong guess", "right guess"])
+def test_guess_of_another_contrast_changes_the_order_of_the_networks_and_nothing_else(levels):
+    tensor, first = tissues_of(levels)
+    _, other = tissues_of(levels)
+    networks = SegmentationNetworks(first, other)
+    expected = run_network(prepared(tensor), networks)
+    first.images, other.images = [], []
+    found = run_network(prepared(tensor), networks, likely_t1=False)
+    # Of another contrast the network for T1 sees the mapped image alone.
+    assert len(first.images) == len(other.images) == 1
+    assert torch.equal(other.images[0][0, :, 2:-2], downsample(tensor, 2)[0])
+    assert torch.equal(found.logits, expected.logits)
+    assert torch.equal(found.intensity_model.mean, expected.intensity_model.mean)
+    assert (found.bias_field is None) == (expected.bias_field is None)
+
+
+@pytest.mark.parametrize("likely_t1", [True, False])
+def test_a_brain_without_contrast_is_described_as_the_network_for_t1_sees_it(likely_t1):
+    torch.manual_seed(0)
+    first, other = (SLSFGRNetwork(structures=30, channels=[3, 4, 4, 4], matching_channels=4) for _ in range(2))
+    image = prepared(torch.full((1, 1, 32, 48, 32), 0.5))
+    with torch.no_grad():
+        found = run_network(image, SegmentationNetworks(first, other), describe=True, likely_t1=likely_t1)
+        alone = run_network(image, for_any_contrast(first), describe=True)
+    assert not found.intensity_model.can_map_to_t1
+    for one, two in zip(found.described.description.features, alone.described.description.features, strict=True):
+        assert torch.equal(one, two)
 
 
 def tissues_of(levels):

@@ -107,6 +107,24 @@ def test_a_brain_that_reaches_too_far_is_corrected_and_segmented_again(balls, mo
     np.testing.assert_array_equal(subject.segmentation.logits, expected.segmentation.logits)
 
 
+@pytest.mark.parametrize("outer_is_darker", [True, False])
+def test_the_network_that_is_asked_first_is_guessed_from_the_brain(balls, monkeypatch, outer_is_darker):
+    whole = prepare(balls)
+    found = BrainMask(np.linalg.norm(voxel_positions(whole.grid), axis=-1) < 40.0, whole.grid)
+    asked = []
+
+    def run_network(image, networks, describe, likely_t1):
+        asked.append(likely_t1)
+        raise InterruptedError
+
+    monkeypatch.setattr("SLSFGRLib.segmentation.subject.run_network", run_network)
+    shown = whole.tensor if outer_is_darker else 1.0 - whole.tensor
+    for brain in (found, None):
+        with pytest.raises(InterruptedError):
+            Subject(balls, replace(whole, tensor=shown), brain=brain).segmented(networks_by_intensity({0: 0.0}))
+    assert asked == [outer_is_darker, True]
+
+
 def test_brain_alone_fades_out_from_its_surface(balls):
     whole = prepare(balls)
     distance = np.linalg.norm(voxel_positions(whole.grid), axis=-1)
