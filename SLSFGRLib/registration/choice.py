@@ -83,16 +83,16 @@ class Choice:
 
 
 def choose(
-    fixed: Subject, moving: Subject, wanted: str, start: Affine | None = None, is_deformation_wanted: bool = False
+    fixed: Subject, moving: Subject, wanted: str, start: Affine | None = None, implied: str = ""
 ) -> Choice:
     """Choose by the images unless the user has chosen; in that case, only check the choice.
 
     :param wanted: one of :data:`SLSFGRLib.modes.TRANSFORMS`.
     :param start: fixed points to moving points, where the user knows it.
-    :param is_deformation_wanted: what else the user has chosen has a meaning only for a deformation.
+    :param implied: why what else the user has chosen needs a deformation, a sentence; empty if it does not.
     """
-    if is_deformation_wanted:
-        return Choice(DEFORMABLE, "you chose a model or no affine registration." if wanted == AUTO else CHOSEN)
+    if implied:
+        return Choice(DEFORMABLE, implied if wanted == AUTO else CHOSEN)
     if wanted == DEFORMABLE and not are_segmented(fixed, moving):
         # A rough pose, which the deformation does not need, would have to be searched.
         return Choice(wanted, CHOSEN)

@@ -74,9 +74,11 @@ class Settings:
         return self.model is not None and self.model.describes_brains
 
     @property
-    def is_deformation_wanted(self) -> bool:
-        """Whether what else was chosen has a meaning only for a deformation."""
-        return self.model is not None or not self.affine
+    def implied(self) -> str:
+        """Why what was chosen beside the transform needs a deformation, a sentence; empty if it does not."""
+        if self.model is not None:
+            return "you chose a model, which finds a deformation."
+        return "" if self.affine else "without the affine registration only a deformation is left to find."
 
 
 def register(
@@ -186,7 +188,7 @@ def _register_on(
     label_maps = in_background(_label_maps, fixed, moving, settings.moving_labels, known)
     if settings.affine:
         stages.begin("Aligning the heads")
-    choice = choose(fixed, moving, settings.transform, settings.start, settings.is_deformation_wanted)
+    choice = choose(fixed, moving, settings.transform, settings.start, settings.implied)
     notes += filter(None, [choice.warning])
     find = _deformed if choice.transform == DEFORMABLE else _moved
     result, is_guided = find(fixed, moving, choice, settings, notes, stages)

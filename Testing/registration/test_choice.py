@@ -131,6 +131,7 @@ def test_a_pose_is_searched_only_where_headers_do_not_show_one_head(monkeypatch,
 
 def test_a_wish_that_only_a_deformation_can_fulfil_decides():
     image = Subject.from_image(balls_image(spacing=2.0))
-    choice = choose(image, image, "auto", is_deformation_wanted=True)
-    assert (choice.transform, choice.warning) == ("deformable", "")
+    choice = choose(image, image, "auto", implied="you chose a model.")
+    assert (choice.transform, choice.reason, choice.warning) == ("deformable", "you chose a model.", "")
+    assert choose(image, image, "deformable", implied="you chose a model.").reason == "you chose it."
     assert choose(image, image, "rigid").reason == "you chose it."

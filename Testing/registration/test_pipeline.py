@@ -411,6 +411,7 @@ def test_report_names_a_given_model_beside_the_one_that_segments(balls, register
     assert registered_balls.report["models"] == [segmentation]
     report = SLSFGRLib.register(*balls, "fast", model=load_model(str(model_file)), affine=False).report
     assert report["models"] == [segmentation, entry("registration", "test", model_file)]
+    assert report["transform_reason"] == "you chose a model, which finds a deformation."
 
 
 @pytest.mark.parametrize(("is_shared", "expected"), [(True, []), (False, ["template"])])
@@ -436,7 +437,9 @@ def test_report_names_the_template_that_corrected_a_brain(small, monkeypatch, co
 
 
 def test_report_names_no_model_where_none_took_part(small):
-    assert SLSFGRLib.register(small, small, "fast", affine=False).report["models"] == []
+    report = SLSFGRLib.register(small, small, "fast", affine=False).report
+    assert report["models"] == []
+    assert report["transform_reason"] == "without the affine registration only a deformation is left to find."
 
 
 def test_report_says_that_an_untrained_model_has_no_file(small):
