@@ -82,9 +82,7 @@ class Choice:
     is_one_head: bool = False
 
 
-def choose(
-    fixed: Subject, moving: Subject, wanted: str, start: Affine | None = None, implied: str = ""
-) -> Choice:
+def choose(fixed: Subject, moving: Subject, wanted: str, start: Affine | None = None, implied: str = "") -> Choice:
     """Choose by the images unless the user has chosen; in that case, only check the choice.
 
     :param wanted: one of :data:`SLSFGRLib.modes.TRANSFORMS`.
