@@ -363,7 +363,7 @@ def registered_people(people) -> RegistrationResult:
     """The balls of two people, of whom one may have a lesion."""
     with pytest.MonkeyPatch.context() as patch:
         segments_balls(patch)
-        patch.setattr("SLSFGRLib.registration.pipeline.asymmetry_notes", lambda fixed, moving: ["A lesion?"])
+        patch.setattr("SLSFGRLib.registration.find_field.asymmetry_notes", lambda fixed, moving: ["A lesion?"])
         return SLSFGRLib.register(*people, "standard", "cpu", transform="deformable")
 
 
@@ -417,7 +417,7 @@ def test_report_names_a_given_model_beside_the_one_that_segments(balls, register
 @pytest.mark.parametrize(("is_shared", "expected"), [(True, []), (False, ["template"])])
 def test_report_names_the_template_only_where_tissues_are_compared(small, model_file, monkeypatch, is_shared, expected):
     monkeypatch.setattr("SLSFGRLib.registration.pipeline.can_segment", lambda: True)
-    monkeypatch.setattr("SLSFGRLib.registration.pipeline.show_t1", lambda fixed, moving: is_shared)
+    monkeypatch.setattr("SLSFGRLib.registration.find_field.show_t1", lambda fixed, moving: is_shared)
     monkeypatch.setattr("SLSFGRLib.registration.deform.show_t1", lambda fixed, moving: is_shared)
     given = load_model(str(model_file))
     # Only the level at 1 mm follows, which compares tissues across contrasts.
@@ -476,7 +476,7 @@ def exhausted_below(monkeypatch):
                 torch.empty(2**58, dtype=torch.uint8)
             return deform(fixed, moving, affine, levels, **options)
 
-        monkeypatch.setattr("SLSFGRLib.registration.pipeline.deform", deform_within)
+        monkeypatch.setattr("SLSFGRLib.registration.find_field.deform", deform_within)
 
     return limit
 

@@ -122,7 +122,7 @@ def test_needed_memory_is_at_least_what_was_measured_and_little_more(shape, peak
 def test_registration_on_the_cpu_works_within_the_memory_and_the_report_says_so(monkeypatch, head, device):
     grid = prepare(head[0]).grid
     memory = needed_memory(planned_levels("standard", head[0])[:2], grid)
-    monkeypatch.setattr("SLSFGRLib.registration.pipeline.available_memory", lambda: memory)
+    monkeypatch.setattr("SLSFGRLib.registration.find_field.available_memory", lambda: memory)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     result = SLSFGRLib.register(head[0], head[0], "standard", device, affine=False)
     field = result.transform.GetNthTransform(1)
