@@ -73,7 +73,8 @@ def run_network(
     both, likely_t1 = _BothNetworks(networks, far, describe), likely_t1 or networks.others is networks.t1
     found = both.for_t1(coarse) if likely_t1 else both.for_others(coarse)
     model, bias_field = IntensityModel.fit(found.posteriors, coarse), None
-    if model.is_t1_like and not likely_t1:
+    if model.has_t1_order and not likely_t1:
+        # The guess was wrong: a coil near the surface brightens the outer part.
         return run_network(image, networks, describe)
     if not model.is_t1_like:
         if networks.others is not networks.t1 and likely_t1:

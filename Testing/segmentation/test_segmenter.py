@@ -134,8 +134,12 @@ def test_network_for_other_contrasts_takes_no_part_in_t1():
     assert len(network.images) == 1
 
 
-@pytest.mark.parametrize("levels", [(0.2, 0.5, 0.9), (0.9, 0.5, 0.2)], ids=["wrong guess", "right guess"])
-def test_guess_of_another_contrast_changes_the_order_of_the_networks_and_nothing_else(levels):
+@pytest.mark.parametrize(
+    ("levels", "passes"),
+    [((0.9, 0.5, 0.2), [1, 1]), ((0.2, 0.5, 0.9), [1, 1]), ((0.4, 0.6, 0.7), [2, 2])],
+    ids=["right guess", "wrong guess", "wrong guess of a T1 with little contrast"],
+)
+def test_guess_of_another_contrast_changes_the_order_of_the_networks_and_nothing_else(levels, passes):
     tensor, first = tissues_of(levels)
     _, other = tissues_of(levels)
     networks = SegmentationNetworks(first, other)
@@ -143,7 +147,7 @@ def test_guess_of_another_contrast_changes_the_order_of_the_networks_and_nothing
     first.images, other.images = [], []
     found = run_network(prepared(tensor), networks, likely_t1=False)
     # Of another contrast the network for T1 sees the mapped image alone.
-    assert len(first.images) == len(other.images) == 1
+    assert [len(network.images) for network in (first, other)] == passes
     assert torch.equal(other.images[0][0, :, 2:-2], downsample(tensor, 2)[0])
     assert torch.equal(found.logits, expected.logits)
     assert torch.equal(found.intensity_model.mean, expected.intensity_model.mean)
