@@ -10,6 +10,7 @@ from ..spatial.affine import Affine
 from .change import change_between
 from .one_head import MirrorComparison, compare_exactly, compare_with_mirror_image
 from .rigid import rough_pose
+from .two_people import structures_show_two_people
 
 # Two images with more gain over the mirror image show one head, if they also tell so much more than mirrored: where
 # images tell little about each other, their ratio is uncertain. Exactly compared, two people had at most 1.24, one head
@@ -30,7 +31,8 @@ TWO_PEOPLE = 1.12, 0.08
 # lie elsewhere at most 1.02 where they told enough (docs/develop/experiments.md).
 HEADERS_FIT = 1.17
 # Two images with less information about each other do not show whether they are of one head. T1 and CT have 0.05 to
-# 0.07, whether of one head or of two; other contrasts of two people have at least 0.15 (docs/develop/experiments.md).
+# 0.07, whether of one head or of two; two people of unlike size in unlike contrasts 0.03 or more
+# (docs/develop/experiments.md).
 MIN_INFORMATION = 0.1
 # Where images tell less, as in most wrong poses, the gain means nothing. Near the right pose those of one head told at
 # least 0.41, except for CT (docs/develop/experiments.md).
@@ -46,6 +48,10 @@ DEFORMED = (
     "the images show one head, but all of it is deformed, by up to {:.0f} mm: a rigid transform does not suffice."
 )
 DIFFERENT = "the images show two people: aligned, they fit only {:.2f} times as well as with one of them mirrored."
+DIFFERENT_SIZES = (
+    "the images tell too little about each other, but their structures show two people: they fit much better if one "
+    "brain may be stretched."
+)
 UNKNOWN = (
     "the images tell too little about each other to show whether they are of one head; a rigid transform deforms "
     "nothing."
@@ -149,6 +155,9 @@ def _shows_one_head(compared: MirrorComparison) -> bool:
 def _chosen(fixed: Subject, moving: Subject, compared: MirrorComparison) -> Choice:
     """Choose by the images."""
     if compared.information < MIN_INFORMATION:
+        # The pose is not known either.
+        if structures_show_two_people(fixed, moving):
+            return Choice(DEFORMABLE, DIFFERENT_SIZES)
         return Choice(RIGID, UNKNOWN, pose=compared.pose)
     if not _shows_one_head(compared):
         return Choice(DEFORMABLE, DIFFERENT.format(compared.gain), pose=compared.pose)

@@ -117,6 +117,13 @@ def test_images_that_tell_nothing_about_each_other_are_not_deformed(fixed, same,
     assert choose(fixed, same, "deformable").warning == ""
 
 
+def test_two_people_whose_images_tell_too_little_are_known_by_their_structures(fixed, different, monkeypatch):
+    find(monkeypatch, *[MirrorComparison(POSE, POSE, 0.06, 0.06)] * 2)
+    choice = choose(fixed, different, "auto")
+    assert (choice.transform, choice.is_one_head, choice.pose) == ("deformable", False, None)
+    assert "their structures show two people" in choice.reason
+
+
 @pytest.mark.parametrize(("moved", "is_searched"), [(POSE, False), (FAR, True)])
 def test_a_pose_is_searched_only_where_headers_do_not_show_one_head(monkeypatch, moved, is_searched):
     searches = []
