@@ -10,6 +10,8 @@ import torch
 from ..runtime.memory import available_memory, is_out_of_memory
 from ..segmentation.subject import Subject
 from ..spatial.affine import Affine
+from ..spatial.fields import border_ramp
+from ..spatial.grid import Grid
 from .asymmetry import asymmetry_notes
 from .deform import deform, show_t1, uses_tissues
 from .deform_one_head import deform_one_head
@@ -21,6 +23,9 @@ from .template import bundled_template
 
 # The modes that take the time for the field via the template; that of `fast` is too detailed to gain by it.
 GUIDED_MODES = ("standard", "accurate")
+# Over so much a network's field fades to zero at its edges: beyond them the transform is affine. Fields have up to 11
+# mm there; with 10 mm some still fold (docs/develop/experiments.md).
+EDGE_MM = 12.0
 
 
 def field_between_people(
@@ -35,7 +40,7 @@ def field_between_people(
     notes += asymmetry_notes(fixed, moving)
     model, start = settings.model, None
     if model is not None:
-        start = network_field(model, fixed, moving, affine, settings.mode, update)
+        start = _faded(network_field(model, fixed, moving, affine, settings.mode, update), fixed.grid)
         if settings.mode == "fast" or model.uses_instance_optimisation:
             return start, False
     planned = planned_levels(settings.mode, fixed.image)
@@ -49,6 +54,15 @@ def field_between_people(
     template = bundled_template() if is_guided else None
     find = partial(deform, fixed, moving, affine, start=start, template=template, update=update)
     return _within_memory(find, levels, fixed, notes), template is not None
+
+
+def _faded(field: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Return a field that fades to zero at its edges.
+
+    :param grid: of the prepared fixed image; the field, which may be coarser, lies over the same box.
+    """
+    spacing = grid.mean_spacing * grid.shape[0] / field.shape[2]
+    return field * border_ramp(field.shape[2:], EDGE_MM / spacing).to(field.device)
 
 
 def field_within_one_head(

@@ -18,7 +18,7 @@ from ..segmentation.segmenter import DOWNSAMPLING_FACTOR
 from ..segmentation.subject import Subject
 from ..segmentation.tissue_maps import TISSUES
 from ..spatial.affine import Affine
-from ..spatial.fields import border_ramp, downsample, resize_field, smooth
+from ..spatial.fields import downsample, resize_field, smooth
 from ..spatial.grid import Grid
 from ..spatial.warping import AffineWarper, affinely_warped
 from .deform import show_t1
@@ -33,9 +33,6 @@ EFFORT = {"standard": 1.0, "accurate": 3.0}
 # Standard deviation of the smoothing of a network's field at half of its resolution that is refined, in voxels: what is
 # bent sharply there folds later (docs/develop/experiments.md).
 START_SIGMA = 1.5
-# Voxels of 2 mm over which a field fades to zero at its edges: beyond them the transform is affine. Fields have up to
-# 11 mm there; with 5 voxels some still fold (docs/develop/experiments.md).
-EDGE = 6.0
 
 
 def require_usable(model: Model, mode: str) -> None:
@@ -132,7 +129,7 @@ def field_between(
 
     :param to_full_resolution: take the network's explicit steps at its full resolution, too; if not, the field, half as
         fine, is smoothed.
-    :returns: (1, 3, d, h, w) in voxels of the segmentation's grid; zero at its edges.
+    :returns: (1, 3, d, h, w) in voxels of the segmentation's grid.
     """
     own, other = (subject.segmentation.described for subject in (fixed, moving))
 
@@ -151,8 +148,7 @@ def field_between(
     field = network.match(*descriptions, to_full_resolution)[-1]
     if not to_full_resolution:
         field = smooth(field, START_SIGMA)
-    field = resize_field(field, own.grid.shape)[(..., *own.box)]
-    return field * border_ramp(field.shape[2:], EDGE).to(field.device)
+    return resize_field(field, own.grid.shape)[(..., *own.box)]
 
 
 def _appearance(subject: Subject, is_t1: bool) -> torch.Tensor:

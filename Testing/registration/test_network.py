@@ -15,13 +15,13 @@ from SLSFGRLib.networks.explicit_refinement import sums_by_tissue
 from SLSFGRLib.preprocessing import PreparedImage
 from SLSFGRLib.registration import network as network_module
 from SLSFGRLib.registration.deform import show_t1
-from SLSFGRLib.registration.network import EDGE, START_SIGMA, levels_after, network_field
+from SLSFGRLib.registration.network import START_SIGMA, levels_after, network_field
 from SLSFGRLib.registration.network_pyramid import FIELD_SIGMA
 from SLSFGRLib.registration.schedules import SCHEDULES
 from SLSFGRLib.segmentation.intensity_model import IntensityModel
 from SLSFGRLib.segmentation.subject import Subject
 from SLSFGRLib.spatial.affine import Affine
-from SLSFGRLib.spatial.fields import border_ramp, compose, downsample, resize_field, smooth, warp
+from SLSFGRLib.spatial.fields import compose, downsample, resize_field, smooth, warp
 from SLSFGRLib.spatial.grid import Grid
 
 SHAPE = (24, 32, 40)
@@ -210,7 +210,6 @@ def test_field_between_described_brains_is_that_of_their_images(describing, monk
     found = field_of(describing, fixed, moving)
     with torch.no_grad():
         expected = describing.network.match(*(description(brain, is_t1) for brain in (moving, fixed)))[-1]
-        expected = expected * border_ramp(expected.shape[2:], EDGE)
     assert found.shape == (1, 3, 16, 24, 16)
     assert found.abs().max() > 0.1
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
@@ -229,20 +228,8 @@ def test_explicit_steps_are_left_out_where_the_field_is_refined_at_their_spacing
         coarse_field = describing.network.match(*descriptions, to_full_resolution=explicit)[-1]
     if not explicit:
         coarse_field = smooth(coarse_field, START_SIGMA)
-    expected = resize_field(coarse_field, (16, 24, 16)) * border_ramp((16, 24, 16), EDGE)
+    expected = resize_field(coarse_field, (16, 24, 16))
     torch.testing.assert_close(standard, expected, atol=1e-3, rtol=0)
-
-
-def test_field_ends_at_its_edges_without_a_jump(describing):
-    noise = [torch.rand(1, 1, 32, 48, 32, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
-    field = field_of(
-        describing, *(described(subject_of(3.0 * smooth(image, 2.0) - 1.0), describing) for image in noise)
-    )
-    assert field.abs().max() > 0.1
-    # Beyond the field the transform is affine.
-    for axis in (2, 3, 4):
-        assert not field.select(axis, 0).any()
-        assert not field.select(axis, -1).any()
 
 
 def test_moving_brain_is_described_in_its_own_position_and_aligned_after(describing, monkeypatch):
