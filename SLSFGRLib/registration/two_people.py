@@ -10,7 +10,7 @@ from .align import structure_dice
 # or of two, had at least 0.60.
 MIN_DICE = 0.55
 # By so much the structures of two people fit better in an affine pose than in a rigid one. Those of one head have one
-# size: 92 pairs gained at most 0.042; 18 pairs of two people whose images told too little gained at least 0.13
+# size: 92 pairs gained at most 0.042; 16 pairs of two people whose images told too little gained at least 0.12
 # (docs/develop/experiments.md).
 STRETCHED_GAIN = 0.08
 
