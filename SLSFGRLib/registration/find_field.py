@@ -56,15 +56,6 @@ def field_between_people(
     return _within_memory(find, levels, fixed, notes), template is not None
 
 
-def _faded(field: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """Return a field that fades to zero at its edges.
-
-    :param grid: of the prepared fixed image; the field, which may be coarser, lies over the same box.
-    """
-    spacing = grid.mean_spacing * grid.shape[0] / field.shape[2]
-    return field * border_ramp(field.shape[2:], EDGE_MM / spacing).to(field.device)
-
-
 def field_within_one_head(
     fixed: Subject,
     moving: Subject,
@@ -77,6 +68,15 @@ def field_within_one_head(
     levels = _affordable(planned_levels(settings.mode, fixed.image, is_one_head=True), fixed, notes)
     find = partial(deform_one_head, fixed, moving, affine, update=update)
     return _within_memory(find, levels, fixed, notes), False
+
+
+def _faded(field: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """Return a field that fades to zero at its edges.
+
+    :param grid: of the prepared fixed image; the field, which may be coarser, lies over the same box.
+    """
+    spacing = grid.mean_spacing * grid.shape[0] / field.shape[2]
+    return field * border_ramp(field.shape[2:], EDGE_MM / spacing).to(field.device)
 
 
 def _affordable(levels: tuple[Level, ...], fixed: Subject, notes: list[str]) -> tuple[Level, ...]:
