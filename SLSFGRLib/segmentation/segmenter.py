@@ -70,14 +70,15 @@ def run_network(
     grid = image.grid.coarsened(DOWNSAMPLING_FACTOR)
     coarse = downsample(image.tensor, DOWNSAMPLING_FACTOR)
     far = None if image.near_brain is None else downsample(image.near_brain, DOWNSAMPLING_FACTOR) < 0.5
-    both, likely_t1 = _BothNetworks(networks, far, describe), likely_t1 or networks.others is networks.t1
+    both, has_others = _BothNetworks(networks, far, describe), networks.others is not networks.t1
+    likely_t1 = likely_t1 or not has_others
     found = both.for_t1(coarse) if likely_t1 else both.for_others(coarse)
     model, bias_field = IntensityModel.fit(found.posteriors, coarse), None
     if model.has_t1_order and not likely_t1:
         # The guess was wrong: a coil near the surface brightens the outer part.
         return run_network(image, networks, describe)
     if not model.is_t1_like:
-        if networks.others is not networks.t1 and likely_t1:
+        if has_others and likely_t1:
             found = replace(both.for_others(coarse), encoding=found.encoding)
         found, model, bias_field = both.average(found, image, coarse)
     near = None

@@ -81,7 +81,7 @@ class Subject:
         :param networks: from :meth:`SLSFGRLib.models.model.Model.segmenter`, on the subject's device.
         :param describe: keep what the network registers by, for :func:`SLSFGRLib.registration.network.network_field`.
         """
-        likely_t1 = self.brain is None or is_likely_t1(self.averaged.prepared, self.brain)
+        likely_t1 = self.brain is None or is_likely_t1(self.prepared.averaged(2), self.brain)
         subject = replace(self, segmentation=run_network(self.prepared, networks, describe, likely_t1))
         for _ in range(MOST_CORRECTIONS):
             brain = subject._brain_near_template()
