@@ -54,6 +54,7 @@ LIMITS: dict[str, dict[str, Any]] = {
         "label_fraction": Fraction,
         "real_share": Fraction,
         "real_pairs": Fraction,
+        "full_resolution_share": Fraction,
     },
     "weak_supervision": {
         "label_measure": Literal[*LABEL_MEASURES],

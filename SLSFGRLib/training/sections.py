@@ -74,6 +74,8 @@ class Supervision:
         with propagated labels, and the labelled images; half of them each if there are both.
     :param real_pairs: fraction of pairs that are drawn from the training images, which have no labels.
     :param pseudo_steps: number of steps over which the weight of losses without labels rises to its full value.
+    :param full_resolution_share: fraction of pairs that train the explicit steps at the full resolution, too. These
+        take more than half of the time of such a pair, and have two numbers to learn.
     """
 
     shape: tuple[int, ...] = (80, 96, 80)
@@ -84,6 +86,7 @@ class Supervision:
     real_share: float = 0.0
     real_pairs: float = 0.2
     pseudo_steps: int = 500
+    full_resolution_share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -170,9 +170,12 @@ def test_losses_reach_the_length_of_the_steps():
     labels = functional.one_hot((moving[0, 0] > 0.5).long() * 2, 1 + STRUCTURES).movedim(-1, 0)[None].float()
     examples = [Example(image, image, warp(labels, torch.zeros(1, 3, *SHAPE))) for image in (moving, fixed)]
     trained = network((1, 2))
-    losses = pair_losses(trained, *examples, 1.0)
-    losses["similarity"].backward()
-    assert all(refinement.step.trust.grad.abs() > 1e-4 for refinement in trained.explicit)
+    coarse, full = (refinement.step.trust for refinement in trained.explicit)
+    pair_losses(trained, *examples, 1.0, to_full_resolution=False)["similarity"].backward()
+    assert coarse.grad.abs() > 1e-4
+    assert full.grad is None
+    pair_losses(trained, *examples, 1.0)["similarity"].backward()
+    assert full.grad.abs() > 1e-4
 
 
 def test_other_structures_than_the_tables_are_refused():

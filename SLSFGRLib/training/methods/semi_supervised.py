@@ -65,7 +65,9 @@ class SemiSupervised:
         supervision = self.recipe.supervision
         moving, fixed = self._draw_pair(generator)
         pseudo_weight = min(1.0, (step - self._segmentation_steps) / max(1, supervision.pseudo_steps))
-        losses = pair_losses(self.network, moving, fixed, pseudo_weight, supervision.overlap)
+        share = supervision.full_resolution_share
+        to_full_resolution = share == 1.0 or chance(generator, share)
+        losses = pair_losses(self.network, moving, fixed, pseudo_weight, supervision.overlap, to_full_resolution)
         losses["roughness"] = self.recipe.model.roughness * losses["roughness"]
         return losses
 

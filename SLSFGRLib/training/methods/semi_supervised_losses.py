@@ -42,19 +42,25 @@ class Example:
 
 
 def pair_losses(
-    network: SLSFGRNetwork, moving: Example, fixed: Example, pseudo_weight: float, overlap: float = 1.0
+    network: SLSFGRNetwork,
+    moving: Example,
+    fixed: Example,
+    pseudo_weight: float,
+    overlap: float = 1.0,
+    to_full_resolution: bool = True,
 ) -> dict[str, torch.Tensor]:
     """Return the losses of a pair of images of one shape, registered in both directions.
 
     :param pseudo_weight: of the losses without labels, 0 to 1; small while the field is still poor.
     :param overlap: weight of the Dice of a segmentation with labels, its own or propagated ones.
+    :param to_full_resolution: take the explicit steps at the full resolution, too.
     :returns: ``similarity``, ``segmentation`` and ``anatomy`` (without a segmentation branch the first alone), and
         ``roughness``, the regularisation term without its weight.
     """
     # In one batch: PyTorch convolves a single image of coarse features several times as slowly as two.
     described = network.describe(torch.cat([moving.image, fixed.image]))
-    fields = network.match(described, described.of([1, 0]))
-    first, second = described.of([0]), described.of([1])
+    fields = network.match(described, described.in_reverse(), to_full_resolution)
+    first, second = described.of_each_image()
     directions = [
         _Direction([field[:1] for field in fields], first, second, moving, fixed),
         _Direction([field[1:] for field in fields], second, first, fixed, moving),

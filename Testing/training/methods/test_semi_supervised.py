@@ -166,7 +166,7 @@ def test_the_first_steps_train_the_segmentation_on_labelled_maps_only(recipe, tm
 def test_weight_of_losses_without_labels_rises_gradually(recipe, tmp_path, monkeypatch):
     trainer, seen = prepared(changed(recipe, "supervision", overlap=0.3), tmp_path), []
 
-    def losses(network, moving, fixed, pseudo_weight, overlap):
+    def losses(network, moving, fixed, pseudo_weight, overlap, to_full_resolution):
         seen.append(pseudo_weight)
         assert overlap == 0.3
         return {"roughness": torch.ones(())}
@@ -175,6 +175,24 @@ def test_weight_of_losses_without_labels_rises_gradually(recipe, tmp_path, monke
     found = [trainer.method.losses(step, generator(step)) for step in (2, 3, 6, 20)]
     assert seen == [0.0, 0.25, 1.0, 1.0]
     assert all(float(row["roughness"]) == 0.5 for row in found)
+
+
+@pytest.mark.parametrize(("share", "fewest", "most"), [(0.0, 0, 0), (0.25, 5, 15), (1.0, 40, 40)])
+def test_share_of_pairs_trains_the_explicit_steps_at_the_full_resolution(
+    recipe, tmp_path, monkeypatch, share, fewest, most
+):
+    trainer, seen = prepared(changed(recipe, "supervision", full_resolution_share=share), tmp_path), []
+
+    def losses(*others):
+        seen.append(others[-1])
+        return {"roughness": torch.ones(())}
+
+    monkeypatch.setattr(semi_supervised, "pair_losses", losses)
+    draws = generator(1)
+    for _ in range(40):
+        trainer.method.losses(3, draws)
+    assert fewest <= seen.count(True) <= most
+    assert len(seen) == 40
 
 
 @pytest.mark.parametrize("change", ["no labels", "no segmentation"])
