@@ -5,6 +5,7 @@ with a known deformation and another contrast. Slicer's own slice logic and disp
 the nodes that the module made. It needs no screen and takes some minutes.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -41,7 +42,10 @@ ORIENTATIONS = {"Axial": 10.0, "Coronal": -20.0, "Sagittal": 12.0}  # offset of 
 
 def main() -> None:
     """Drive the panel through its states and save the pictures."""
-    FOLDER.mkdir(exist_ok=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
+    folder = parser.parse_args().output
+    folder.mkdir(parents=True, exist_ok=True)
     scene = slicer_module.new_scene()
     colors = slicer.vtkMRMLColorLogic()
     colors.SetMRMLScene(scene)
@@ -57,16 +61,17 @@ def main() -> None:
     states["A problem"] = run_with_a_problem(widget)
     press_register_and_wait(widget)
     states["Finished"] = picture_of(widget)
-    save(titled({name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}), "panel.png")
-    save(comparison(widget, before), "compare.png")
+    first = {name: states[name] for name in ("Nothing selected", "Ready", "Running", "Finished")}
+    save(titled(first), folder / "panel.png")
+    save(comparison(widget, before), folder / "compare.png")
     widget.ui.fadeSlider.value = 100
     show_segmentations(widget, True)
-    save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), "SLSFGR.png")
+    save(in_a_row([picture_of(widget), in_a_column(slices(slicer_module.slice_views()[0]))]), folder / "SLSFGR.png")
     others = {name: states[name] for name in ("Advanced", "Cancelled", "A problem")}
     if can_segment():
         others["Segmented only"] = segment_only(widget)
-        save(segmentation(widget, scene), "segmentation.png")
-    save(titled(others), "panel-more.png")
+        save(segmentation(widget, scene), folder / "segmentation.png")
+    save(titled(others), folder / "panel-more.png")
     widget.cleanup()
 
 
@@ -240,10 +245,10 @@ def paint(canvas: QImage, images: list[QImage], step: Callable[[QImage], tuple[i
     return canvas
 
 
-def save(image: QImage, name: str) -> None:
+def save(image: QImage, path: Path) -> None:
     """Save a picture with the strongest compression, so that the repository stays small."""
-    image.save(str(FOLDER / name), "PNG", 0)
-    print(FOLDER / name)
+    image.save(str(path), "PNG", 0)
+    print(path)
 
 
 if __name__ == "__main__":
