@@ -18,10 +18,15 @@ def main() -> None:
     """Read both, join them, write the result with its checksum."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", help="a model file, or sl_sfgr; its other weights are kept")
-    parser.add_argument("contrasts", help="a model file of slsfgr train, by Resources/Recipes/sl_sfgr_5_contrasts.toml")
+    parser.add_argument(
+        "contrasts",
+        help="a model file of slsfgr train, by Resources/Recipes/sl_sfgr_5_contrasts.toml, or a model that has such "
+        "weights beside others, as sl_sfgr",
+    )
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    network = load_model(arguments.contrasts).network
+    given = load_model(arguments.contrasts)
+    network = given.network if given.other_contrasts is None else given.other_contrasts
     replace(load_model(arguments.model), other_contrasts=network).save(arguments.output)
     write_checksum(arguments.output)
 
