@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import torch
@@ -51,6 +51,26 @@ class SyntheticImage:
         return image.flip(4), labels.flip(4)[:, mirrored]
 
 
+class Storage:
+    """Memory for many images of one shape, requested at once.
+
+    Images that are kept one by one lie between larger tensors that are freed. These leave gaps that are soon too small
+    for the next ones: 256 images of 2.7 MB made a process grow to 8.9 GB.
+
+    :param first: an image of this shape.
+    :param count: of the images.
+    """
+
+    def __init__(self, first: SyntheticImage, count: int) -> None:
+        self.free = [part.new_empty((count, *part.shape)) for part in (first.image, first.labels)]
+
+    def copy_of(self, image: SyntheticImage) -> SyntheticImage:
+        """Return a copy of an image that lies here."""
+        kept = [part[0].copy_(own) for part, own in zip(self.free, (image.image, image.labels), strict=True)]
+        self.free = [part[1:] for part in self.free]
+        return replace(image, image=kept[0], labels=kept[1])
+
+
 class SyntheticImages:
     """Groups of roughly aligned images.
 
@@ -70,11 +90,12 @@ class SyntheticImages:
     ) -> None:
         self.settings = synthesiser.settings
         self.groups: list[list[SyntheticImage]] = []
-        generator = torch.Generator().manual_seed(seed)
-        for number in range(-(-count // GROUP)):
-            update(number * GROUP / count)
-            samples = synthesiser.group(maps, GROUP, generator)
-            self.groups.append([SyntheticImage.from_sample(sample) for sample in samples])
+        generator, storage, groups = torch.Generator().manual_seed(seed), None, -(-count // GROUP)
+        for number in range(groups):
+            update(number / groups)
+            images = [SyntheticImage.from_sample(sample) for sample in synthesiser.group(maps, GROUP, generator)]
+            storage = storage or Storage(images[0], groups * GROUP)
+            self.groups.append([storage.copy_of(image) for image in images])
 
     def draw(self, generator: torch.Generator) -> tuple[SyntheticImage, SyntheticImage]:
         """Draw two images of a group, of the same anatomy or contrast as often as the settings say, if it has such."""

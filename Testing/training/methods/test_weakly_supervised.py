@@ -193,6 +193,20 @@ def test_compact_images_equal_the_drawn_ones_and_can_be_mirrored(maps):
     assert torch.equal(flipped_labels[:, left].flip(3), labels[:, right])
 
 
+def test_images_lie_in_one_piece_of_memory_and_are_those_that_were_drawn(maps):
+    synthesiser = Synthesiser(Synthesis(), (8, 12, 8), 4.0)
+    pool = SyntheticImages(maps, synthesiser, 16, seed=1)
+    kept = [image for group in pool.groups for image in group]
+    draws = generator(1)
+    drawn = [SyntheticImage.from_sample(sample) for _ in range(2) for sample in synthesiser.group(maps, 8, draws)]
+    for one, other in zip(kept, drawn, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.labels, other.labels)
+        assert (one.contrast, one.number) == (other.contrast, other.number)
+    assert len({image.labels.untyped_storage().data_ptr() for image in kept}) == 1
+    assert len({image.labels.data_ptr() for image in kept}) == 16
+
+
 def test_paired_images_are_of_one_group_and_of_other_anatomies_and_contrasts(maps):
     settings = Synthesis(same_anatomy_chance=0.0, same_contrast_chance=0.0, t2_share=0.4, random_share=0.0)
     images = SyntheticImages(maps, Synthesiser(settings, (8, 12, 8), 4.0), 17, seed=1)
