@@ -72,18 +72,10 @@ class Description:
     logits: torch.Tensor | None
     appearance: torch.Tensor | None = None
 
-    def of_each_image(self) -> list[Description]:
-        """Return the description of each image of the batch."""
-        logits, appearance = (
-            [None] * len(self.features[0]) if part is None else part.split(1) for part in (self.logits, self.appearance)
-        )
-        features = zip(*(features.split(1) for features in self.features), strict=True)
-        return [Description(list(own), *others) for own, *others in zip(features, logits, appearance, strict=True)]
-
-    def in_reverse(self) -> Description:
-        """Return the images' features and appearance in the opposite order, without their logits."""
-        appearance = None if self.appearance is None else self.appearance.flip(0)
-        return Description([features.flip(0) for features in self.features], None, appearance)
+    def of(self, images: list[int]) -> Description:
+        """Return the description of some images of the batch, in this order."""
+        logits, appearance = (None if part is None else part[images] for part in (self.logits, self.appearance))
+        return Description([features[images] for features in self.features], logits, appearance)
 
 
 class SLSFGRNetwork(nn.Module):

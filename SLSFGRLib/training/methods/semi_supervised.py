@@ -66,6 +66,7 @@ class SemiSupervised:
         moving, fixed = self._draw_pair(generator)
         pseudo_weight = min(1.0, (step - self._segmentation_steps) / max(1, supervision.pseudo_steps))
         share = supervision.full_resolution_share
+        # Where all pairs do, nothing is drawn: the pairs are those of earlier versions.
         to_full_resolution = share == 1.0 or chance(generator, share)
         losses = pair_losses(self.network, moving, fixed, pseudo_weight, supervision.overlap, to_full_resolution)
         losses["roughness"] = self.recipe.model.roughness * losses["roughness"]

@@ -59,8 +59,8 @@ def pair_losses(
     """
     # In one batch: PyTorch convolves a single image of coarse features several times as slowly as two.
     described = network.describe(torch.cat([moving.image, fixed.image]))
-    fields = network.match(described, described.in_reverse(), to_full_resolution)
-    first, second = described.of_each_image()
+    fields = network.match(described, described.of([1, 0]), to_full_resolution)
+    first, second = described.of([0]), described.of([1])
     directions = [
         _Direction([field[:1] for field in fields], first, second, moving, fixed),
         _Direction([field[1:] for field in fields], second, first, fixed, moving),
